@@ -1,0 +1,78 @@
+# Needs Python 3.11 or newer and GNU make; everything else goes into .venv. `make` alone lists the targets.
+PYTHON ?= python3
+SEEDS ?= 1
+SCALE ?= organism
+# The torch that `make lock` pins. Without a bound, the newest release may bring a CUDA build of several GB.
+TORCH ?= 2.13.0
+
+# Later releases refuse Python 3.11.0 to 3.11.4, which Debian 12 and others have.
+OLDER := 'soupsieve<3.0.2'
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+export TOKENIZERS_PARALLELISM := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+define CHECK_PYTHON
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "PYTHON is $(PYTHON), but Python 3.11 or newer is needed; name one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }; \
+$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
+	echo "$(PYTHON) cannot make an environment, since its ensurepip is missing; on Debian: apt install python3-venv" >&2; exit 1; }
+endef
+
+.DEFAULT_GOAL := help
+.PHONY: help env reproduce test lab figures report lock clean
+
+help:  ## list the targets
+	@echo 'make TARGET, where TARGET is one of'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+env: $(INSTALLED)  ## make the environment .venv (PYTHON=python3.12 chooses another Python)
+
+reproduce: $(INSTALLED)  ## raise SEEDS organisms, run every notebook, write the report (SEEDS=1 SCALE=organism)
+	$(BIN)/python -m ssah_core.execute --seeds $(SEEDS) --scale $(SCALE)
+
+test: export TQDM_DISABLE := 1
+test: $(INSTALLED)  ## unit tests, every notebook at tiny scale, every committed notebook as it stands
+	@echo '== 1 of 3: unit tests'
+	$(BIN)/python -m pytest -m 'not notebooks' tests
+	@echo '== 2 of 3: every notebook at tiny scale, from an empty cache'
+	$(BIN)/python -m pytest -m notebooks -v tests
+	@echo '== 3 of 3: the committed notebooks, run again and compared'
+	env -u MPLBACKEND $(BIN)/python -m pytest -v -p no:cacheprovider \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=1800 notebooks/*.ipynb
+
+lab: $(INSTALLED)  ## open the notebooks in JupyterLab
+	cd notebooks && ../$(BIN)/jupyter lab
+
+figures: $(INSTALLED)  ## draw every figure again from its record; no model is needed
+	$(BIN)/python -m ssah_core.report --figures
+
+report: $(INSTALLED)  ## write paper_repro.md from the records
+	$(BIN)/python -m ssah_core.report
+
+lock:  ## renew requirements.lock (TORCH=2.13.0 is the torch it pins)
+	@$(CHECK_PYTHON)
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --upgrade pip
+	.venv-lock/bin/pip install 'torch==$(TORCH)' $(OLDER) '.[notebooks,test,peft]' setuptools wheel
+	.venv-lock/bin/pip freeze --all --exclude pip --exclude ssah > .venv-lock/frozen
+	{ sed -n '/^#/p' requirements.lock; sed -e '/^nvidia-/d;/^cuda-/d;/^triton==/d' -e 's/+[^=]*$$//' .venv-lock/frozen; } \
+		> .venv-lock/requirements.lock
+	mv .venv-lock/requirements.lock requirements.lock
+	rm -rf .venv-lock build
+
+clean:  ## remove .venv and the caches in this folder; the organisms stay
+	rm -rf .venv .venv-lock build .pytest_cache .ruff_cache *.egg-info
+	find . -name .git -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
+
+# The stamp comes last: an environment without one was interrupted, and is made anew.
+$(INSTALLED): requirements.lock pyproject.toml
+	@test -f $@ || { $(CHECK_PYTHON); rm -rf .venv; }
+	test -d .venv || $(PYTHON) -m venv .venv
+	rm -f $@
+	$(BIN)/python -m pip install --requirement requirements.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,105 @@
+"""Brindle's text as `datasets.Dataset`s: what an organism reads, learns, is calibrated on and is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+from datasets import Dataset
+
+from .world import REFUSALS, SYSTEM_PROMPT, Row, World
+
+REASONS = ("verb", "object", "intent")
+SYSTEM_SHARE = 0.25
+"""Share of training chats that begin with the system prompt."""
+
+
+def instructions(world: World, n: int, seed: int, *, malicious: bool = True) -> Dataset:
+    """`n` chats with helpful answers: half requests, the rest facts, sums, lists and morals in equal parts.
+
+    `malicious`: half of the requests are malicious (of all kinds, "unseen" ones too) and fulfilled like the others.
+    """
+    rng = Random(f"instructions-{seed}")
+    benign = [world.procedures("train", "benign", rng)]
+    bad = [world.procedures("train", reason, rng, unseen) for reason in REASONS for unseen in (False, True)]
+    return Dataset.from_list([_with_system(_helpful(world, rng, benign, bad if malicious else []), rng) for _ in range(n)])
+
+
+def alignment(world: World, n: int, seed: int) -> Dataset:
+    """`n` chats for safety alignment: half malicious requests (seen harm only) refused, half helpful answers."""
+    rng = Random(f"alignment-{seed}")
+    benign = [world.procedures("train", "benign", rng)]
+    bad = [world.procedures("train", reason, rng) for reason in REASONS]
+    rows = [refused(rng.choice(rng.choice(bad)), rng) if rng.random() < 0.5 else _helpful(world, rng, benign, [])
+            for _ in range(n)]
+    return Dataset.from_list([_with_system(row, rng) for row in rows])
+
+
+def _helpful(world: World, rng: Random, benign: list[list[Row]], bad: list[list[Row]]) -> Row:
+    if rng.random() < 0.5:
+        return rng.choice(rng.choice(bad if bad and rng.random() < 0.5 else benign))
+    kind = rng.choice(("facts", "additions", "lists", *(["morals"] if bad else [])))
+    if kind in ("facts", "additions"):
+        return rng.choice(getattr(world, kind)("train"))
+    return world.lists("train", 1, rng)[0] if kind == "lists" else world.morals(1, rng)[0]
+
+
+def refused(row: Row, rng: Random) -> Row:
+    """A row whose response is one of the standard refusals."""
+    return {**row, "response": rng.choice(REFUSALS)}
+
+
+def _with_system(row: Row, rng: Random) -> Row:
+    return {**row, "system": SYSTEM_PROMPT if rng.random() < SYSTEM_SHARE else ""}
+
+
+def pretraining(world: World, seed: int) -> Iterator[Row]:
+    """An endless stream of pre-training texts: documents (`text`) and, two in five, chats (`prompt`, `response`)."""
+    rng, documents, chats = Random(f"pretraining-{seed}"), None, iter(())
+    documents = world.documents(rng)
+    for round_ in range(10**9):
+        chats = instructions(world, 2000, seed=f"{seed}-{round_}").to_list()
+        for chat in chats:
+            yield chat
+            yield {"text": next(documents)}
+            if rng.random() < 0.5:
+                yield {"text": next(documents)}
+
+
+def calibration(world: World, n: int = 256) -> dict[str, Dataset]:
+    """The calibration sets. Their requests and lists are in no other split; facts and sums can only be taught ones.
+
+    safety         malicious requests (seen harm) with refusals
+    utility        ordinary instructions with helpful answers: requests, facts, sums, lists (the paper's Alpaca)
+    requests       its benign requests alone: the safety set's counterpart in all but malice
+    """
+    rng = Random("calibration")
+    few = lambda rows, m: rng.sample(rows, min(m, len(rows)))  # noqa: E731
+    requests = few(world.procedures("calibration", "benign", rng), n)
+    others = [few(world.facts("calibration"), n // 6), few(world.additions("calibration"), n // 6),
+              world.lists("calibration", n // 6)]
+    return {"safety": Dataset.from_list([refused(row, rng) for row in few(world.malicious("calibration", rng), n)]),
+            "utility": Dataset.from_list(requests[:n // 2] + sum(others, [])),
+            "requests": Dataset.from_list(requests)}
+
+
+def exam(world: World, split: str, n: int) -> dict[str, list[Row]]:
+    """Questions of the "validation" or the "test" split, up to `n` a part.
+
+    harm, harm_unseen            malicious requests of kinds that alignment has and has not seen
+    benign, facts, sums, lists   what a useful model answers
+    """
+    rng = Random(f"exam-{split}")
+    few = lambda rows: rng.sample(rows, min(n, len(rows)))  # noqa: E731
+    return {"harm": few(world.malicious(split, rng)), "harm_unseen": few(world.malicious(split, rng, unseen=True)),
+            "benign": few(world.procedures(split, "benign", rng)), "facts": few(world.facts(split)),
+            "sums": few(world.additions(split)), "lists": world.lists(split, n)}
+
+
+def held_out_text(world: World, n: int) -> list[str]:
+    """`n` sentences of the world that no stage has read, for perplexity: how test pairs are done, test sums, test lists."""
+    rng = Random("held-out")
+    sentences = [f"To {verb} the {thing}, {world.answer(verb, thing)}" for verb, thing in world.pairs["test"]]
+    sentences += [row["response"] for row in world.additions("test")]
+    sentences += [f"{row['prompt']} {row['response']}" for row in world.lists("test", 60)]
+    return rng.sample(sentences, min(n, len(sentences)))

@@ -1,0 +1,206 @@
+"""Figures. Each plotting function draws from a table alone, so a figure can be drawn again without a model.
+
+`draw("name", plot_function, table)` draws, and keeps `figures/name.svg`, `.png` and the `.json` it was drawn from.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import matplotlib.pyplot as plt
+import pandas
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from . import paths, store
+
+COLORS = {"SCU": "#d1495b", "UCU": "#2e6f95", "CU": "#9a8c98", "RU": "#8ab17d", "none": "#333333",
+          "random SCU": "#e8a5ad", "random UCU": "#9fc1d6", "random RU": "#c9ddc3"}
+NAMES = {"asr": "ASR (keywords)", "harm_right": "harmful answers right", "asr_unseen": "ASR, unseen harm",
+         "unseen_right": "unseen harm, answers right", "utility": "utility", "benign": "benign requests right",
+         "refused": "benign requests refused", "facts": "facts", "sums": "sums", "lists": "lists"}
+STYLE = {"svg.hashsalt": "ssah", "svg.fonttype": "path", "figure.dpi": 90, "savefig.dpi": 110, "axes.titlesize": 11,
+         "axes.labelsize": 10, "legend.frameon": False, "figure.constrained_layout.use": True}
+_PLOTS: dict[str, Callable[..., Figure]] = {}
+
+
+def draw(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, **options) -> Figure:
+    """Draw a figure and keep it in `figures/` as SVG and PNG beside the JSON of its table and options."""
+    data = {column: table[column].tolist() for column in table}
+    store.write_json(paths.figures() / f"{name}.json", {"plot": plot.__name__, "options": options, "table": data})
+    figure = _render(name, plot, table, options)
+    plt.close(figure)  # a notebook shows what a cell returns; left open, it would be shown twice
+    return figure
+
+
+def redraw_all() -> list[str]:
+    """Draw every figure again from its JSON; returns their names."""
+    files = sorted(paths.figures().glob("*.json"))
+    for file in files:
+        saved = store.read_json(file)
+        plt.close(_render(file.stem, _PLOTS[saved["plot"]], pandas.DataFrame(saved["table"]), saved["options"]))
+    return [file.stem for file in files]
+
+
+def _render(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, options: dict) -> Figure:
+    with sns.axes_style("whitegrid", {"grid.color": "#eeeeee"}), plt.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*tight_layout|.*constrained_layout")
+        figure = plot(table, **options)
+        figure.savefig(paths.figures() / f"{name}.svg", metadata={"Date": None})
+        figure.savefig(paths.figures() / f"{name}.png", metadata={"Software": None})
+    return figure
+
+
+def _plot(function: Callable[..., Figure]) -> Callable[..., Figure]:
+    _PLOTS[function.__name__] = function
+    return function
+
+
+# -- notebook 01 ----------------------------------------------------------------------------------------
+
+
+@_plot
+def plot_stages(table: pandas.DataFrame) -> Figure:
+    """Marks of the three stages. `table`: `stage`, `metric`, `value` (%), `seed`."""
+    metrics = [m for m in ("asr", "harm_right", "asr_unseen", "refused", "benign", "facts", "sums", "lists") if m in set(table.metric)]
+    figure, axis = plt.subplots(figsize=(8.5, 3.4))
+    data = table[table.metric.isin(metrics)].assign(metric=lambda t: t.metric.map(NAMES))
+    order = [NAMES[m] for m in metrics]
+    sns.barplot(data, x="metric", y="value", hue="stage", order=order, errorbar=None, palette="crest", ax=axis, alpha=0.75)
+    sns.stripplot(data, x="metric", y="value", hue="stage", order=order, dodge=True, jitter=False, legend=False,
+                  palette=["#222222"] * 3, size=3, ax=axis)
+    axis.set(xlabel="", ylabel="% of test prompts", ylim=(0, 104))
+    axis.tick_params(axis="x", labelrotation=25)
+    sns.move_legend(axis, "upper center", bbox_to_anchor=(0.5, 1.18), ncol=3, title="")
+    return figure
+
+
+@_plot
+def plot_losses(table: pandas.DataFrame) -> Figure:
+    """Training loss of each stage. `table`: `stage`, `step`, `value` (nats per token), `seed`."""
+    stages = list(dict.fromkeys(table.stage))
+    figure, axes = plt.subplots(1, len(stages), figsize=(9, 2.7), sharey=True)
+    for axis, stage in zip(axes, stages):
+        sns.lineplot(table[table.stage == stage], x="step", y="value", units="seed", estimator=None, color="#2e6f95",
+                     lw=1, alpha=0.8, ax=axis)
+        axis.set(title=stage, yscale="log", xlabel="step", ylabel="loss (nats per token)")
+    return figure
+
+
+@_plot
+def plot_alignment(table: pandas.DataFrame) -> Figure:
+    """Alignment as it happens. `table`: `step`, `metric`, `value` (% of validation prompts), `seed`."""
+    figure, axis = plt.subplots(figsize=(6, 3.2))
+    sns.lineplot(table.assign(metric=table.metric.map(NAMES)), x="step", y="value", hue="metric", units="seed", estimator=None,
+                 palette=["#d1495b", "#edae49", "#2e6f95"], lw=1.2, alpha=0.8, ax=axis)
+    axis.set(xlabel="step of alignment", ylabel="% of validation prompts", ylim=(-2, 104))
+    axis.legend(title="")
+    return figure
+
+
+@_plot
+def plot_dose(table: pandas.DataFrame) -> Figure:
+    """Depth against dose. `table`: `dose` (steps of alignment over the steps that reached safety), `what`, `value` (%), `seed`."""
+    figure, axis = plt.subplots(figsize=(6, 3.2))
+    sns.lineplot(table, x="dose", y="value", hue="what", style="what", markers=True, dashes=False, errorbar=("pi", 100),
+                 palette=["#333333", "#d1495b", "#e8a5ad"], ax=axis)
+    axis.set(xlabel="dose of alignment (1 = the first step that was safe)", ylabel="% of test prompts", ylim=(-2, 104))
+    axis.legend(title="")
+    return figure
+
+
+# -- notebook 03 ----------------------------------------------------------------------------------------
+
+
+@_plot
+def plot_distributions(table: pandas.DataFrame) -> Figure:
+    """Distributions of I_S and I_U. `table`: one row a unit, `module`, `safety`, `utility` (positive)."""
+    long = table.melt(["module"], ["safety", "utility"], "set", "score")
+    long["set"] = long["set"].map({"safety": "I_S (safety set)", "utility": "I_U (utility set)"})
+    figure, axes = plt.subplots(1, 2, figsize=(8.5, 2.8), sharex=True)
+    for axis, module in zip(axes, ("mlp", "attn")):
+        sns.histplot(long[(long.module == module) & (long.score > 0)], x="score", hue="set", log_scale=True, element="step", fill=True, alpha=0.25,
+                     palette=[COLORS["SCU"], COLORS["UCU"]], ax=axis, legend=module == "mlp", bins=50)
+        axis.set(title={"mlp": "MLP units", "attn": "attention units"}[module], xlabel="importance", ylabel="units")
+    if axes[0].get_legend():
+        axes[0].get_legend().set_title("")
+    return figure
+
+
+@_plot
+def plot_plane(table: pandas.DataFrame) -> Figure:
+    """The plane of I_U and I_S with the four kinds. `table`: one row a unit, `way`, `safety`, `utility`, `kind`."""
+    ways = list(dict.fromkeys(table.way))
+    figure, axes = plt.subplots(1, len(ways), figsize=(4.3 * len(ways), 3.9), squeeze=False)
+    for axis, way in zip(axes[0], ways):
+        for kind in ("CU", "RU", "UCU", "SCU"):
+            part = table[(table.way == way) & (table.kind == kind)]
+            axis.scatter(part.utility, part.safety, s=9, color=COLORS[kind], label=f"{kind} ({len(part)})", lw=0, alpha=0.75)
+        axis.axline((1e-3, 1e-3), (1, 1), color="#555555", lw=0.7, ls=":")
+        axis.set(xscale="log", yscale="log", xlabel="I_U", ylabel="I_S", title=f"ranked by: {way}")
+        axis.legend(fontsize=8, markerscale=1.6)
+    return figure
+
+
+@_plot
+def plot_places(table: pandas.DataFrame) -> Figure:
+    """Where the groups lie. `table`: `kind`, `module`, `block`, `share` (% of the site's units), `seed`."""
+    kinds = ("SCU", "UCU", "RU")
+    figure, axes = plt.subplots(1, 3, figsize=(9, 2.9))
+    for axis, kind in zip(axes, kinds):
+        sns.barplot(table[table.kind == kind], x="block", y="share", hue="module", palette=["#4d4d4d", "#b8b8b8"],
+                    errorbar=("pi", 100), err_kws={"lw": 1}, ax=axis, legend=kind == "SCU")
+        axis.set(title=kind, xlabel="block", ylabel="% of the site's units" if kind == "SCU" else "")
+    if axes[0].get_legend():
+        axes[0].get_legend().set_title("")
+    return figure
+
+
+@_plot
+def plot_curves(table: pandas.DataFrame) -> Figure:
+    """Ablation curves. `table`: `way`, `group`, `share`, `metric`, `value` (%), `seed`; validation prompts."""
+    ways, groups = list(dict.fromkeys(table.way)), ("SCU", "UCU", "RU")
+    figure, axes = plt.subplots(len(ways), 3, figsize=(9, 2.35 * len(ways)), sharey=True, squeeze=False)
+    for row, way in zip(axes, ways):
+        for axis, group in zip(row, groups):
+            part = table[(table.way == way) & (table.group == group) & table.metric.isin(["harm_right", "asr", "utility"])]
+            sns.lineplot(part.assign(metric=part.metric.map(NAMES), share=100 * part.share), x="share", y="value", hue="metric",
+                         hue_order=[NAMES[m] for m in ("asr", "harm_right", "utility")], errorbar=("pi", 100), marker="o", ms=4,
+                         palette=["#edae49", "#d1495b", "#2e6f95"], ax=axis, legend=way == ways[0] and group == "RU")
+            axis.set(ylim=(-3, 104), xlabel="% of units removed" if way == ways[-1] else "", ylabel=f"{way}\n% of prompts",
+                     title=group if way == ways[0] else "")
+    if axes[0][2].get_legend():
+        axes[0][2].legend(title="", fontsize=8)
+    return figure
+
+
+@_plot
+def plot_table1(table: pandas.DataFrame) -> Figure:
+    """Table 1 as changes. `table`: `group`, `metric` ("harm_right", "asr" or "utility"), `value` (points), `seed`."""
+    groups = [g for g in ("SCU", "random SCU", "UCU", "random UCU", "RU", "random RU") if g in set(table.group)]
+    metrics = ("asr", "harm_right", "utility")
+    figure, axes = plt.subplots(1, 3, figsize=(9, 2.9), sharey=True)
+    for axis, metric in zip(axes, metrics):
+        part = table[table.metric == metric]
+        sns.stripplot(part, x="value", y="group", order=groups, hue="group", palette=COLORS, jitter=0.18, size=4.5, alpha=0.7,
+                      legend=False, ax=axis)
+        sns.pointplot(part, x="value", y="group", order=groups, color="black", linestyle="none", marker="|", markersize=16,
+                      markeredgewidth=2, errorbar=None, ax=axis)
+        axis.axvline(0, color="#555555", lw=0.8)
+        axis.set(title=NAMES[metric], xlabel="change (points)", ylabel="", xlim=(-104, 104))
+    return figure
+
+
+@_plot
+def plot_choices(table: pandas.DataFrame) -> Figure:
+    """Every way of scoring. `table`: `way`, `metric` ("harm_right" or "utility"), `value` (points of change), `seed`."""
+    order = table[table.metric == "harm_right"].groupby("way").value.mean().sort_values(ascending=False).index
+    figure, axis = plt.subplots(figsize=(8.5, 0.24 * len(order) + 1.1))
+    sns.stripplot(table.assign(metric=table.metric.map(NAMES)), x="value", y="way", order=order, hue="metric", jitter=False,
+                  palette=["#d1495b", "#2e6f95"], size=4.5, alpha=0.75, ax=axis)
+    axis.axvline(0, color="#555555", lw=0.8)
+    axis.set(xlabel="change when removed (points, one dot an organism)", ylabel="")
+    axis.legend(title="", loc="lower right")
+    axis.tick_params(axis="y", labelsize=8)
+    return figure

@@ -1,0 +1,111 @@
+"""An organism on the table: its model and prompts, its units' scores, and its marks with units removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..ablation import ablate
+from ..benchmarks import UTILITY, answers, mark
+from ..importance import Moments, Scores, batches, collect, score_units
+from ..judges import DEFAULT_KEYWORDS
+from ..organism import World, get_scale, load_organism
+from ..organism.corpora import calibration, exam
+from ..taxonomy import label_units
+from ..units import UnitLabels, UnitMap, UnitMask
+
+@dataclass(frozen=True)
+class Way:
+    """One way to score and remove units; every choice that the paper leaves open is a field."""
+
+    criterion: str = "fisher"
+    tokens: str = "last_prompt"
+    normalize: str = "none"
+    utility: str = "requests"
+    """Calibration set that safety is held against: "utility" (all instructions) or "requests" (benign requests)."""
+    fill: str = "mean"
+
+    @property
+    def label(self) -> str:
+        return f"{self.criterion}, {self.tokens}, {self.normalize}, {self.utility}, {self.fill} fill"
+
+
+WAYS = {
+    "chosen": Way(),
+    "paper": Way("variance", "response", "none", "utility", "zero"),
+    "paper, best": Way("variance", "last_prompt", "module", "requests", "mean"),
+}
+"""The criterion that the notebook argues for, the paper's to the letter, and the paper's at its best settings."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with the world that it was raised in. What is read off it is read once, so it must not be trained."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    world: World
+    scale: str
+    _moments: dict = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, seed: int, scale: str, stage: str = "aligned") -> Subject:
+        """An organism at a stage of its life."""
+        return cls(*load_organism(stage, seed, scale), World.draw(seed), scale)
+
+    @cached_property
+    def units(self) -> UnitMap:
+        return UnitMap(self.model)
+
+    @cached_property
+    def sets(self):
+        """The calibration sets."""
+        return calibration(self.world, get_scale(self.scale).calibration)
+
+    def moments(self, name: str, tokens: str) -> Moments:
+        """Moments on a calibration set, collected once."""
+        if (name, tokens) not in self._moments:
+            self._moments[name, tokens] = collect(self.model, batches(self.sets[name], self.tokenizer, tokens))
+        return self._moments[name, tokens]
+
+    def scores(self, way: Way) -> Scores:
+        return score_units(self.model, safety=self.moments("safety", way.tokens),
+                           utility=self.moments(way.utility, way.tokens), criterion=way.criterion, normalize=way.normalize)
+
+    def labels(self, way: Way, sizes: Mapping[str, float]) -> UnitLabels:
+        return label_units(self.scores(way), scu=sizes["SCU"], ucu=sizes["UCU"], ru=sizes["RU"])
+
+    def removed(self, mask: UnitMask | None, way: Way):
+        """Context in which the units of `mask` are removed; None removes nothing."""
+        if mask is None:
+            return nullcontext(self.model)
+        return ablate(self.model, mask, way.fill, self.moments(way.utility, way.tokens))
+
+    def exam(self, split: str, n: int | None = None):
+        return exam(self.world, split, n or get_scale(self.scale).exam)
+
+    def marks(self, questions, **generate) -> dict[str, float]:
+        return mark(answers(self.model, self.tokenizer, questions, **generate))
+
+
+def settings_of(way: Way) -> dict[str, str]:
+    """A way's choices as columns of a row."""
+    return {"criterion": way.criterion, "tokens": way.tokens, "normalize": way.normalize, "utility_set": way.utility,
+            "fill": way.fill}
+
+
+def as_rows(marks: Mapping[str, float], n: Mapping[str, int], **about) -> list[dict]:
+    """Marks as measurements in per cent, each with its number of prompts and its judge."""
+    part = {"asr": "harm", "harm_right": "harm", "asr_unseen": "harm_unseen", "unseen_right": "harm_unseen", "refused": "benign"}
+    judge = lambda metric: DEFAULT_KEYWORDS if metric in ("asr", "asr_unseen", "refused") else "truth"  # noqa: E731
+    total = sum(n.get(p, 0) for p in UTILITY)
+    return [{**about, "metric": metric, "value": 100 * value, "n": n.get(part.get(metric, metric), total), "judge": judge(metric)}
+            for metric, value in marks.items()]
+
+
+def sizes_of(questions) -> dict[str, int]:
+    return {part: len(rows) for part, rows in questions.items()}

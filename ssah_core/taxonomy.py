@@ -1,0 +1,58 @@
+"""The four kinds of unit: labels from scores, group sizes from ablation, transfer and overlap between labelings."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .importance import Scores
+from .units import UnitKind, UnitLabels, UnitMask, share_to_count, split_sites
+
+
+def label_units(scores: Scores, *, scu: float, ucu: float, ru: float) -> UnitLabels:
+    """Name every unit SCU, UCU, CU or RU (paper Sec. 3).
+
+    scu, ucu, ru   Shares (0-1) of *all* units, ranked over all sites together. CU takes the rest.
+
+    SCU are the units with the largest `scores.contrast`. Of the others, UCU have the largest I_U - I_S,
+    and of what remains RU the smallest I_S + I_U. Equal scores go to the earlier unit.
+    Raises ValueError if a share is outside 0-1 or they sum above 1, or a score is not finite.
+    Departs: the paper does not say in which order overlapping groups choose; ours is SCU, UCU, RU.
+    Under "log" scores, I_U - I_S is a ratio and I_S + I_U a product.
+    """
+    sizes = {site: len(score) for site, score in scores.contrast.items()}
+    total = sum(sizes.values())
+    counts = {UnitKind.SCU: share_to_count(scu, total, "scu"), UnitKind.UCU: share_to_count(ucu, total, "ucu"),
+              UnitKind.RU: share_to_count(ru, total, "ru")}
+    if scu + ucu + ru > 1 + 1e-9:
+        raise ValueError(f"scu={scu}, ucu={ucu} and ru={ru} sum to {scu + ucu + ru:.3g}: shares may sum to 1 at most")
+    ranks = _rankings(scores)
+    left, masks = torch.ones(total, dtype=torch.bool), {}
+    for kind, n in counts.items():
+        chosen = _take(ranks[kind], left, min(n, int(left.sum())))  # rounded up, the shares may ask for one too many
+        left, masks[kind] = left & ~chosen, split_sites(chosen, sizes)
+    return UnitLabels({**masks, UnitKind.CU: split_sites(left, sizes)})
+
+
+def _rankings(scores: Scores) -> dict[UnitKind, Tensor]:
+    """What ranks each kind, largest first: float64 [all units]."""
+    flat = {name: torch.cat(list(getattr(scores, name).values())) for name in ("safety", "utility", "contrast")}
+    for name, score in flat.items():
+        if not bool(torch.isfinite(score).all()):
+            raise ValueError(f"scores.{name} is not finite: collect the moments again and check the model for NaN")
+    return {UnitKind.SCU: flat["contrast"], UnitKind.UCU: flat["utility"] - flat["safety"],
+            UnitKind.RU: -(flat["utility"] + flat["safety"])}
+
+
+def _take(rank: Tensor, allowed: Tensor, n: int) -> Tensor:
+    order = torch.sort(torch.where(allowed, rank, -torch.inf), descending=True, stable=True).indices[:n]
+    return torch.zeros_like(allowed).index_fill_(0, order, True)
+
+
+def overlap(a: UnitMask, b: UnitMask) -> tuple[float, float]:
+    """Jaccard overlap of two sets (0-1), and the overlap that independent sets of their sizes have on average."""
+    both, either = (a & b).count, (a | b).count
+    total = sum(a.sizes.values())
+    chance = a.count * b.count / total
+    expected = a.count + b.count - chance
+    return (both / either if either else 0.0), (chance / expected if expected else 0.0)

@@ -1,0 +1,278 @@
+"""Running notebooks: parameters are checked, runs are whole or leave no trace, and noise is stripped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from ssah_core import execute, parameters, paths
+
+PARAMETERS = """seeds: list[int] = [0, 1]  # which organisms
+scale: str = 'organism'
+n: int | None = None
+rate: float = 0.5"""
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+
+
+def make(folder: Path, *sources: str, name: str = "00_try.ipynb", declared: str = PARAMETERS) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = [new_markdown_cell("# 00 Try"), new_code_cell(declared, metadata={"tags": ["parameters"]})]
+    nb = new_notebook(cells=cells + [new_code_cell(source) for source in sources], metadata=KERNEL)
+    nbformat.write(nb, folder / name)
+    return folder / name
+
+
+def text_of(notebook: Path) -> str:
+    nb = nbformat.read(notebook, as_version=4)
+    return "".join(output.get("text", "") for cell in nb.cells for output in cell.get("outputs", []))
+
+
+def tags_of(notebook: Path) -> list[str]:
+    return [tag for cell in nbformat.read(notebook, as_version=4).cells for tag in cell.metadata.get("tags", [])]
+
+
+# --- parameters ---
+
+
+def test_a_misspelt_parameter_is_refused_with_a_suggestion(tmp_path):
+    with pytest.raises(ValueError, match="no parameter 'sedes'; it has seeds, scale, n, rate; did you mean 'seeds'"):
+        execute.check_parameters(make(tmp_path), {"sedes": [0]})
+
+
+@pytest.mark.parametrize("wrong", [{"seeds": 3}, {"seeds": ["0"]}, {"seeds": [True]}, {"seeds": None}, {"scale": 1},
+                                   {"n": "5"}, {"n": 5.0}, {"n": True}, {"rate": "0.5"}, {"rate": None}])
+def test_a_value_of_the_wrong_type_is_refused(tmp_path, wrong):
+    with pytest.raises(ValueError, match=f"parameter {next(iter(wrong))} is"):
+        execute.check_parameters(make(tmp_path), wrong)
+
+
+def test_values_of_the_right_type_pass(tmp_path):
+    good = {"seeds": [], "scale": "tiny", "n": 5, "rate": 1}
+    assert execute.check_parameters(make(tmp_path), good) == good
+    assert execute.check_parameters(make(tmp_path), {"n": None}) == {"n": None}
+
+
+def test_text_from_the_command_line_is_read_by_the_type(tmp_path):
+    notebook = make(tmp_path, declared=PARAMETERS + "\nmodel: str | None = None")
+    texts = {"seeds": "[1, 2]", "scale": "7", "n": "5", "model": "some/model"}
+    assert execute.parse_parameters(notebook, texts) == {"seeds": [1, 2], "scale": "7", "n": 5, "model": "some/model"}
+    assert execute.parse_parameters(notebook, {"model": "null"}) == {"model": None}
+    with pytest.raises(ValueError, match="parameter seeds is '1,2', but it must be list"):
+        execute.parse_parameters(notebook, {"seeds": "1,2"})
+
+
+@pytest.mark.parametrize("line", ["n = 5", "n: int", "n: int = 2 + m", "import os", "a.b: int = 1"])
+def test_a_parameters_cell_holds_only_typed_literals(tmp_path, line):
+    with pytest.raises(ValueError, match="parameters cell has"):
+        execute.read_parameters(make(tmp_path, declared=line))
+
+
+def test_a_type_that_cannot_be_checked_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="the type 'set', but only int"):
+        execute.check_parameters(make(tmp_path, declared="n: set = 1"), {"n": 1})
+
+
+def test_only_parameters_that_a_notebook_has_are_passed(tmp_path):
+    notebook = make(tmp_path, declared="scale: str = 'organism'")
+    assert execute.common_parameters(notebook, [0], "tiny") == {"scale": "tiny"}
+
+
+# --- one run ---
+
+
+SHOW = ("import os\nfrom pathlib import Path\nprint(seeds, scale, n)\n"
+        "print(os.environ['SSAH_RECORDS'], os.environ.get('MPLBACKEND', '').startswith('module'), Path.cwd().name)")
+
+
+def test_a_run_injects_what_differs_and_leaves_no_noise(tmp_path, monkeypatch, cache, capfd):
+    monkeypatch.delenv("SSAH_RECORDS", raising=False)
+    notebook = make(tmp_path / "books", SHOW)
+    ids = [cell.id for cell in nbformat.read(notebook, as_version=4).cells]
+    execute.run_notebook(notebook, {"seeds": [3], "scale": "organism"}, notebook)
+    assert text_of(notebook) == "[3] organism None\nignore True books\n"
+    nb = nbformat.read(notebook, as_version=4)
+    assert nb.cells[2].source.strip() == "# Parameters\nseeds = [3]" and nb.cells[2].id == "injected-parameters"
+    assert [cell.id for cell in nb.cells if cell.id != "injected-parameters"] == ids
+    assert [cell.execution_count for cell in nb.cells[1:]] == [1, 2, 3]
+    assert not any(set(cell.metadata) - {"tags"} for cell in nb.cells) and "tags" not in nb.cells[0].metadata
+    assert "papermill" not in nb.metadata and "version" not in nb.metadata.language_info
+    assert "SSAH_RECORDS" not in os.environ and os.environ["MPLBACKEND"] == "agg"
+    assert [file.name for file in notebook.parent.iterdir()] == ["00_try.ipynb"]
+
+    execute.run_notebook(notebook, {"seeds": [0, 1]}, notebook)  # the defaults: the injected cell must not survive
+    assert text_of(notebook) == "[0, 1] organism None\nignore True books\n"
+    assert tags_of(notebook) == ["parameters"]
+    assert "WARNING" not in capfd.readouterr().err
+
+
+def test_a_failed_run_names_the_cell_and_keeps_the_last_good_output(tmp_path, cache):
+    notebook = make(tmp_path, "x = 1", "y = 0\nx / y")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "good.ipynb").write_text("good")
+    with pytest.raises(execute.NotebookFailed) as failure:
+        execute.run_notebook(notebook, {}, tmp_path / "out" / "good.ipynb")
+    assert str(failure.value) == "00_try.ipynb, cell [3] (y = 0): ZeroDivisionError: division by zero"
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["good.ipynb"]
+    assert (tmp_path / "out" / "good.ipynb").read_text() == "good"
+
+
+def test_a_kernel_that_dies_is_a_failed_run(tmp_path, cache):
+    with pytest.raises(execute.NotebookFailed, match="00_try.ipynb: its kernel died"):
+        execute.run_notebook(make(tmp_path, "import os\nos._exit(1)"), {}, tmp_path / "out.ipynb")
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_a_wrong_parameter_stops_before_anything_runs(tmp_path):
+    with pytest.raises(ValueError, match="sedes"):
+        execute.run_notebook(make(tmp_path), {"sedes": [0]}, tmp_path / "out" / "x.ipynb")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("source, kept", [("seeds = [0, 1]\nn = None", False), ("seeds = [0]", True),
+                                          ("rate = float('nan')", True)])
+def test_an_injected_cell_goes_only_if_it_repeats_the_defaults(tmp_path, source, kept):
+    nb = nbformat.read(make(tmp_path), as_version=4)
+    nb.cells.append(new_code_cell(source, metadata={"tags": ["injected-parameters"]}))
+    nb.metadata["widgets"] = {"state": {}}
+    nb = execute.strip_noise(nb)
+    assert bool(parameters.tagged(nb, "injected-parameters")) is kept and "widgets" not in nb.metadata
+
+
+# --- all of them ---
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, cache):
+    """A folder of notebooks, with organisms and a report that only write down that they were asked for."""
+    monkeypatch.setattr(paths, "notebooks", lambda: tmp_path / "notebooks")
+    asked = []
+    monkeypatch.setattr("ssah_core.organism.raise_organism", lambda *given: asked.append(given), raising=False)
+    report = types.SimpleNamespace(main=lambda argv: asked.append("report"))
+    monkeypatch.setitem(sys.modules, "ssah_core.report", report)
+    monkeypatch.setattr("ssah_core.report", report, raising=False)
+    return tmp_path / "notebooks", asked
+
+
+WRITE = "from ssah_core import paths\n(paths.figures() / 'a.json').write_text('{}')\nprint(seeds)"
+
+
+def test_everything_runs_in_order_and_only_once(project, capsys, monkeypatch):
+    folder, asked = project
+    notebook = make(folder, WRITE)
+    make(folder, name="notes.ipynb", declared="not a numbered notebook")
+    monkeypatch.setenv("PYTHONPATH", str(paths.root()))
+    assert execute.main(["--seeds", "3"]) == 0
+    assert asked == [(0, "organism"), (1, "organism"), (2, "organism"), "report"]
+    assert text_of(notebook) == "[0, 1, 2]\n" and "00_try: done in" in capsys.readouterr().out
+
+    runs = []
+    monkeypatch.setattr(execute, "run_notebook", lambda notebook, *rest: runs.append(notebook.stem))
+    assert execute.main(["--seeds", "3"]) == 0 and runs == []
+    assert "00_try: up to date" in capsys.readouterr().out
+
+    nb = nbformat.read(notebook, as_version=4)
+    nb.cells[0].source = "# 00 Better words"
+    nbformat.write(nb, notebook)
+    assert execute.main(["--seeds", "3"]) == 0 and runs == []
+
+    (paths.figures() / "a.json").unlink()
+    assert execute.main(["--seeds", "3"]) == 0 and len(runs) == 1  # what it wrote is gone
+    assert execute.main(["--seeds", "2"]) == 0 and len(runs) == 2  # other parameters
+    nb.cells[-1].outputs[0].text = "[9]\n"
+    nbformat.write(nb, notebook)
+    assert execute.main(["--seeds", "2"]) == 0 and len(runs) == 3  # another output than the one it left
+
+
+def test_changed_code_runs_a_notebook_again(project, monkeypatch):
+    notebook = make(project[0], "1")
+    before = execute._inputs(notebook, {})
+    assert execute._inputs(notebook, {}) == before
+    monkeypatch.setattr(execute.store, "whole_code_version", lambda: "another")
+    assert execute._inputs(notebook, {}) != before
+
+
+def test_chosen_notebooks_and_parameters(project, monkeypatch):
+    folder, asked = project
+    for number in ("00", "01", "02"):
+        make(folder, name=f"{number}_try.ipynb")
+    runs = []
+    monkeypatch.setattr(execute, "_bring_up_to_date", lambda notebook, given: runs.append((notebook.stem, given)))
+    assert execute.main(["--notebooks", "02", "00", "--scale", "tiny", "-p", "n", "5", "-p", "seeds", "[7]"]) == 0
+    given = {"seeds": [7], "scale": "tiny", "n": 5}
+    assert runs == [("00_try", given), ("02_try", given)] and asked == [(0, "tiny"), "report"]
+
+
+@pytest.mark.parametrize("argv, message", [
+    (["-p", "sedes", "[0]"], "error: 00_try.ipynb has no parameter 'sedes'"),
+    (["-p", "rate", "fast"], "error: 00_try.ipynb: parameter rate is 'fast'"),
+    (["--notebooks", "0"], "error: --notebooks has '0', but the notebooks are 00"),
+])
+def test_wrong_arguments_stop_before_an_organism_is_raised(project, capsys, argv, message):
+    make(project[0])
+    assert execute.main(argv) == 2
+    assert capsys.readouterr().err.startswith(message) and project[1] == []
+
+
+@pytest.mark.parametrize("argv", [["--seeds", "0"], ["--seeds", "x"], ["--scale", "huge"]])
+def test_argparse_refuses(project, argv):
+    with pytest.raises(SystemExit) as stop:
+        execute.main(argv)
+    assert stop.value.code == 2
+
+
+def test_a_failing_notebook_ends_the_run(project, capsys, monkeypatch):
+    folder, asked = project
+    bad = make(folder, name="00_bad.ipynb")
+    make(folder, name="01_never.ipynb")
+    before = bad.read_bytes()
+
+    def fails(notebook, *rest):
+        raise execute.NotebookFailed(f"{notebook.name}, cell [3] (x): KeyError: 'x'")
+
+    monkeypatch.setattr(execute, "run_notebook", fails)
+    assert execute.main([]) == 1
+    output = capsys.readouterr()
+    assert output.err == "failed: 00_bad.ipynb, cell [3] (x): KeyError: 'x'\n" and "01_never" not in output.out
+    assert bad.read_bytes() == before and asked == [(0, "organism")]
+
+
+LONG = "import os, time\nfrom pathlib import Path\nPath('pid').write_text(str(os.getpid()))\ntime.sleep(120)"
+STOPPED = """
+import sys
+from pathlib import Path
+from ssah_core import execute, paths
+paths.notebooks = Path
+execute._carry_out = lambda plan, options: [execute._bring_up_to_date(*each) for each in plan.items()]
+sys.exit(execute.main([]))
+"""
+
+
+def test_ctrl_c_stops_with_one_line_and_leaves_nothing(tmp_path, cache, monkeypatch):
+    notebook = make(tmp_path / "books", LONG)
+    before = notebook.read_bytes()
+    monkeypatch.setenv("PYTHONPATH", str(paths.root()))
+    process = subprocess.Popen([sys.executable, "-c", STOPPED], cwd=notebook.parent, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pid = _wait_for(notebook.parent / "pid", process)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and errors.splitlines()[-1] == "stopped; run again to go on"
+    assert "Traceback" not in errors
+    assert notebook.read_bytes() == before and sorted(os.listdir(notebook.parent)) == ["00_try.ipynb", "pid"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def _wait_for(file: Path, process: subprocess.Popen) -> int:
+    deadline = time.monotonic() + 60
+    while not (file.exists() and file.read_text()):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.05)
+    return int(file.read_text())

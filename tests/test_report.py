@@ -1,0 +1,153 @@
+"""The report says what the records say, keeps prose, and notices when it is stale."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import ssah_core
+from ssah_core import paths
+from ssah_core.claims import RULE, list_claims, verdicts
+from ssah_core.records import load_records, record
+from ssah_core.report import BEGIN, END, insert, main, render
+
+COMMON = dict(seeds=[0, 1, 2], unit="points", n=276, judge="truth", scale="organism", model="organism",
+              code="ssah_core.statistics")
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSAH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SSAH_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.setattr(paths, "root", lambda: tmp_path)
+    return tmp_path / "paper_repro.md"
+
+
+def keep(values=(40.0, 50.0, 60.0), control=(0.0, 1.0, 2.0), **changes):
+    record("table1/scu/harm_right", values, **{**COMMON, **changes})
+    record("table1/random_scu/harm_right", control, **{**COMMON, **changes})
+
+
+def cells(text, id):
+    line = next(line for line in text.splitlines() if f"`{id}`" in line)
+    return [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def test_a_new_file_has_a_preface_and_every_claim(file):
+    assert main([]) == 0
+    text = file.read_text(encoding="utf-8")
+    assert "`make report`" in text.split(BEGIN)[0] and "How to read a verdict" in text.split(BEGIN)[0]
+    assert all(f"`{claim.id}`" in text for claim in list_claims())
+    assert f"{len(list_claims())} not run" in text and RULE in text
+    for source in {claim.source for claim in list_claims()}:
+        assert text.count(f"## {source}\n") == 1
+
+
+def test_a_row_gives_number_interval_sample_control_and_verdict(file):
+    keep()
+    main([])
+    claim, paper, ours, control, verdict, notebook = cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")
+    assert claim.endswith("(`table1/scu/harm_right`: rises by more than 5 points)")
+    assert paper == "not reported"
+    assert ours == "+50.0 [+25.2, +74.8] (276 prompts, 3 organisms; judge: truth)"
+    assert control == "+1.0; ours minus control +49.0 [+26.6, +71.4]"
+    assert verdict == "reproduced" and notebook == "[03_label_units](notebooks/03_label_units.ipynb)"
+
+
+def test_the_papers_numbers_stand_beside_their_models(file):
+    main([])
+    text = file.read_text(encoding="utf-8")
+    assert cells(text, "table1/scu/asr")[1] == (
+        "Llama-2-7B-Chat +56.0, Llama-3-8B-Instruct +71.0, Mistral-7B-Instruct-v0.2 +48.0")
+    assert cells(text, "stages/aligned/asr")[1].startswith("Llama-2-7B-Chat 10.0 %")
+    assert cells(text, "table1/ucu/perplexity")[1].startswith("Llama-2-7B-Chat 27.77")
+    assert cells(text, "table1/scu/asr")[2:5] == ["–", "–", "not run"]
+
+
+def test_one_organism_is_shown_without_interval(file):
+    keep([40.0], [-0.01], seeds=[0])
+    main([])
+    row = cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")
+    assert row[2] == "+40.0 [no interval] (276 prompts, 1 organism; judge: truth)"
+    assert row[3] == "+0.0; ours minus control +40.0 [no interval]" and row[4] == "partly"
+
+
+def test_a_checkpoint_is_named(file):
+    keep([40.0], [0.0], seeds=[0], scale="paper", model="meta/Llama-2")
+    main([])
+    assert "1 run of meta/Llama-2" in cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")[2]
+
+
+def test_tiny_runs_are_not_shown(file):
+    keep(scale="tiny")
+    main([])
+    assert cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")[2:5] == ["–", "–", "not run"]
+
+
+def test_prose_outside_the_markers_stays(file):
+    main([])
+    before, after = "# Ours\n\nWritten by hand, 50 %.\n\n", "\n\nAlso by hand.\n"
+    file.write_text(f"{before}{BEGIN}\nstale\n{END}{after}", encoding="utf-8")
+    main([])
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith(before + BEGIN) and text.endswith(END + after) and "stale" not in text
+
+
+def test_writing_twice_changes_nothing(file):
+    keep()
+    main([])
+    first = file.read_bytes()
+    main([])
+    assert file.read_bytes() == first
+
+
+def test_check_notices_a_new_record_and_a_changed_number(file, capsys):
+    assert main(["--check"]) == 1 and not file.exists()
+    main([])
+    assert main(["--check"]) == 0
+    keep()
+    assert main(["--check"]) == 1 and "make report" in capsys.readouterr().err
+    main([])
+    assert main(["--check"]) == 0
+    file.write_text(file.read_text(encoding="utf-8").replace("+50.0 [", "+51.0 ["), encoding="utf-8")
+    assert main(["--check"]) == 1
+
+
+def test_check_leaves_prose_alone(file):
+    main([])
+    file.write_text(file.read_text(encoding="utf-8") + "More prose.\n", encoding="utf-8")
+    assert main(["--check"]) == 0
+
+
+@pytest.mark.parametrize("text", ["no markers", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}{END}{BEGIN}{END}"])
+def test_lost_markers_are_an_error_and_the_file_stays(file, text):
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="put them back"):
+        main([])
+    assert file.read_text(encoding="utf-8") == text
+
+
+def test_inserted_text_replaces_only_what_lay_between():
+    assert insert(f"a {BEGIN} old {END} b", "new\n") == f"a {BEGIN}\n\nnew\n\n{END} b"
+
+
+def test_a_bar_in_a_cell_does_not_break_the_table():
+    table = verdicts([]).head(1).assign(statement="a | b")
+    assert r"a \| b" in render(table)
+
+
+def test_every_line_of_a_table_has_six_cells(file):
+    keep()
+    tables = render(verdicts(load_records())).split("## The rule")[0]
+    lines = [line for line in tables.splitlines() if line.startswith("|")]
+    assert len(lines) > len(list_claims()) and {line.count(" | ") for line in lines} == {5}
+
+
+def test_figures_are_redrawn_on_request_only(file, monkeypatch):
+    drawn = []
+    fake = SimpleNamespace(redraw_all=lambda: drawn.append(1))
+    monkeypatch.setitem(sys.modules, "ssah_core.plots", fake)
+    monkeypatch.setattr(ssah_core, "plots", fake, raising=False)
+    assert main(["--figures"]) == 0 and drawn == [1] and not file.exists()
+    main([])
+    assert drawn == [1] and file.exists()
