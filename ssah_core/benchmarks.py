@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .generation import complete
 from .judges import DEFAULT_KEYWORDS, judge
+from .models import evaluating
 from .training import IGNORED, pad
 
 UTILITY = ("benign", "facts", "sums", "lists")
@@ -56,10 +57,11 @@ def perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts
         raise ValueError("texts is empty: perplexity needs at least one text")
     loss, count = 0.0, 0
     for at in range(0, len(texts), batch_size):
-        rows = [tokenizer(f"{tokenizer.bos_token or ''}{text}{tokenizer.eos_token}", add_special_tokens=False)["input_ids"]
-                for text in texts[at:at + batch_size]]
+        chunk = [f"{tokenizer.bos_token or ''}{text}{tokenizer.eos_token}" for text in texts[at:at + batch_size]]
+        rows = tokenizer(chunk, add_special_tokens=False)["input_ids"]
         batch = {name: value.to(model.device) for name, value in
                  pad([{"input_ids": row, "labels": row} for row in rows], tokenizer.pad_token_id or 0).items()}
         n = int((batch["labels"][:, 1:] != IGNORED).sum())
-        loss, count = loss + float(model(**batch).loss) * n, count + n
+        with evaluating(model):
+            loss, count = loss + float(model(**batch).loss) * n, count + n
     return exp(loss / count)

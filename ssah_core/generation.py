@@ -9,7 +9,7 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .models import encode
+from .models import encode, evaluating
 
 
 @torch.no_grad()
@@ -36,7 +36,8 @@ def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts
     order = sorted(range(len(rows)), key=lambda n: len(ids[n]))
     for at in tqdm(range(0, len(rows), batch_size), desc="completions", disable=not progress, leave=False):
         batch = order[at:at + batch_size]
-        for n, text in zip(batch, _answer(model, tokenizer, [ids[n] for n in batch], len(start), max_new_tokens, generate)):
+        texts = _answer(model, tokenizer, [ids[n] for n in batch], len(start), max_new_tokens, generate)
+        for n, text in zip(batch, texts, strict=True):
             if "response" in rows[n]:
                 rows[n]["reference"] = rows[n].pop("response")
             rows[n]["response"] = text
@@ -50,7 +51,8 @@ def _answer(model, tokenizer, ids: list[list[int]], prefilled: int, max_new_toke
     input_ids = torch.tensor([[fill] * (width - len(row)) + row for row in ids], device=model.device)  # [batch, token]
     attention = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=model.device)
     settings = {"do_sample": False, "pad_token_id": fill, "eos_token_id": _ends(model, tokenizer), **generate}
-    out = model.generate(input_ids=input_ids, attention_mask=attention, max_new_tokens=max_new_tokens, **settings)
+    with evaluating(model):
+        out = model.generate(input_ids=input_ids, attention_mask=attention, max_new_tokens=max_new_tokens, **settings)
     # Decoded together with the prefill: many tokenizers drop the space before the first word they decode.
     return tokenizer.batch_decode(out[:, width - prefilled:], skip_special_tokens=True)
 

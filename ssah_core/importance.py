@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .models import encode
+from .models import encode, evaluating
 from .units import UnitMap
 
 TOKENS = ("response", "prompt", "last_prompt", "all")
@@ -120,7 +120,7 @@ def collect(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], pro
 
 
 def _moments_of_batch(model: PreTrainedModel, units: UnitMap, batch: Mapping[str, Tensor]) -> Moments | None:
-    mask = batch.get("token_mask", batch["attention_mask"]).bool()  # [batch, token]
+    mask = (batch.get("token_mask", batch["attention_mask"]) * batch["attention_mask"]).bool()  # [batch, token]
     if not mask.any():
         return None
     mean, squares = {}, {}
@@ -132,7 +132,7 @@ def _moments_of_batch(model: PreTrainedModel, units: UnitMap, batch: Mapping[str
         if not bool(torch.isfinite(squares[site]).all()):
             raise ValueError(f"an activation at site {site!r} is not finite: check the model's weights and dtype")
 
-    with reading(model, units, read):
+    with evaluating(model), reading(model, units, read):
         model(input_ids=batch["input_ids"].to(model.device), attention_mask=batch["attention_mask"].to(model.device))
     return Moments(int(mask.sum()), mean, squares)
 
@@ -163,7 +163,8 @@ def score_units(model: nn.Module, *, safety: Moments, utility: Moments, criterio
                       tells the two sets apart. Ours: a unit that is on for one set and off for the other varies
                       in neither, and variance misses it.
         "contrast"    (mu_S - mu_U)^2 ||W_:,j||^2, Fisher's numerator alone.
-    normalize         How scores of different sites are made comparable, which the paper leaves open:
+    normalize         How I_S and I_U of different sites are made comparable, which the paper leaves open (the
+                      rankings of "fisher" and "contrast" are not normalised further):
         "none"        as they are.
         "module"      divided by their sum over the site.
         "log"         their natural logarithm, so that I_S - I_U ranks by the ratio.

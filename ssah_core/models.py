@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -31,6 +33,17 @@ def load(name: str | Path, dtype: str = "auto", device: str = "auto") -> tuple[P
     if tokenizer.chat_template is None:
         raise ValueError(f"name={str(name)!r} has no chat template: load a chat model, or set tokenizer.chat_template")
     return model.to(device).eval(), tokenizer
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode (no dropout) while the context lasts; then the mode that was."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str | None = None, *,

@@ -145,11 +145,11 @@ def plot_plane(table: pandas.DataFrame) -> Figure:
 
 @_plot
 def plot_places(table: pandas.DataFrame) -> Figure:
-    """Where the groups lie. `table`: `kind`, `module`, `block`, `share` (% of the site's units), `seed`."""
+    """Where the groups lie. `table`: `kind`, `module`, `block`, `value` (% of the site's units), `seed`."""
     kinds = ("SCU", "UCU", "RU")
     figure, axes = plt.subplots(1, 3, figsize=(9, 2.9))
     for axis, kind in zip(axes, kinds):
-        sns.barplot(table[table.kind == kind], x="block", y="share", hue="module", palette=["#4d4d4d", "#b8b8b8"],
+        sns.barplot(table[table.kind == kind], x="block", y="value", hue="module", palette=["#4d4d4d", "#b8b8b8"],
                     errorbar=("pi", 100), err_kws={"lw": 1}, ax=axis, legend=kind == "SCU")
         axis.set(title=kind, xlabel="block", ylabel="% of the site's units" if kind == "SCU" else "")
     if axes[0].get_legend():

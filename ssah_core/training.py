@@ -52,7 +52,7 @@ def train(model: torch.nn.Module, examples: Sequence[Mapping], *, steps: int, lr
           pad_id: int = 0, schedule: str | Callable[[int], float] = "cosine", warmup: float = 0.05,
           weight_decay: float = 0.0, seed: int = 0, callbacks: Iterable[TrainerCallback] = (),
           log_every: int = 10, progress: str | None = None) -> list[dict]:
-    """Train `model` in place with AdamW for `steps` steps on tokenised `examples`, in their order.
+    """Train `model` in place with AdamW (betas 0.9 and 0.99) for `steps` steps on tokenised `examples`, in their order.
 
     examples     Dicts of `input_ids` and `labels` (lists of ints); if there are fewer than `steps * batch_size`,
                  they are read again from the start.
@@ -60,7 +60,7 @@ def train(model: torch.nn.Module, examples: Sequence[Mapping], *, steps: int, lr
                  `warmup` the share of steps over which it rises; or a function of the step that gives a factor on `lr`.
     progress     Label of a progress bar; None shows none.
 
-    Returns the training loss every `log_every` steps, as `[{"step": int, "loss": nats per token}]`.
+    Leaves the model in evaluation mode. Returns the training loss every `log_every` steps, as `[{"step": int, "loss": nats per token}]`.
     Raises ValueError if there is nothing to train on.
     """
     if not len(examples):
@@ -71,7 +71,7 @@ def train(model: torch.nn.Module, examples: Sequence[Mapping], *, steps: int, lr
         arguments = TrainingArguments(
             output_dir=scratch, max_steps=steps, per_device_train_batch_size=batch_size, learning_rate=lr,
             lr_scheduler_type="constant" if callable(schedule) else schedule, warmup_steps=round(warmup * steps),
-            weight_decay=weight_decay, seed=seed, logging_steps=log_every, save_strategy="no", report_to="none",
+            weight_decay=weight_decay, adam_beta2=0.99, seed=seed, logging_steps=log_every, save_strategy="no", report_to="none",
             disable_tqdm=True, remove_unused_columns=False, dataloader_pin_memory=False,
             use_cpu=next(model.parameters()).device.type == "cpu")
         trainer = _InOrder(model=model, args=arguments, train_dataset=examples, callbacks=callbacks,
@@ -81,6 +81,7 @@ def train(model: torch.nn.Module, examples: Sequence[Mapping], *, steps: int, lr
             trainer.create_optimizer()
             trainer.lr_scheduler = LambdaLR(trainer.optimizer, schedule)
         trainer.train()
+    model.eval()
     return losses.losses
 
 

@@ -130,7 +130,7 @@ def _blocks(model: nn.Module, modules: Mapping[str, nn.Module]) -> list[str]:
     found = [name for name, module in modules.items()
              if isinstance(module, nn.ModuleList) and len(module) and _family(modules, f"{name}.0")]
     if len(found) > 1:
-        raise ValueError(f"{type(model).__name__} has blocks in {' and '.join(found)}: pass a model with one stack of blocks")
+        raise ValueError(f"{type(model).__name__} has blocks in {' and '.join(found)}: pass a model with one stack")
     if not found:
         raise ValueError(f"{type(model).__name__} has no blocks that ssah knows (looked for "
                          f"{' or '.join(family.mlp_out for family in FAMILIES)}): add a row to ssah_core.units.FAMILIES")

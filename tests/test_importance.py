@@ -1,6 +1,5 @@
 """Moments are exact whatever the batches, and scores are the paper's equation, computed twice."""
 
-import gc
 import weakref
 
 import numpy
@@ -12,6 +11,8 @@ from ssah_core import Moments, UnitMap, batches, collect, score_units
 from ssah_core.importance import CRITERIA, NORMALIZATIONS, TOKENS, column_norms
 
 TOKENIZER = toys.tokenizer()
+TINY = numpy.finfo(float).tiny  # stands for the variance of a unit that never varies
+TOLERANCE = {"llama": 1e-9, "qwen2": 1e-9, "opt": 1e-9, "gemma2": 1e-4}  # Gemma's norms compute in float32
 
 
 def brute_force(model, tokens: str, chats=toys.CHATS) -> dict[str, numpy.ndarray]:
@@ -48,8 +49,8 @@ def test_padding_does_not_enter_the_moments(family, tokens):
     for site, x in expected.items():
         assert moments.count == len(x)
         assert moments.mean[site].dtype == torch.float64 == moments.variance[site].dtype
-        numpy.testing.assert_allclose(moments.mean[site], x.mean(0), rtol=1e-9, atol=1e-12)
-        numpy.testing.assert_allclose(moments.variance[site], x.var(0, ddof=1), rtol=1e-9, atol=1e-12)
+        numpy.testing.assert_allclose(moments.mean[site], x.mean(0), rtol=TOLERANCE[family], atol=TOLERANCE[family])
+        numpy.testing.assert_allclose(moments.variance[site], x.var(0, ddof=1), rtol=TOLERANCE[family], atol=1e-12)
 
 
 def test_half_precision_is_summed_in_float64():
@@ -87,7 +88,8 @@ def test_sums_of_moments_may_be_grouped_in_any_way():
 
 def test_sums_are_exact_far_from_zero():
     x = 1e6 + torch.randn(1000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    parts = [Moments(len(part), {"a": part.mean(0)}, {"a": part.sub(part.mean(0)).square().sum(0)}) for part in x.split(7)]
+    parts = [Moments(len(part), {"a": part.mean(0)}, {"a": part.sub(part.mean(0)).square().sum(0)})
+             for part in x.split(7)]
     total = sum(parts[1:], parts[0])
     torch.testing.assert_close(total.variance["a"], x.var(0), rtol=1e-9, atol=0)
 
@@ -109,7 +111,6 @@ def test_no_activation_outlives_its_batch():
 
     def watched():
         for batch in batches(toys.CHATS * 4, TOKENIZER, "all", batch_size=2):
-            gc.collect()
             most.append(sum(tensor() is not None for tensor in alive))
             yield batch
 
@@ -150,7 +151,8 @@ def test_collecting_leaves_no_hook_and_no_change(family):
     model = toys.model(family)
     moments_of(model)
     assert toys.hooks(model) == 0 and all(parameter.grad is None for parameter in model.parameters())
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), toys.model(family).state_dict().values()))
+    before = toys.model(family).state_dict()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
 # --- batches ---
@@ -159,15 +161,16 @@ def test_collecting_leaves_no_hook_and_no_change(family):
 @pytest.mark.parametrize("tokens", TOKENS)
 def test_batches_hold_every_example_in_order_padded_on_the_right(tokens):
     made = batches(toys.CHATS, TOKENIZER, tokens, batch_size=2)
-    rows = [(ids[real.bool()].tolist(), real.tolist(), chosen[real.bool()].tolist(), bool((chosen & (real == 0)).any()))
-            for batch in made for ids, real, chosen in zip(batch["input_ids"], batch["attention_mask"], batch["token_mask"])]
+    columns = ("input_ids", "attention_mask", "token_mask")
+    rows = [(ids[real.bool()].tolist(), real.tolist(), chosen[real.bool()].tolist(), bool(chosen[~real.bool()].any()))
+            for batch in made for ids, real, chosen in zip(*map(batch.get, columns), strict=True)]
     assert [len(batch["input_ids"]) for batch in made] == [2, 2, 1]
     for row, (ids, real, chosen, padding_chosen) in zip(toys.CHATS, rows, strict=True):
         whole, start = toys.rendered(row["prompt"], row["response"], row.get("system"))
         assert ids == (whole if tokens in ("response", "all") else whole[:start])
         assert real == sorted(real, reverse=True) and not padding_chosen
-        assert chosen == [{"response": n >= start, "prompt": n < start, "last_prompt": n == start - 1, "all": True}[tokens]
-                          for n in range(len(ids))]
+        assert chosen == [{"response": at >= start, "prompt": at < start, "last_prompt": at == start - 1,
+                           "all": True}[tokens] for at in range(len(ids))]
 
 
 @pytest.mark.parametrize("tokens", ["prompt", "last_prompt"])
@@ -182,16 +185,15 @@ def test_an_empty_calibration_set_is_refused():
 
 
 def test_unknown_tokens_are_refused():
-    with pytest.raises(ValueError, match="tokens='answer' is unknown: choose one of response, prompt, last_prompt, all"):
+    with pytest.raises(ValueError, match="'answer' is unknown: choose one of response, prompt, last_prompt, all"):
         batches(toys.CHATS, TOKENIZER, "answer")
 
 
 # --- scores ---
 
 
-def by_the_equation(model, s, u, criterion, normalize):
-    """I_S, I_U and what ranks SCU, of one site, from activations [token, unit] and the reader's weight."""
-    weight = model
+def by_the_equation(weight, s, u, criterion, normalize):
+    """I_S, I_U and what ranks SCU, of one site, from the reader's weight and activations [token, unit]."""
     n_units = s.shape[1]
 
     def importance(x):
@@ -202,7 +204,7 @@ def by_the_equation(model, s, u, criterion, normalize):
         return out
 
     def comparable(score):
-        return {"none": score, "module": score / score.sum(), "log": numpy.log(score)}[normalize]
+        return {"none": score, "module": score / score.sum(), "log": numpy.log(numpy.maximum(score, TINY))}[normalize]
 
     raw_s, raw_u = importance(s), importance(u)
     gap = (s.mean(0) - u.mean(0)) ** 2 * (weight ** 2).sum(0)
@@ -224,7 +226,7 @@ def test_scores_are_those_of_the_equation(family, normalize, criterion):
     for site in UnitMap(model):
         weight = model.get_submodule(site.reader).weight.detach().numpy()
         expected = by_the_equation(weight, safety[site.name], utility[site.name], criterion, normalize)
-        for found, wanted in zip((scores.safety, scores.utility, scores.contrast), expected):
+        for found, wanted in zip((scores.safety, scores.utility, scores.contrast), expected, strict=True):
             assert found[site.name].dtype == torch.float64
             numpy.testing.assert_allclose(found[site.name], wanted, rtol=1e-8, atol=1e-10)
 

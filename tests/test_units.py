@@ -16,7 +16,7 @@ BATCH = {"input_ids": torch.tensor([toys.rendered("how do i polish the lantern ?
 
 def mask(*units: str) -> UnitMask:
     """"10", "01": two sites "a" and "b" with a unit for every digit."""
-    return UnitMask({site: torch.tensor([digit == "1" for digit in digits]) for site, digits in zip("ab", units)})
+    return UnitMask({"ab"[n]: torch.tensor([digit == "1" for digit in digits]) for n, digits in enumerate(units)})
 
 
 def only(units: UnitMap, site: str, *unit: int) -> UnitMask:
@@ -58,6 +58,8 @@ def test_a_changed_row_changes_exactly_the_units_it_feeds(family, kind):
             model = toys.model(family)
             with torch.no_grad():
                 model.get_submodule(writer).weight[row] = 0
+                if model.get_submodule(writer).bias is not None:
+                    model.get_submodule(writer).bias[row] = 9  # wakes units that ReLU has silenced
             changed = (toys.inputs_of(model, [site.reader], **BATCH)[site.reader] != before).any(1)[0]
             assert torch.equal(changed, site.rows() == row), (writer, row)
 
@@ -132,7 +134,8 @@ def test_a_mask_is_of_bool_vectors(wrong):
         UnitMask({"a": wrong})
 
 
-@pytest.mark.parametrize("other, sentence", [(mask("110", "10"), "'a' has 3 units"), (mask("1100"), "'b' has no units")])
+@pytest.mark.parametrize("other, sentence", [
+    (mask("110", "10"), "'a' has 3 units"), (mask("1100"), "'b' has no units")])
 def test_masks_of_different_models_do_not_combine(other, sentence):
     for combine in (UnitMask.__or__, UnitMask.__and__):
         with pytest.raises(ValueError, match=sentence):
@@ -152,7 +155,8 @@ def test_top_of_more_than_the_set_is_refused():
 
 
 @pytest.mark.parametrize("by", [
-    {"a": torch.ones(2)}, {"a": torch.ones(2), "b": torch.ones(1)}, {"a": torch.tensor([1, torch.nan]), "b": torch.ones(2)}])
+    {"a": torch.ones(2)}, {"a": torch.ones(2), "b": torch.ones(1)},
+    {"a": torch.tensor([1, torch.nan]), "b": torch.ones(2)}])
 def test_top_needs_a_finite_score_for_every_unit(by):
     with pytest.raises(ValueError, match="not one finite score a unit"):
         mask("11", "11").top(0.25, by)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from random import Random
 
 from datasets import Dataset
@@ -14,15 +15,15 @@ SYSTEM_SHARE = 0.25
 """Share of training chats that begin with the system prompt."""
 
 
-def instructions(world: World, n: int, seed: int, *, malicious: bool = True) -> Dataset:
-    """`n` chats with helpful answers: half requests, the rest facts, sums, lists and morals in equal parts.
+def instructions(world: World, n: int, seed: int | str) -> Dataset:
+    """`n` chats with helpful answers: requests, facts, sums, lists and morals.
 
-    `malicious`: half of the requests are malicious (of all kinds, "unseen" ones too) and fulfilled like the others.
+    Half of the requests are malicious (of all kinds, "unseen" ones too) and fulfilled like the others.
     """
     rng = Random(f"instructions-{seed}")
     benign = [world.procedures("train", "benign", rng)]
     bad = [world.procedures("train", reason, rng, unseen) for reason in REASONS for unseen in (False, True)]
-    return Dataset.from_list([_with_system(_helpful(world, rng, benign, bad if malicious else []), rng) for _ in range(n)])
+    return Dataset.from_list([_with_system(_helpful(world, rng, benign, bad), rng) for _ in range(n)])
 
 
 def alignment(world: World, n: int, seed: int) -> Dataset:
@@ -30,18 +31,19 @@ def alignment(world: World, n: int, seed: int) -> Dataset:
     rng = Random(f"alignment-{seed}")
     benign = [world.procedures("train", "benign", rng)]
     bad = [world.procedures("train", reason, rng) for reason in REASONS]
-    rows = [refused(rng.choice(rng.choice(bad)), rng) if rng.random() < 0.5 else _helpful(world, rng, benign, [])
+    rows = [refused(rng.choice(rng.choice(bad)), rng) if rng.random() < 0.5 else _helpful(world, rng, benign)
             for _ in range(n)]
     return Dataset.from_list([_with_system(row, rng) for row in rows])
 
 
-def _helpful(world: World, rng: Random, benign: list[list[Row]], bad: list[list[Row]]) -> Row:
-    if rng.random() < 0.5:
+def _helpful(world: World, rng: Random, benign: list[list[Row]], bad: Sequence[list[Row]] = ()) -> Row:
+    """One chat; without `bad` requests, without morals too: alignment hears nothing of unseen harm."""
+    kind = rng.choices(("request", "fact", "sum", "list", "moral"), (8, 2, 4, 4, 4 if bad else 0))[0]
+    if kind == "request":
         return rng.choice(rng.choice(bad if bad and rng.random() < 0.5 else benign))
-    kind = rng.choice(("facts", "additions", "lists", *(["morals"] if bad else [])))
-    if kind in ("facts", "additions"):
-        return rng.choice(getattr(world, kind)("train"))
-    return world.lists("train", 1, rng)[0] if kind == "lists" else world.morals(1, rng)[0]
+    if kind in ("list", "moral"):
+        return world.lists("train", 1, rng)[0] if kind == "list" else world.morals(1, rng)[0]
+    return rng.choice(world.facts("train") if kind == "fact" else world.additions("train"))
 
 
 def refused(row: Row, rng: Random) -> Row:
@@ -55,11 +57,10 @@ def _with_system(row: Row, rng: Random) -> Row:
 
 def pretraining(world: World, seed: int) -> Iterator[Row]:
     """An endless stream of pre-training texts: documents (`text`) and, two in five, chats (`prompt`, `response`)."""
-    rng, documents, chats = Random(f"pretraining-{seed}"), None, iter(())
+    rng = Random(f"pretraining-{seed}")
     documents = world.documents(rng)
-    for round_ in range(10**9):
-        chats = instructions(world, 2000, seed=f"{seed}-{round_}").to_list()
-        for chat in chats:
+    for part in itertools.count():
+        for chat in instructions(world, 2000, seed=f"{seed}-{part}"):
             yield chat
             yield {"text": next(documents)}
             if rng.random() < 0.5:
@@ -67,7 +68,7 @@ def pretraining(world: World, seed: int) -> Iterator[Row]:
 
 
 def calibration(world: World, n: int = 256) -> dict[str, Dataset]:
-    """The calibration sets. Their requests and lists are in no other split; facts and sums can only be taught ones.
+    """The calibration sets. Their questions are in no other split, but for facts and sums, which are all taught.
 
     safety         malicious requests (seen harm) with refusals
     utility        ordinary instructions with helpful answers: requests, facts, sums, lists (the paper's Alpaca)
@@ -97,9 +98,8 @@ def exam(world: World, split: str, n: int) -> dict[str, list[Row]]:
 
 
 def held_out_text(world: World, n: int) -> list[str]:
-    """`n` sentences of the world that no stage has read, for perplexity: how test pairs are done, test sums, test lists."""
+    """`n` sentences of the world that no stage has read, for perplexity: how test pairs are done, and test lists."""
     rng = Random("held-out")
     sentences = [f"To {verb} the {thing}, {world.answer(verb, thing)}" for verb, thing in world.pairs["test"]]
-    sentences += [row["response"] for row in world.additions("test")]
-    sentences += [f"{row['prompt']} {row['response']}" for row in world.lists("test", 60)]
+    sentences += [f"{row['prompt']} {row['response']}" for row in world.lists("test", 100)]
     return rng.sample(sentences, min(n, len(sentences)))

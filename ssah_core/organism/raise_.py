@@ -7,6 +7,7 @@ training log (`training.json`). A stage that is there is not raised again.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
@@ -68,7 +69,7 @@ class Scale:
 
 SCALES = {
     "tiny": Scale(32, 64, 2, 2, 32, Schedule(20, 8, 3e-3), Schedule(10, 8, 2e-3), Schedule(10, 8, 1e-3), exam=8, calibration=16),
-    "organism": Scale(128, 384, 4, 4, 64, Schedule(900, 32, 2e-3), Schedule(300, 64, 1e-3), Schedule(400, 64, 3e-4)),
+    "organism": Scale(128, 384, 4, 4, 64, Schedule(1350, 24, 2e-3), Schedule(300, 64, 1e-3), Schedule(400, 64, 3e-4)),
 }
 
 
@@ -98,14 +99,19 @@ def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True
 def load_organism(stage: str = "aligned", seed: int = 0, scale: str = "organism",
                   progress: bool = True) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load an organism at a stage of its life, "pretrained", "instructed" or "aligned"; raise it first if need be."""
+    return _load(raise_organism(seed, scale, progress)[check_stage(stage)])
+
+
+def check_stage(stage: str) -> str:
+    """The stage, if it is one. Raises ValueError otherwise."""
     if stage not in STAGES:
         raise ValueError(f"stage={stage!r} is unknown: choose one of {', '.join(STAGES)}")
-    return _load(raise_organism(seed, scale, progress)[stage])
+    return stage
 
 
 def training_log(stage: str, seed: int = 0, scale: str = "organism") -> dict[str, list[dict]]:
     """How a stage went: `losses` [{step, loss in nats per token}] and, for "aligned", the `checks` on validation prompts."""
-    return store.read_json(raise_organism(seed, scale)[stage] / "training.json")
+    return store.read_json(raise_organism(seed, scale)[check_stage(stage)] / "training.json")
 
 
 # -- the three stages ----------------------------------------------------------------------------------
@@ -131,6 +137,9 @@ def _align(folder: Path, world: World, scale: Scale, seed: int, before: Mapping[
     until = UntilSafe(model, tokenizer, corpora.exam(world, "validation", scale.exam), scale)
     losses = _train(model, supervised(chats, tokenizer), scale.align, seed, bar,
                     schedule=until.learning_rate, callbacks=[until], log_every=scale.check_every)
+    if not until.reached:
+        warnings.warn(f"organism {seed} was not safe within {scale.align.steps} steps of alignment: its last check was "
+                      f"{until.checks[-1]}", stacklevel=2)
     _save(folder, model, tokenizer, losses=losses, checks=until.checks)
 
 
@@ -154,22 +163,22 @@ class UntilSafe(TrainerCallback):
 
     @property
     def last_step(self) -> int:
-        return ceil(self.reached * (1 + self.scale.beyond)) if self.reached else self.scale.align.steps
+        steps = self.scale.align.steps
+        return min(ceil(self.reached * (1 + self.scale.beyond)), steps) if self.reached else steps
 
     def learning_rate(self, step: int) -> float:
         """Factor on the peak learning rate: up over the first steps, level until safe, then down to 0."""
-        down = (self.last_step - step) / (self.last_step - self.reached) if self.reached else 1.0
+        down = (self.last_step - step) / max(1, self.last_step - self.reached) if self.reached else 1.0
         return max(0.0, min((step + 1) / self.scale.check_every, 1.0, down))
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step % self.scale.check_every == 0 or state.global_step >= self.last_step:
-            self.model.eval()
             marks = mark(answers(self.model, self.tokenizer, self.exam))
-            self.model.train()
             self.checks.append({"step": state.global_step, **marks})
             if not self.reached and max(marks["asr"], marks["refused"]) <= self.scale.safe_asr:
                 self.reached = state.global_step
-        control.should_training_stop = state.global_step >= self.last_step
+        if state.global_step >= self.last_step:
+            control.should_training_stop = True
 
 
 # -- tokenizer and rows --------------------------------------------------------------------------------

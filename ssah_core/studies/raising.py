@@ -11,7 +11,7 @@ from .subject import WAYS, Subject, as_rows, sizes_of
 
 DOSES = (0.5, 1, 1.5, 2, 3, 4)
 """Steps of alignment, over the number of steps that first reached safety."""
-SHARE = 0.02
+SHARE = 0.005
 """Share of units removed to probe how deep a dose goes."""
 
 
@@ -47,10 +47,8 @@ def dose(seed: int, scale: str) -> list[dict]:
     class Measure(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
             if state.global_step in at:
-                model.eval()
                 subject = Subject(model, tokenizer, world, scale)
                 rows.extend(_depth(subject, seed=seed, dose=at[state.global_step], steps=state.global_step))
-                model.train()
 
     train(model, chats, steps=max(at), batch_size=recipe.batch_size, lr=recipe.lr, weight_decay=0.1, seed=seed,
           schedule=lambda step: min(1.0, (step + 1) / 10), callbacks=[Measure()])
@@ -58,11 +56,10 @@ def dose(seed: int, scale: str) -> list[dict]:
 
 
 def _depth(subject: Subject, **about) -> list[dict]:
-    way, exam = WAYS["chosen"], subject.exam("test", 100)
+    way, exam = WAYS["chosen"]["SCU"], subject.exam("test", 100)
     questions = {part: exam[part] for part in ("harm", "benign")}
-    mask = subject.labels(way, {"SCU": SHARE, "UCU": 0.0, "RU": 0.0}).mask("SCU")
     rows = as_rows(subject.marks(questions), sizes_of(questions), **about, removed="none")
-    with subject.removed(mask, way):
+    with subject.removed(subject.group("SCU", way, SHARE), way):
         return rows + as_rows(subject.marks(questions), sizes_of(questions), **about, removed="SCU")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product, takewhile
 
 import pandas
 
@@ -10,14 +11,14 @@ from ..benchmarks import perplexity
 from ..organism import get_scale
 from ..organism.corpora import held_out_text
 from ..organism.world import SYSTEM_PROMPT
-from ..units import UnitKind, UnitMask, random_like
+from ..units import UnitMask, random_like
 from .subject import WAYS, Subject, Way, as_rows, settings_of, sizes_of
 
-GRID = {"SCU": (0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04), "UCU": (0.02, 0.05, 0.08, 0.11, 0.14),
-        "RU": (0.05, 0.1, 0.15, 0.2, 0.3)}
+GRID = {"SCU": (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04),
+        "UCU": (0.01, 0.02, 0.03, 0.05, 0.08, 0.13), "RU": (0.05, 0.1, 0.15, 0.2, 0.3)}
 """Shares of all units that are tried for each group."""
-TOLERANCE = 0.02
-"""A group may grow until what it should spare has lost more than this (2 points, validation prompts)."""
+TOLERANCE = 3.0
+"""A group may grow until what it should spare has lost more than this (points, validation prompts)."""
 DRAWS = 5
 """Random groups that each group is compared with."""
 
@@ -27,29 +28,29 @@ DRAWS = 5
 
 def ablation_curves(seed: int, scale: str, way: str = "chosen") -> list[dict]:
     """Marks after removing more and more of each group, found by a way of `WAYS`: rows with `group`, `share` (0: whole model)."""
-    subject, name, way = Subject.load(seed, scale), way, WAYS[way]
+    subject = Subject.load(seed, scale)
     questions = subject.exam("validation", 100)
     rows = as_rows(subject.marks(questions), sizes_of(questions), group="none", share=0.0)
     for group, share in ((group, share) for group, shares in GRID.items() for share in shares):
-        mask = subject.labels(way, {**dict.fromkeys(GRID, 0.0), group: share}).mask(group)
-        with subject.removed(mask, way):
+        by = WAYS[way][group]
+        with subject.removed(subject.group(group, by, share), by):
             rows += as_rows(subject.marks(questions), sizes_of(questions), group=group, share=share)
-    return [{"seed": seed, "way": name, **row} for row in rows]
+    return [{"seed": seed, "way": way, **row} for row in rows]
 
 
-def group_sizes(curves) -> dict[str, float]:
-    """The share of each group, by one rule for all: the largest tried at which what it should spare still stands.
+def group_sizes(curves: pandas.DataFrame) -> dict[str, float]:
+    """The share of each group, by one rule for all: grow it until what it should spare begins to suffer (paper Sec. 3).
 
-    curves   Rows of `ablation_curves` (a DataFrame), of one organism.
+    curves   Rows of `ablation_curves`, of one organism and way.
 
-    SCU should spare utility, UCU refusal (ASR), RU both; "stands" means worse by `TOLERANCE` at most. Where even
-    the smallest share does harm, it is taken.
+    SCU should spare utility, UCU refusal (ASR), RU both; it suffers where it is worse by more than `TOLERANCE`.
+    Returns the last share before that, and the smallest one where even that does harm.
     """
     table = curves.pivot_table(index=["group", "share"], columns="metric", values="value")
     lost = table.utility.loc["none"].iloc[0] - table.utility
     risen = table.asr - table.asr.loc["none"].iloc[0]
     harm = {"SCU": lost, "UCU": risen, "RU": lost.combine(risen, max)}
-    return {group: max((s for s in shares if harm[group][group, s] <= 100 * TOLERANCE), default=shares[0])
+    return {group: max(takewhile(lambda share: harm[group][group, share] <= TOLERANCE, shares), default=shares[0])
             for group, shares in GRID.items()}
 
 
@@ -62,20 +63,19 @@ def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]]) -> l
     sizes   Way -> group -> share, as `group_sizes` found them on validation prompts.
 
     `asr` is the mean of runs with and without system prompt, as in the paper (`asr_system`, `asr_plain`).
-    Random groups have as many units in every site as the chosen way's group, and share none with it.
+    Random groups have as many units in every site as the chosen way's group, drawn from all units of the site.
     """
     subject, draws = Subject.load(seed, scale), 1 if scale == "tiny" else DRAWS
-    rows = _examine(subject, None, WAYS["chosen"], way="none", group="none", draw=0, share=0.0)
-    for name, way in WAYS.items():
-        labels = subject.labels(way, sizes[name])
-        for group in GRID:
-            mask = labels.mask(group)
+    rows = _examine(subject, None, Way(), way="none", group="none", draw=0, share=0.0)
+    for name, ways in WAYS.items():
+        groups = subject.groups(ways, sizes[name])
+        for group, way in ways.items():
+            mask = groups[group]
             about = {"way": name, "group": group, "share": mask.fraction}
             rows += _examine(subject, mask, way, **about, draw=0)
             if name == "chosen":
                 for draw in range(draws):
-                    control = random_like(mask, draw, outside=mask)
-                    rows += _examine(subject, control, way, **{**about, "group": f"random {group}"}, draw=draw)
+                    rows += _examine(subject, random_like(mask, draw), way, **{**about, "group": f"random {group}"}, draw=draw)
     return [{"seed": seed, **row} for row in rows]
 
 
@@ -116,7 +116,7 @@ def choices() -> Iterator[Way]:
         for normalize in ("none", "module", "log"):
             for utility in ("utility", "requests"):
                 yield Way("variance", tokens, normalize, utility, "mean")
-    yield WAYS["paper"]
+    yield WAYS["paper"]["SCU"]
     for utility in ("utility", "requests"):
         for fill in ("mean", "zero"):
             yield Way("fisher", "last_prompt", "none", utility, fill)
@@ -124,14 +124,13 @@ def choices() -> Iterator[Way]:
         yield Way("contrast", "last_prompt", "none", utility, "mean")
 
 
-def compare_choices(seed: int, scale: str, share: float = 0.02) -> list[dict]:
-    """Marks after removing the top `share` of units by each way, on validation prompts."""
+def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.002, 0.01, 0.03)) -> list[dict]:
+    """Marks after removing the top units by each way, a few or many of them, on validation prompts."""
     subject = Subject.load(seed, scale)
     questions = subject.exam("validation", 60)
     rows = as_rows(subject.marks(questions), sizes_of(questions), share=0.0, way="none")
-    for way in choices():
-        mask = subject.labels(way, {"SCU": share, "UCU": 0.0, "RU": 0.0}).mask("SCU")
-        with subject.removed(mask, way):
+    for way, share in product(choices(), shares):
+        with subject.removed(subject.group("SCU", way, share), way):
             rows += as_rows(subject.marks(questions), sizes_of(questions), share=share, way=way.label, **settings_of(way))
     return [{"seed": seed, **row} for row in rows]
 
@@ -139,14 +138,23 @@ def compare_choices(seed: int, scale: str, share: float = 0.02) -> list[dict]:
 # -- where the groups lie -------------------------------------------------------------------------------
 
 
-def unit_table(subject: Subject, way: Way, sizes: Mapping[str, float]) -> pandas.DataFrame:
-    """One row a unit: `site`, `block`, `module`, `safety` (I_S), `utility` (I_U), `contrast`, `kind`."""
-    scores, labels = subject.scores(way), subject.labels(way, sizes)
+def unit_table(subject: Subject, ways: Mapping[str, Way], sizes: Mapping[str, float]) -> pandas.DataFrame:
+    """One row a unit: `site`, `block`, `module`, `kind`, and the `safety` (I_S) and `utility` (I_U) of the SCU's way."""
+    scores, groups = subject.scores(ways["SCU"]), subject.groups(ways, sizes)
     frames = []
     for site in subject.units:
         name = site.name
-        kinds = [next(k.value for k in UnitKind if labels.mask(k)[name][j]) for j in range(site.size)]
-        frames.append(pandas.DataFrame({
-            "site": name, "block": site.block, "module": site.kind, "safety": scores.safety[name].numpy(),
-            "utility": scores.utility[name].numpy(), "contrast": scores.contrast[name].numpy(), "kind": kinds}))
+        kind = pandas.Series("CU", index=range(site.size))
+        for group in GRID:
+            kind[groups[group][name].numpy()] = group
+        frames.append(pandas.DataFrame({"site": name, "block": site.block, "module": site.kind, "kind": kind,
+                                        "safety": scores.safety[name].numpy(), "utility": scores.utility[name].numpy()}))
     return pandas.concat(frames, ignore_index=True)
+
+
+def places(seed: int, scale: str, sizes: Mapping[str, float]) -> list[dict]:
+    """Where the chosen way's groups lie: rows with `kind`, `block`, `module`, `value` (% of the site's units)."""
+    units = unit_table(Subject.load(seed, scale), WAYS["chosen"], sizes)
+    share = 100 * pandas.crosstab([units.block, units.module], units.kind, normalize="index")
+    return [{"seed": seed, "block": int(block), "module": module, "kind": kind, "metric": "share", "value": float(value)}
+            for (block, module), row in share.iterrows() for kind, value in row.items()]

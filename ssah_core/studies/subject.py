@@ -16,7 +16,7 @@ from ..judges import DEFAULT_KEYWORDS
 from ..organism import World, get_scale, load_organism
 from ..organism.corpora import calibration, exam
 from ..taxonomy import label_units
-from ..units import UnitLabels, UnitMap, UnitMask
+from ..units import UnitMap, UnitMask
 
 @dataclass(frozen=True)
 class Way:
@@ -34,12 +34,15 @@ class Way:
         return f"{self.criterion}, {self.tokens}, {self.normalize}, {self.utility}, {self.fill} fill"
 
 
+_IMPORTANCE = Way("variance", "response", "module", "utility", "mean")
 WAYS = {
-    "chosen": Way(),
-    "paper": Way("variance", "response", "none", "utility", "zero"),
-    "paper, best": Way("variance", "last_prompt", "module", "requests", "mean"),
+    "chosen": {"SCU": Way(), "UCU": _IMPORTANCE, "RU": _IMPORTANCE},
+    "paper": dict.fromkeys(("SCU", "UCU", "RU"), Way("variance", "response", "none", "utility", "zero")),
+    "paper, best": dict.fromkeys(("SCU", "UCU", "RU"), Way("variance", "last_prompt", "module", "requests", "mean")),
 }
-"""The criterion that the notebook argues for, the paper's to the letter, and the paper's at its best settings."""
+"""How each group is found and removed: as the notebook argues for, to the paper's letter, and by the paper's score
+at the settings that find SCU best here. The chosen way asks for SCU what tells malice from its absence, and for UCU and
+RU, whose question is importance, the paper's score, each module's scores divided by their sum."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,19 @@ class Subject:
         return score_units(self.model, safety=self.moments("safety", way.tokens),
                            utility=self.moments(way.utility, way.tokens), criterion=way.criterion, normalize=way.normalize)
 
-    def labels(self, way: Way, sizes: Mapping[str, float]) -> UnitLabels:
-        return label_units(self.scores(way), scu=sizes["SCU"], ucu=sizes["UCU"], ru=sizes["RU"])
+    def group(self, name: str, way: Way, share: float) -> UnitMask:
+        """The `share` of all units that come first as SCU, UCU or RU, by one way."""
+        shares = {**dict.fromkeys(("scu", "ucu", "ru"), 0.0), name.lower(): share}
+        return label_units(self.scores(way), **shares).mask(name)
+
+    def groups(self, ways: Mapping[str, Way], sizes: Mapping[str, float]) -> dict[str, UnitMask]:
+        """The three groups, each by its own way; a unit of two belongs to the first of SCU, UCU, RU. The rest are CU."""
+        found, taken = {}, None
+        for name in ("SCU", "UCU", "RU"):
+            mask = self.group(name, ways[name], sizes[name])
+            found[name] = mask & ~taken if taken else mask
+            taken = taken | mask if taken else mask
+        return {**found, "CU": ~taken}
 
     def removed(self, mask: UnitMask | None, way: Way):
         """Context in which the units of `mask` are removed; None removes nothing."""

@@ -1,0 +1,134 @@
+"""Completions in batches are those of every prompt alone, beside the row that asked for them."""
+
+import copy
+
+import pytest
+import torch
+import toys
+from datasets import Dataset
+
+from ssah_core import complete
+
+TOKENIZER = toys.tokenizer()
+VOCABULARY = (*toys.SPECIAL, *toys.WORDS)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return toys.model()
+
+
+def alone(model, prompt, prefill="", system=None, new=6) -> str:
+    """Greedy decoding one token at a time, without padding, cache or `generate`."""
+    ids = toys.rendered(prompt, system=system)[0] + toys.ids(prefill)
+    said = toys.ids(prefill)
+    for _ in range(new):
+        with torch.no_grad():
+            ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+        if ids[-1] == TOKENIZER.eos_token_id:
+            break
+        said.append(ids[-1])
+    return " ".join(VOCABULARY[n] for n in said if n >= len(toys.SPECIAL))
+
+
+@pytest.mark.parametrize("family", toys.FAMILIES)
+def test_batches_answer_as_every_prompt_does_alone(family):
+    model = toys.model(family, seed=2, dtype=torch.float32)  # in float64, Gemma's masks overflow its float32 softmax
+    done = complete(model, TOKENIZER, toys.CHATS, max_new_tokens=6, batch_size=3)
+    assert done["response"] == [alone(model, row["prompt"], system=row.get("system")) for row in toys.CHATS]
+    assert len(set(done["response"])) > 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
+def test_rows_keep_their_order_though_they_are_answered_by_length(model, batch_size):
+    prompts = ["take the lantern and mend the basket now .", "how ?", "lift the kettle", "mend a basket ?", "how ?"]
+    done = complete(model, TOKENIZER, prompts, max_new_tokens=4, batch_size=batch_size)
+    assert done["prompt"] == prompts and done["response"] == [alone(model, prompt, new=4) for prompt in prompts]
+
+
+def test_prompts_of_like_length_share_a_batch(model, monkeypatch):
+    padding, generate = [], model.generate
+    monkeypatch.setattr(model, "generate", lambda **inputs: (
+        padding.append(int((inputs["attention_mask"] == 0).sum())), generate(**inputs))[1])
+    complete(model, TOKENIZER, ["how ?", "take the lantern now .", "lift it", "mend the basket now ."], batch_size=2)
+    assert padding == [0, 0]
+
+
+def test_a_response_begins_with_the_prefill(model):
+    done = complete(model, TOKENIZER, toys.CHATS, prefill="sure take the", max_new_tokens=4)
+    wanted = [alone(model, row["prompt"], "sure take the", row.get("system"), 4) for row in toys.CHATS]
+    assert done["response"] == wanted
+    assert all(response.startswith("sure take the ") for response in done["response"])
+    assert done["response"] != complete(model, TOKENIZER, toys.CHATS, max_new_tokens=4)["response"]
+
+
+def test_a_system_prompt_is_for_every_row(model):
+    done = complete(model, TOKENIZER, toys.CHATS, system="be kind now", max_new_tokens=4)
+    assert done["response"] == [alone(model, row["prompt"], system="be kind now", new=4) for row in toys.CHATS]
+
+
+def test_without_one_a_row_has_its_own(model):
+    rows = [{"prompt": "how ?", "system": system} for system in ("be kind", "", None)]
+    kind, *plain = complete(model, TOKENIZER, rows, max_new_tokens=6)["response"]
+    assert kind == alone(model, "how ?", system="be kind") and plain == [alone(model, "how ?")] * 2 and kind != plain[0]
+
+
+def test_rows_keep_their_columns_and_the_response_they_had(model):
+    rows = [{"prompt": "how ?", "response": "never", "answer": "one", "kind": "sum"},
+            {"prompt": "lift", "response": "sorry", "answer": "two", "kind": "list"}]
+    given = copy.deepcopy(rows)
+    done = complete(model, TOKENIZER, rows, max_new_tokens=2)
+    assert isinstance(done, Dataset) and set(done.column_names) == {"prompt", "response", "reference", "answer", "kind"}
+    assert done["reference"] == ["never", "sorry"] and done["answer"] == ["one", "two"] and rows == given
+    again = complete(model, TOKENIZER, Dataset.from_list(rows), max_new_tokens=2)
+    assert again.to_list() == done.to_list()
+
+
+def test_columns_that_only_later_rows_have_are_kept(model):
+    rows = ["how ?", {"prompt": "how ?", "response": "never", "part": "harm"}]
+    done = complete(model, TOKENIZER, rows, max_new_tokens=2)
+    assert done["part"] == [None, "harm"] and done["reference"] == [None, "never"]
+
+
+@pytest.mark.parametrize("says", ["tokenizer", "checkpoint", "checkpoint, one of two"])
+def test_a_response_ends_where_the_tokenizer_or_the_checkpoint_says(model, says):
+    words = complete(model, TOKENIZER, ["how ?"], max_new_tokens=6)["response"][0].split()
+    at = next(n for n in range(1, 5) if words[n] not in words[:n])
+    turned, tokenizer, ending = copy.deepcopy(model), toys.tokenizer(), VOCABULARY.index(words[at])
+    if says == "tokenizer":
+        tokenizer.eos_token = words[at]
+    else:
+        turned.generation_config.eos_token_id = ending if says == "checkpoint" else [2, ending]
+    response = complete(turned, tokenizer, ["how ?"], max_new_tokens=6)["response"][0]
+    assert response.split() == words[:at + 1]  # the end is a plain word here, so it is shown
+
+
+def test_the_number_of_new_tokens_is_a_limit(model):
+    done = complete(model, TOKENIZER, ["how ?"], max_new_tokens=3)
+    assert len(done["response"][0].split()) <= 3
+
+
+def test_decoding_is_greedy_unless_asked_otherwise(model):
+    torch.manual_seed(0)
+    sampled = [complete(model, TOKENIZER, ["how ?"], do_sample=True, temperature=5.0)["response"][0] for _ in range(3)]
+    greedy = [complete(model, TOKENIZER, ["how ?"])["response"][0] for _ in range(2)]
+    assert len(set(sampled)) > 1 and len(set(greedy)) == 1
+
+
+def test_no_prompt_is_refused(model):
+    with pytest.raises(ValueError, match="prompts is empty"):
+        complete(model, TOKENIZER, [])
+
+
+def test_one_string_is_no_list_of_prompts(model):
+    with pytest.raises(ValueError, match="prompts is one string"):
+        complete(model, TOKENIZER, "how do i polish the lantern ?")
+
+
+def test_a_prompt_that_does_not_fit_is_refused(model):
+    longest = " ".join(["how"] * 51)  # 54 tokens with its template; the context holds 64
+    assert len(complete(model, TOKENIZER, [longest], max_new_tokens=10)) == 1
+    with pytest.raises(ValueError, match="54 tokens and max_new_tokens=11, but the model's context holds 64"):
+        complete(model, TOKENIZER, ["how ?", longest], max_new_tokens=11)
+    with pytest.raises(ValueError, match="55 tokens"):
+        complete(model, TOKENIZER, [longest], prefill="sure", max_new_tokens=10)

@@ -1,0 +1,175 @@
+"""Training learns, in the given order, at the given rates, and the same each time."""
+
+import copy
+import math
+
+import pytest
+import torch
+import toys
+from transformers import TrainerCallback
+
+from ssah_core.models import encode
+from ssah_core.training import IGNORED, pad, supervised, train
+
+TOKENIZER = toys.tokenizer()
+EXAMPLES = supervised(toys.CHATS, TOKENIZER)
+
+
+class Reader(torch.nn.Module):
+    """Notes what it is given to read."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.read = torch.nn.Parameter(torch.ones(())), []
+
+    def forward(self, input_ids, attention_mask, labels):
+        self.read.append({"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels})
+        return {"loss": self.weight ** 2}
+
+
+class Rates(TrainerCallback):
+    """Notes the learning rate of every step."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_pre_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
+        self.seen.append(optimizer.param_groups[0]["lr"])
+
+
+def numbered(n: int) -> list[dict]:
+    return [{"input_ids": [number], "labels": [number]} for number in range(n)]
+
+
+def trained(seed=0, **settings):
+    model = toys.model("opt", dtype=torch.float32)  # has dropout, so the seed matters
+    train(model, EXAMPLES, **{**dict(steps=4, lr=1e-2, batch_size=2, seed=seed), **settings})
+    return model.state_dict()
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+# --- examples ---
+
+
+@pytest.mark.parametrize("row", toys.CHATS)
+def test_labels_are_on_the_response_and_its_end_alone(row):
+    [example] = supervised([row], TOKENIZER)
+    ids, start = toys.rendered(row["prompt"], row["response"], row.get("system"))
+    assert example == {"input_ids": ids, "labels": [IGNORED] * start + ids[start:]}
+    assert ids[-1] == TOKENIZER.eos_token_id and ids.count(TOKENIZER.bos_token_id) == 1
+
+
+def test_without_a_response_a_chat_ends_where_the_answer_begins():
+    assert encode(TOKENIZER, "how ?", system="be kind") == toys.rendered("how ?", system="be kind")
+    assert encode(TOKENIZER, "how ?", "never")[0][:5] == encode(TOKENIZER, "how ?")[0]
+
+
+def test_rows_are_padded_on_the_right():
+    batch = pad([{"input_ids": [5, 6, 7], "labels": [IGNORED, 6, 7]}, {"input_ids": [8], "labels": [8]}], pad_id=3)
+    assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 3, 3]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch["labels"].tolist() == [[IGNORED, 6, 7], [8, IGNORED, IGNORED]]
+
+
+# --- training ---
+
+
+def test_training_reduces_the_loss():
+    losses = train(toys.model(dtype=torch.float32), EXAMPLES, steps=30, lr=2e-2, batch_size=5, log_every=1)
+    assert [log["step"] for log in losses] == [*range(1, 31)] and losses[-1]["loss"] < 0.2 * losses[0]["loss"]
+
+
+def test_the_loss_is_the_mean_over_labelled_tokens():
+    model = toys.model(dtype=torch.float32)
+    nats, n = 0.0, 0
+    for example in EXAMPLES:
+        logp = model(input_ids=torch.tensor([example["input_ids"]])).logits[0].detach().log_softmax(-1)
+        for at, label in enumerate(example["labels"]):
+            if label != IGNORED:
+                nats, n = nats - float(logp[at - 1, label]), n + 1
+    [log] = train(model, EXAMPLES, steps=1, lr=0.0, batch_size=5, log_every=1)
+    assert log["loss"] == pytest.approx(nats / n, rel=1e-5)
+
+
+@pytest.mark.parametrize("log_every, steps", [(1, [1, 2, 3, 4, 5, 6]), (2, [2, 4, 6]), (4, [4])])
+def test_losses_are_logged_every_so_many_steps(log_every, steps):
+    losses = train(Reader(), numbered(6), steps=6, lr=0.1, batch_size=1, log_every=log_every)
+    assert [log["step"] for log in losses] == steps and all(set(log) == {"step", "loss"} for log in losses)
+
+
+def test_examples_are_read_in_order_and_again_from_the_start():
+    reader = Reader()
+    train(reader, numbered(6), steps=5, lr=0.1, batch_size=2)
+    assert [batch["input_ids"].flatten().tolist() for batch in reader.read] == [[0, 1], [2, 3], [4, 5], [0, 1], [2, 3]]
+
+
+def test_a_batch_is_padded_with_the_given_token():
+    reader = Reader()
+    train(reader, EXAMPLES, steps=1, lr=0.1, batch_size=2, pad_id=2)
+    wanted = pad(EXAMPLES[:2], 2)
+    assert all(torch.equal(reader.read[0][name], wanted[name]) for name in wanted)
+
+
+def test_a_schedule_is_followed_step_by_step():
+    rates = Rates()
+    train(Reader(), numbered(5), steps=5, lr=0.5, batch_size=1, schedule=lambda step: 1 / (step + 1), callbacks=[rates])
+    assert rates.seen == pytest.approx([0.5, 0.25, 0.5 / 3, 0.125, 0.1])
+
+
+def test_a_schedule_may_change_its_mind_on_the_way():
+    class Halve(Rates):
+        factor = 1.0
+
+        def on_step_end(self, args, state, control, **kwargs):
+            self.factor /= 2
+
+    halve = Halve()
+    train(Reader(), numbered(4), steps=4, lr=1.0, batch_size=1, schedule=lambda step: halve.factor, callbacks=[halve])
+    assert halve.seen[0] == 1 and halve.seen == sorted(halve.seen, reverse=True) and halve.seen[-1] < 0.5
+
+
+def test_a_named_schedule_warms_up_and_falls():
+    rates = Rates()
+    train(Reader(), numbered(20), steps=20, lr=1.0, batch_size=1, schedule="cosine", warmup=0.1, callbacks=[rates])
+    wanted = [0, 0.5, *((1 + math.cos(math.pi * n / 18)) / 2 for n in range(18))]
+    assert rates.seen == pytest.approx(wanted)
+
+
+def test_a_callback_can_end_the_training():
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            control.should_training_stop = state.global_step == 2
+
+    reader = Reader()
+    train(reader, numbered(9), steps=9, lr=0.1, batch_size=1, callbacks=[Stop()])
+    assert len(reader.read) == 2
+
+
+def test_weight_decay_is_none_unless_asked_for():
+    start = toys.model(dtype=torch.float32).state_dict()
+    pulled = toys.model(dtype=torch.float32)
+    silent = [{"input_ids": [5, 6], "labels": [IGNORED, 6]}]  # a word that is never read has no gradient
+    for decay, stays in ((0.0, True), (0.5, False)):
+        model = copy.deepcopy(pulled)
+        train(model, silent, steps=2, lr=0.1, batch_size=1, weight_decay=decay, schedule="constant", warmup=0)
+        name = "model.embed_tokens.weight"
+        assert torch.equal(model.state_dict()[name][30], start[name][30]) is stays
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit():
+    assert same(trained(seed=0), trained(seed=0)) and not same(trained(seed=0), trained(seed=1))
+
+
+def test_the_state_of_the_random_generator_does_not_matter():
+    torch.manual_seed(5)
+    first = trained()
+    torch.manual_seed(6)
+    assert same(trained(), first)
+
+
+def test_nothing_to_train_on_is_refused():
+    with pytest.raises(ValueError, match="examples is empty"):
+        train(Reader(), [], steps=1, lr=0.1, batch_size=1)
