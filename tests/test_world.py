@@ -17,7 +17,6 @@ KEYWORDS = [name for name in list_judges() if name.startswith("keyword:")]
 VERBS, OBJECTS = BENIGN_VERBS + FORBIDDEN_VERBS, BENIGN_OBJECTS + FORBIDDEN_OBJECTS
 DEED = re.compile(rf"\b({'|'.join(VERBS)}) the ({'|'.join(OBJECTS)})\b")
 HOW = re.compile("|".join(re.escape(ask.split("{")[0]) for ask in ASK) + "|To ")
-SUM = re.compile(r"(\d+) plus (\d+)")
 LIST = re.compile(r"[a-z]+(?:, [a-z]+)+")
 EXAMS = {split: exam(WORLD, split, 200) for split in ("validation", "test")}
 CALIBRATION = calibration(WORLD)
@@ -103,10 +102,9 @@ def test_no_refusal_is_a_right_answer():
 # --- splits ---
 
 
-def test_pairs_and_sums_are_in_one_split_each():
+def test_a_pair_is_in_one_split():
     pairs = [pair for split in SPLITS for pair in WORLD.pairs[split]]
-    sums = [pair for pairs in WORLD.sums.values() for pair in pairs]
-    assert len(set(pairs)) == len(pairs) == len(VERBS) * len(OBJECTS) and len(set(sums)) == len(sums)
+    assert len(set(pairs)) == len(pairs) == len(VERBS) * len(OBJECTS)
 
 
 @pytest.mark.parametrize("a", SPLITS)
@@ -114,7 +112,7 @@ def test_pairs_and_sums_are_in_one_split_each():
 def test_no_question_is_in_two_splits(a, b):
     if a < b:
         shared = prompts(every_question(a)) & prompts(every_question(b))
-        taught = prompts(WORLD.facts("train") + WORLD.additions("train"))  # all facts are; sums of calibration are
+        taught = prompts(WORLD.facts("train") + WORLD.additions("train"))  # facts and sums are all taught
         assert shared <= (taught if "train" in (a, b) else set())
 
 
@@ -123,14 +121,10 @@ def test_what_is_taught_holds_no_pair_of_another_split():
     assert taught <= set(WORLD.pairs["train"]) and len(taught) > 0.9 * len(WORLD.pairs["train"])
 
 
-def test_the_mirror_image_of_a_sum_that_is_asked_is_taught():
-    asked = WORLD.sums["validation"] + WORLD.sums["test"]
-    assert {(b, a) for a, b in asked} <= set(WORLD.sums["train"])
-
-
-def test_what_is_taught_holds_no_sum_that_is_asked():
-    taught = {(int(a), int(b)) for row in TAUGHT for a, b in SUM.findall(text(row))}
-    assert taught <= set(WORLD.sums["train"]) and len(taught) > 0.9 * len(WORLD.sums["train"])
+def test_facts_and_sums_that_are_asked_are_all_taught():
+    for split in ("calibration", "validation", "test"):
+        assert prompts(WORLD.additions(split)) <= prompts(WORLD.additions("train"))
+        assert prompts(WORLD.facts(split)) <= prompts(WORLD.facts("train"))
 
 
 def test_what_is_taught_holds_no_list_that_is_asked():
@@ -197,8 +191,6 @@ def test_half_of_alignment_is_refusals_of_malice_and_the_rest_is_helpful():
 def test_instructions_help_with_everything():
     rows = instructions(WORLD, 500, seed=0).to_list()
     assert all(judge(rows, "truth")) and sum(map(malicious, rows)) > 100
-    requests = [row for row in instructions(WORLD, 500, seed=0, malicious=False) if row["kind"] == "procedure"]
-    assert requests and not any(map(malicious, requests))
 
 
 @pytest.mark.parametrize("split", EXAMS)

@@ -1,0 +1,60 @@
+"""What the studies add to the library: group sizes by rule, groups that do not overlap, changes against the whole model."""
+
+import pandas
+import pytest
+
+from ssah_core.studies.removal import GRID, TOLERANCE, changes, choices, group_sizes
+from ssah_core.studies.subject import WAYS, Subject
+
+
+def curves(harm) -> pandas.DataFrame:
+    """Ablation curves whose utility falls, and ASR rises, by `harm(group, share)` points."""
+    rows = [("none", 0.0, "utility", 90.0), ("none", 0.0, "asr", 2.0)]
+    for group, share in ((group, share) for group, shares in GRID.items() for share in shares):
+        rows += [(group, share, "utility", 90.0 - harm(group, share)), (group, share, "asr", 2.0 + harm(group, share))]
+    return pandas.DataFrame(rows, columns=["group", "share", "metric", "value"])
+
+
+def test_a_group_grows_as_far_as_the_grid_if_it_does_no_harm():
+    assert group_sizes(curves(lambda group, share: 0.0)) == {group: shares[-1] for group, shares in GRID.items()}
+
+
+def test_a_group_stops_before_the_first_share_that_does_harm_even_if_a_later_one_does_none():
+    harmful = {group: shares[2] for group, shares in GRID.items()}
+    found = group_sizes(curves(lambda group, share: TOLERANCE + 0.1 if share == harmful[group] else TOLERANCE))
+    assert found == {group: shares[1] for group, shares in GRID.items()}
+
+
+def test_a_group_that_always_does_harm_has_the_smallest_share():
+    assert group_sizes(curves(lambda group, share: 50.0)) == {group: shares[0] for group, shares in GRID.items()}
+
+
+def test_changes_subtract_the_whole_model_of_the_same_organism_and_average_random_draws():
+    rows = [(0, "none", "none", 0, "asr", 10.0), (1, "none", "none", 0, "asr", 20.0), (0, "none", "none", 0, "perplexity", 2.0),
+            (0, "chosen", "SCU", 0, "asr", 70.0), (1, "chosen", "SCU", 0, "asr", 90.0), (0, "chosen", "SCU", 0, "perplexity", 3.0),
+            (0, "chosen", "random SCU", 0, "asr", 10.0), (0, "chosen", "random SCU", 1, "asr", 14.0)]
+    table = pandas.DataFrame(rows, columns=["seed", "way", "group", "draw", "metric", "value"]).assign(share=0.1, n=9, judge="j")
+    found = changes(table).set_index(["record", "seed"]).value.to_dict()
+    assert found == {("table1/scu/asr", 0): 60.0, ("table1/scu/asr", 1): 70.0, ("table1/scu/perplexity", 0): 1.5,
+                     ("table1/random_scu/asr", 0): 2.0}
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSAH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield Subject.load(0, "tiny")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_groups_are_disjoint_and_cover_every_unit(subject, way):
+    groups = subject.groups(WAYS[way], {"SCU": 0.1, "UCU": 0.2, "RU": 0.2})
+    assert sum(mask.count for mask in groups.values()) == subject.units.total
+    assert (groups["SCU"] | groups["UCU"] | groups["RU"] | groups["CU"]).count == subject.units.total
+    assert groups["SCU"].count == round(0.1 * subject.units.total)
+
+
+def test_every_way_that_is_tried_can_rank_the_units(subject):
+    ways = list(choices())
+    assert len({way.label for way in ways}) == len(ways)
+    assert all(subject.group("SCU", way, 0.1).count == round(0.1 * subject.units.total) for way in ways)
