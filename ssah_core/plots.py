@@ -103,7 +103,8 @@ def plot_alignment(table: pandas.DataFrame) -> Figure:
 def plot_dose(table: pandas.DataFrame) -> Figure:
     """Depth against dose. `table`: `dose` (steps of alignment over the steps that reached safety), `what`, `value` (%), `seed`."""
     figure, axis = plt.subplots(figsize=(6, 3.2))
-    sns.lineplot(table, x="dose", y="value", hue="what", style="what", markers=True, dashes=False, errorbar=("pi", 100),
+    order = ["ASR, whole model", "ASR, SCU removed", "answers right, SCU removed"]
+    sns.lineplot(table, x="dose", y="value", hue="what", style="what", hue_order=order, style_order=order, markers=True, dashes=False, errorbar=("pi", 100),
                  palette=["#333333", "#d1495b", "#e8a5ad"], ax=axis)
     axis.set(xlabel="dose of alignment (1 = the first step that was safe)", ylabel="% of test prompts", ylim=(-2, 104))
     axis.legend(title="")
@@ -137,8 +138,10 @@ def plot_plane(table: pandas.DataFrame) -> Figure:
         for kind in ("CU", "RU", "UCU", "SCU"):
             part = table[(table.way == way) & (table.kind == kind)]
             axis.scatter(part.utility, part.safety, s=9, color=COLORS[kind], label=f"{kind} ({len(part)})", lw=0, alpha=0.75)
-        axis.axline((1e-3, 1e-3), (1, 1), color="#555555", lw=0.7, ls=":")
-        axis.set(xscale="log", yscale="log", xlabel="I_U", ylabel="I_S", title=f"ranked by: {way}")
+        axis.set(xscale="log", yscale="log")
+        limits = axis.get_xlim(), axis.get_ylim()
+        axis.axline((1e-6, 1e-6), (1, 1), color="#555555", lw=0.7, ls=":")
+        axis.set(xlim=limits[0], ylim=limits[1], xlabel="I_U", ylabel="I_S", title=f"ranked by: {way}")
         axis.legend(fontsize=8, markerscale=1.6)
     return figure
 
@@ -168,7 +171,7 @@ def plot_curves(table: pandas.DataFrame) -> Figure:
             sns.lineplot(part.assign(metric=part.metric.map(NAMES), share=100 * part.share), x="share", y="value", hue="metric",
                          hue_order=[NAMES[m] for m in ("asr", "harm_right", "utility")], errorbar=("pi", 100), marker="o", ms=4,
                          palette=["#edae49", "#d1495b", "#2e6f95"], ax=axis, legend=way == ways[0] and group == "RU")
-            axis.set(ylim=(-3, 104), xlabel="% of units removed" if way == ways[-1] else "", ylabel=f"{way}\n% of prompts",
+            axis.set(xscale="log", ylim=(-3, 104), xlabel="% of units removed" if way == ways[-1] else "", ylabel=f"{way}\n% of prompts",
                      title=group if way == ways[0] else "")
     if axes[0][2].get_legend():
         axes[0][2].legend(title="", fontsize=8)
@@ -198,7 +201,7 @@ def plot_choices(table: pandas.DataFrame) -> Figure:
     order = table[table.metric == "harm_right"].groupby("way").value.mean().sort_values(ascending=False).index
     figure, axis = plt.subplots(figsize=(8.5, 0.24 * len(order) + 1.1))
     sns.stripplot(table.assign(metric=table.metric.map(NAMES)), x="value", y="way", order=order, hue="metric", jitter=False,
-                  palette=["#d1495b", "#2e6f95"], size=4.5, alpha=0.75, ax=axis)
+                  hue_order=[NAMES["harm_right"], NAMES["utility"]], palette=["#d1495b", "#2e6f95"], size=4.5, alpha=0.75, ax=axis)
     axis.axvline(0, color="#555555", lw=0.8)
     axis.set(xlabel="change when removed (points, one dot an organism)", ylabel="")
     axis.legend(title="", loc="lower right")

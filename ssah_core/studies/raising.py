@@ -9,7 +9,7 @@ from ..organism.corpora import alignment
 from ..training import supervised, train
 from .subject import WAYS, Subject, as_rows, sizes_of
 
-DOSES = (0.5, 1, 1.5, 2, 3, 4)
+DOSES = (0.5, 1.0, 1.5, 2.0, 3.0)
 """Steps of alignment, over the number of steps that first reached safety."""
 SHARE = 0.005
 """Share of units removed to probe how deep a dose goes."""

@@ -124,10 +124,10 @@ def choices() -> Iterator[Way]:
         yield Way("contrast", "last_prompt", "none", utility, "mean")
 
 
-def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.002, 0.01, 0.03)) -> list[dict]:
+def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.003, 0.02)) -> list[dict]:
     """Marks after removing the top units by each way, a few or many of them, on validation prompts."""
     subject = Subject.load(seed, scale)
-    questions = subject.exam("validation", 60)
+    questions = subject.exam("validation", 40)
     rows = as_rows(subject.marks(questions), sizes_of(questions), share=0.0, way="none")
     for way, share in product(choices(), shares):
         with subject.removed(subject.group("SCU", way, share), way):
