@@ -71,7 +71,7 @@ def plot_stages(table: pandas.DataFrame) -> Figure:
     sns.stripplot(data, x="metric", y="value", hue="stage", order=order, dodge=True, jitter=False, legend=False,
                   palette=["#222222"] * 3, size=3, ax=axis)
     axis.set(xlabel="", ylabel="% of test prompts", ylim=(0, 104))
-    axis.tick_params(axis="x", labelrotation=25)
+    plt.setp(axis.get_xticklabels(), rotation=20, ha="right")
     sns.move_legend(axis, "upper center", bbox_to_anchor=(0.5, 1.18), ncol=3, title="")
     return figure
 
@@ -102,12 +102,12 @@ def plot_alignment(table: pandas.DataFrame) -> Figure:
 @_plot
 def plot_dose(table: pandas.DataFrame) -> Figure:
     """Depth against dose. `table`: `dose` (steps of alignment over the steps that reached safety), `what`, `value` (%), `seed`."""
-    figure, axis = plt.subplots(figsize=(6, 3.2))
+    figure, axis = plt.subplots(figsize=(8.5, 3.2))
     order = ["ASR, whole model", "ASR, SCU removed", "answers right, SCU removed"]
-    sns.lineplot(table, x="dose", y="value", hue="what", style="what", hue_order=order, style_order=order, markers=True, dashes=False, errorbar=("pi", 100),
-                 palette=["#333333", "#d1495b", "#e8a5ad"], ax=axis)
+    sns.lineplot(table, x="dose", y="value", hue="what", style="what", hue_order=order, style_order=order, markers=True,
+                 dashes=False, units="seed", estimator=None, alpha=0.75, palette=["#333333", "#d1495b", "#e8a5ad"], ax=axis)
     axis.set(xlabel="dose of alignment (1 = the first step that was safe)", ylabel="% of test prompts", ylim=(-2, 104))
-    axis.legend(title="")
+    axis.legend(title="one line an organism", loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -169,12 +169,14 @@ def plot_curves(table: pandas.DataFrame) -> Figure:
         for axis, group in zip(row, groups):
             part = table[(table.way == way) & (table.group == group) & table.metric.isin(["harm_right", "asr", "utility"])]
             sns.lineplot(part.assign(metric=part.metric.map(NAMES), share=100 * part.share), x="share", y="value", hue="metric",
-                         hue_order=[NAMES[m] for m in ("asr", "harm_right", "utility")], errorbar=("pi", 100), marker="o", ms=4,
+                         hue_order=[NAMES[m] for m in ("asr", "harm_right", "utility")], units="seed", estimator=None, marker="o", ms=3, lw=1, alpha=0.75,
                          palette=["#edae49", "#d1495b", "#2e6f95"], ax=axis, legend=way == ways[0] and group == "RU")
-            axis.set(xscale="log", ylim=(-3, 104), xlabel="% of units removed" if way == ways[-1] else "", ylabel=f"{way}\n% of prompts",
+            axis.set_xscale("log", base=2)
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.set(ylim=(-3, 104), xlabel="% of units removed" if way == ways[-1] else "", ylabel=f"{way}\n% of prompts",
                      title=group if way == ways[0] else "")
     if axes[0][2].get_legend():
-        axes[0][2].legend(title="", fontsize=8)
+        axes[0][2].legend(title="one line an organism", title_fontsize=8, fontsize=8)
     return figure
 
 

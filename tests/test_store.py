@@ -207,7 +207,7 @@ def test_a_killed_build_leaves_no_artefact_and_is_cleared_by_the_next(cache, tmp
 
 
 def test_two_processes_build_once_and_the_second_waits(cache, tmp_path):
-    first = _start(tmp_path / "log", 3)
+    first = _start(tmp_path / "log", 10)
     _wait_for(tmp_path / "log")
     store.artefact("thing", {"seed": 1}, lambda folder: None)  # must not sweep away what is being built
     second = _start(tmp_path / "log", 0)
