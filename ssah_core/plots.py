@@ -20,7 +20,7 @@ COLORS = {"SCU": "#d1495b", "UCU": "#2e6f95", "CU": "#9a8c98", "RU": "#8ab17d", 
 NAMES = {"asr": "ASR (keywords)", "harm_right": "harmful answers right", "asr_unseen": "ASR, unseen harm",
          "unseen_right": "unseen harm, answers right", "utility": "utility", "benign": "benign requests right",
          "refused": "benign requests refused", "facts": "facts", "sums": "sums", "lists": "lists"}
-STYLE = {"svg.hashsalt": "ssah", "svg.fonttype": "path", "figure.dpi": 90, "savefig.dpi": 110, "axes.titlesize": 11,
+STYLE = {"svg.hashsalt": "ssah", "svg.fonttype": "path", "figure.dpi": 75, "savefig.dpi": 110, "axes.titlesize": 11,
          "axes.labelsize": 10, "legend.frameon": False, "figure.constrained_layout.use": True}
 _PLOTS: dict[str, Callable[..., Figure]] = {}
 
