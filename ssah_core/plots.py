@@ -188,7 +188,7 @@ def plot_table1(table: pandas.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, 3, figsize=(9, 2.9), sharey=True)
     for axis, metric in zip(axes, metrics):
         part = table[table.metric == metric]
-        sns.stripplot(part, x="value", y="group", order=groups, hue="group", palette=COLORS, jitter=0.18, size=4.5, alpha=0.7,
+        sns.stripplot(part, x="value", y="group", order=groups, hue="group", palette=COLORS, jitter=False, size=5, alpha=0.6,
                       legend=False, ax=axis)
         sns.pointplot(part, x="value", y="group", order=groups, color="black", linestyle="none", marker="|", markersize=16,
                       markeredgewidth=2, errorbar=None, ax=axis)
