@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from .importance import Moments
-from .units import UnitMap, UnitMask
+from .masks import UnitMask
+from .units import UnitMap
 
 FILLS = ("zero", "mean")
 

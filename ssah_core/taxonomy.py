@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .importance import Scores
-from .units import UnitKind, UnitLabels, UnitMask, share_to_count, split_sites
+from .masks import UnitKind, UnitLabels, UnitMask, share_to_count, split_sites
 
 
 def label_units(scores: Scores, *, scu: float, ucu: float, ru: float) -> UnitLabels:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ssah_core import Scores, UnitKind, UnitMask, label_units, overlap, random_like
-from ssah_core.units import split_sites
+from ssah_core.masks import split_sites
 
 SAFETY = [9., 1, 1, 5, 5, 0, 2, 0]
 UTILITY = [1., 9, 8, 5, 4, 0, 3, 1]

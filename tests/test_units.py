@@ -1,22 +1,15 @@
-"""Units are where the modules say they are, and masks over them combine, travel and refuse exactly."""
+"""Units are where the modules say they are, and so are the weight entries that belong to them."""
 
 import pytest
 import torch
 import toys
 import transformers
-from safetensors.torch import save_file
 from torch import nn
 
-from ssah_core import UnitKind, UnitLabels, UnitMap, UnitMask, ablate, random_like
-from ssah_core.units import share_to_count, top_units
+from ssah_core import UnitMap, UnitMask, ablate
 
 SIZES = {"llama": (24, 20), "qwen2": (16, 20), "gemma2": (24, 20), "opt": (16, 20)}  # attention, MLP
 BATCH = {"input_ids": torch.tensor([toys.rendered("how do i polish the lantern ?", "sure")[0]])}
-
-
-def mask(*units: str) -> UnitMask:
-    """"10", "01": two sites "a" and "b" with a unit for every digit."""
-    return UnitMask({"ab"[n]: torch.tensor([digit == "1" for digit in digits]) for n, digits in enumerate(units)})
 
 
 def only(units: UnitMap, site: str, *unit: int) -> UnitMask:
@@ -109,135 +102,48 @@ def test_an_unknown_site_is_refused():
         UnitMap(toys.model("llama")).size("mlp.2")
 
 
-# --- masks ---
+# --- the weight entries of a mask ---
 
 
-def test_masks_combine_unit_by_unit():
-    a, b = mask("1100", "10"), mask("1010", "00")
-    assert a | b == mask("1110", "10") and a & b == mask("1000", "00") and ~a == mask("0011", "01")
-    assert a == mask("1100", "10")  # none of it changed the masks
+def as_dict(slices) -> dict[str, tuple[int, list[int]]]:
+    assert len({part.weight for part in slices}) == len(slices)
+    assert all(part.index.dtype == torch.int64 for part in slices)
+    return {part.weight: (part.axis, part.index.tolist()) for part in slices}
 
 
-def test_masks_differ_by_any_unit():
-    assert mask("10") != mask("01") and mask("10") != mask("100") and mask("10") != "10"
+def test_the_entries_of_a_neuron_are_its_column_and_its_two_rows():
+    units = UnitMap(toys.model("llama"))
+    assert as_dict(units.slices(only(units, "mlp.1", 7, 2))) == {
+        "model.layers.1.mlp.down_proj.weight": (1, [2, 7]), "model.layers.1.mlp.gate_proj.weight": (0, [2, 7]),
+        "model.layers.1.mlp.up_proj.weight": (0, [2, 7])}
 
 
-def test_count_and_fraction_are_over_all_sites():
-    chosen = mask("1100", "1000")
-    assert chosen.count == 3 and chosen.fraction == 3 / 8 and chosen.sizes == {"a": 4, "b": 4}
-    assert chosen["a"].tolist() == [True, True, False, False]
+@pytest.mark.parametrize("unit, any_, all_", [
+    ((0,), [0], []), ((6,), [0], []), ((0, 6), [0], [0]), ((12, 18, 23), [6, 11], [6]),
+    (range(12), [*range(6)], [*range(6)])])
+def test_a_shared_row_belongs_to_any_or_all_of_the_units_that_it_feeds(unit, any_, all_):
+    units = UnitMap(toys.model("llama"))  # 4 heads of 6 channels on 2 value heads: units j and j + 6 share a row
+    reader, writer = (f"model.layers.0.self_attn.{name}_proj.weight" for name in "ov")
+    for shared, rows in (("any", any_), ("all", all_)):
+        found = as_dict(units.slices(only(units, "attn.0", *unit), shared))
+        assert found == {reader: (1, list(unit)), **({writer: (0, rows)} if rows else {})}
 
 
-@pytest.mark.parametrize("wrong", [torch.zeros(3), torch.zeros(3, 1, dtype=torch.bool)])
-def test_a_mask_is_of_bool_vectors(wrong):
-    with pytest.raises(ValueError, match="'a'.*bool vector"):
-        UnitMask({"a": wrong})
+@pytest.mark.parametrize("family", toys.FAMILIES)
+@pytest.mark.parametrize("shared", ["any", "all"])
+def test_all_units_have_all_rows_and_columns_and_none_have_none(family, shared):
+    model = toys.model(family)
+    units, parameters = UnitMap(model), dict(model.named_parameters())
+    nothing = UnitMask({site: torch.zeros(size, dtype=torch.bool) for site, size in units.sizes.items()})
+    assert units.slices(nothing, shared) == []
+    found = as_dict(units.slices(~nothing, shared))
+    assert len(found) == sum(1 + len(site.writers) for site in units)
+    assert all(index == [*range(parameters[name].shape[axis])] for name, (axis, index) in found.items())
 
 
-@pytest.mark.parametrize("other, sentence", [
-    (mask("110", "10"), "'a' has 3 units"), (mask("1100"), "'b' has no units")])
-def test_masks_of_different_models_do_not_combine(other, sentence):
-    for combine in (UnitMask.__or__, UnitMask.__and__):
-        with pytest.raises(ValueError, match=sentence):
-            combine(mask("1100", "10"), other)
-
-
-def test_top_takes_the_best_of_the_set_as_a_share_of_all_units():
-    by = {"a": torch.tensor([9., 1, 5, 8]), "b": torch.tensor([7., 6, 2, 3])}
-    assert mask("0110", "1100").top(0.25, by) == mask("0000", "1100")
-    assert mask("0110", "1100").top(0.5, by) == mask("0110", "1100")
-    assert mask("0110", "1100").top(0, by) == mask("0000", "0000")
-
-
-def test_top_of_more_than_the_set_is_refused():
-    with pytest.raises(ValueError, match="share 0.5 asks for 4 units but the set holds 3"):
-        mask("0110", "1000").top(0.5, {"a": torch.ones(4), "b": torch.ones(4)})
-
-
-@pytest.mark.parametrize("by", [
-    {"a": torch.ones(2)}, {"a": torch.ones(2), "b": torch.ones(1)},
-    {"a": torch.tensor([1, torch.nan]), "b": torch.ones(2)}])
-def test_top_needs_a_finite_score_for_every_unit(by):
-    with pytest.raises(ValueError, match="not one finite score a unit"):
-        mask("11", "11").top(0.25, by)
-
-
-def test_equal_scores_go_to_the_earlier_unit():
-    ties = {"a": torch.tensor([1., 2, 1]), "b": torch.tensor([1., 2, 2])}
-    assert top_units(ties, 2) == mask("010", "010")
-    assert top_units(ties, 4) == mask("110", "011")
-    assert mask("001", "101").top(1 / 3, ties) == mask("001", "001")
-
-
-@pytest.mark.parametrize("share, count", [(0, 0), (0.001, 1), (0.03, 3), (0.034, 3), (0.036, 4), (1, 100)])
-def test_a_share_is_rounded_and_is_never_nothing(share, count):
-    assert share_to_count(share, 100) == count
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.01, 3, float("nan")])
-def test_a_share_outside_0_to_1_is_refused(share):
-    with pytest.raises(ValueError, match="scu=.*is no share: pass a number from 0 to 1"):
-        share_to_count(share, 100, "scu")
-
-
-def test_a_saved_mask_comes_back(tmp_path):
-    saved = mask("0110", "101")
-    saved.save(tmp_path / "mask.safetensors")
-    loaded = UnitMask.load(tmp_path / "mask.safetensors")
-    assert loaded == saved and list(loaded.sites) == list(saved.sites)
-
-
-def test_the_sites_of_a_saved_mask_keep_their_order(tmp_path):
-    saved = UnitMask({f"mlp.{n}": torch.ones(1, dtype=torch.bool) for n in (10, 9, 0)})
-    saved.save(tmp_path / "mask.safetensors")
-    assert list(UnitMask.load(tmp_path / "mask.safetensors").sites) == ["mlp.10", "mlp.9", "mlp.0"]
-
-
-@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
-def test_another_file_is_no_mask(tmp_path, metadata):
-    save_file({"a": torch.ones(3, dtype=torch.bool)}, tmp_path / "model.safetensors", metadata=metadata)
-    with pytest.raises(ValueError, match="holds no unit mask"):
-        UnitMask.load(tmp_path / "model.safetensors")
-
-
-def test_labels_give_the_mask_of_a_kind_by_name():
-    masks = {kind: mask("10" if kind == UnitKind.CU else "00") for kind in UnitKind}
-    assert UnitLabels(masks).mask("CU") is masks[UnitKind.CU] is UnitLabels(masks).mask(UnitKind.CU)
-    with pytest.raises(ValueError, match="'ESU' is unknown: choose one of SCU, UCU, CU, RU"):
-        UnitLabels(masks).mask("ESU")
-
-
-# --- random controls ---
-
-
-def test_a_random_control_has_as_many_units_in_every_site():
-    chosen = mask("11100000", "10000000")
-    drawn = random_like(chosen, seed=0)
-    assert {site: int(m.sum()) for site, m in drawn.sites.items()} == {"a": 3, "b": 1} and drawn.sizes == chosen.sizes
-
-
-def test_a_random_control_keeps_out_of_the_units_outside():
-    chosen = mask("11100000", "10000000")
-    for seed in range(20):
-        assert (random_like(chosen, seed, outside=chosen) & chosen).count == 0
-    assert random_like(mask("1100"), 0, outside=mask("1100")) == mask("0011")
-
-
-def test_a_random_control_is_drawn_by_its_seed_alone():
-    chosen = mask("1" * 20 + "0" * 60, "1" * 10 + "0" * 70)
-    torch.manual_seed(1)
-    first = random_like(chosen, 3)
-    torch.manual_seed(2)
-    assert random_like(chosen, 3) == first and random_like(chosen, 4) != first
-
-
-def test_random_controls_draw_every_unit_equally_often():
-    drawn = sum(random_like(mask("1100000000"), seed)["a"].int() for seed in range(1000))
-    assert drawn.sum() == 2000 and (drawn - 200).abs().max() < 60  # 4.7 standard deviations
-
-
-def test_a_control_without_enough_units_is_refused():
-    with pytest.raises(ValueError, match="'a' has 1 units to draw 2 from"):
-        random_like(mask("110"), 0, outside=mask("110"))
-    with pytest.raises(ValueError, match="does not fit"):
-        random_like(mask("110"), 0, outside=mask("11"))
+def test_entries_are_refused_for_another_model_or_an_unknown_rule():
+    units = UnitMap(toys.model("llama"))
+    with pytest.raises(ValueError, match="shared='most' is unknown: choose one of any, all"):
+        units.slices(only(units, "mlp.0", 1), "most")
+    with pytest.raises(ValueError, match="mask does not fit the model"):
+        units.slices(only(UnitMap(toys.model("opt")), "mlp.0", 1))

@@ -8,10 +8,10 @@ from itertools import product, takewhile
 import pandas
 
 from ..benchmarks import perplexity
+from ..masks import UnitMask, random_like
 from ..organism import get_scale
 from ..organism.corpora import held_out_text
 from ..organism.world import SYSTEM_PROMPT
-from ..units import UnitMask, random_like
 from .subject import WAYS, Subject, Way, as_rows, settings_of, sizes_of
 
 GRID = {"SCU": (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04),

@@ -13,10 +13,12 @@ from ..ablation import ablate
 from ..benchmarks import UTILITY, answers, mark
 from ..importance import Moments, Scores, batches, collect, score_units
 from ..judges import DEFAULT_KEYWORDS
+from ..masks import UnitMask
 from ..organism import World, get_scale, load_organism
 from ..organism.corpora import calibration, exam
 from ..taxonomy import label_units
-from ..units import UnitMap, UnitMask
+from ..units import UnitMap
+
 
 @dataclass(frozen=True)
 class Way:
