@@ -178,8 +178,15 @@ def _sites_of_block(modules: Mapping[str, nn.Module], prefix: str, block: int) -
         raise ValueError(f"block {block} ({prefix}) is built unlike block 0: ssah knows no units for mixed blocks yet")
     name = lambda part: f"{prefix}.{part}"  # noqa: E731
     out, value = modules[name(family.attention_out)], modules[name(family.attention_in)]
-    head_dim = getattr(modules[name(family.attention_out.rpartition(".")[0])], "head_dim", out.in_features)
     return [Site(f"attn.{block}", name(family.attention_out), (name(family.attention_in),),
-                 out.in_features, head_dim, out.in_features // value.out_features),
+                 out.in_features, _head_dim(modules, name(family.attention_out.rpartition(".")[0])),
+                 out.in_features // value.out_features),
             Site(f"mlp.{block}", name(family.mlp_out), tuple(map(name, family.mlp_in)),
                  modules[name(family.mlp_out)].in_features, 0, 1)]
+
+
+def _head_dim(modules: Mapping[str, nn.Module], attention: str) -> int:
+    if not isinstance(getattr(modules[attention], "head_dim", None), int):
+        raise ValueError(f"{attention} does not say how wide a head is: set its attribute `head_dim`, without which "
+                         "the value rows of grouped queries cannot be told apart")
+    return modules[attention].head_dim

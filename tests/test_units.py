@@ -97,6 +97,13 @@ def test_a_block_that_is_built_otherwise_is_refused():
         UnitMap(model)
 
 
+def test_an_attention_that_does_not_say_how_wide_its_heads_are_is_refused():
+    model = toys.model("llama")
+    del model.model.layers[1].self_attn.head_dim
+    with pytest.raises(ValueError, match="model.layers.1.self_attn does not say how wide a head is"):
+        UnitMap(model)
+
+
 def test_an_unknown_site_is_refused():
     with pytest.raises(ValueError, match="'mlp.2'.*choose one of attn.0, mlp.0, attn.1, mlp.1"):
         UnitMap(toys.model("llama")).size("mlp.2")
