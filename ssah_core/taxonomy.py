@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas
 import torch
 from torch import Tensor
 
@@ -56,3 +57,14 @@ def overlap(a: UnitMask, b: UnitMask) -> tuple[float, float]:
     chance = a.count * b.count / total
     expected = a.count + b.count - chance
     return (both / either if either else 0.0), (chance / expected if expected else 0.0)
+
+
+def transfer(before: UnitLabels, after: UnitLabels) -> pandas.DataFrame:
+    """How units change their kind: a 4 x 4 table, rows the kind before, columns the kind after (paper, Figures 5 and 6).
+
+    Entries are % of all units, so the table sums to 100. Both labelings must be of one model, by one rule.
+    Compare with the table between two calibrations of the *same* model: kinds change by noise alone too.
+    """
+    total = sum(before.mask("CU").sizes.values())
+    return pandas.DataFrame([[100 * (before.mask(old) & after.mask(new)).count / total for new in UnitKind] for old in UnitKind],
+                            index=pandas.Index(list(UnitKind), name="before"), columns=pandas.Index(list(UnitKind), name="after"))

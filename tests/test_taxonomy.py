@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ssah_core import Scores, UnitKind, UnitMask, label_units, overlap, random_like
+from ssah_core import Scores, UnitKind, UnitMask, label_units, overlap, random_like, transfer
 from ssah_core.masks import split_sites
 
 SAFETY = [9., 1, 1, 5, 5, 0, 2, 0]
@@ -120,3 +120,29 @@ def test_overlap_of_nothing_is_nothing():
 def test_overlap_of_two_models_is_refused():
     with pytest.raises(ValueError, match="does not fit"):
         overlap(mask("11000000"), mask("1100000"))
+
+
+# --- transfer ---
+
+
+def test_transfer_of_a_hand_made_change():
+    before = label_units(scores(), scu=1 / 8, ucu=2 / 8, ru=2 / 8)  # SCU UCU UCU CU CU RU CU RU
+    after = label_units(scores(contrast=[0., 0, 0, 9, 0, 0, 0, 0]), scu=1 / 8, ucu=2 / 8, ru=2 / 8)
+    assert named(after) == ["CU", "UCU", "UCU", "SCU", "CU", "RU", "CU", "RU"]
+    table = transfer(before, after)
+    assert table.loc["SCU"].tolist() == [0, 0, 12.5, 0] and table.loc["CU"].tolist() == [12.5, 0, 25, 0]
+    assert table.loc["UCU", "UCU"] == table.loc["RU", "RU"] == 25 and table.to_numpy().sum() == 100
+    assert list(table.columns) == list(table.index) == list(UnitKind)
+
+
+def test_transfer_to_itself_is_the_diagonal():
+    labels = label_units(scores(), scu=1 / 8, ucu=2 / 8, ru=2 / 8)
+    table = transfer(labels, labels).to_numpy()
+    assert table.diagonal().sum() == table.sum() == 100
+
+
+def test_transfer_between_two_models_is_refused():
+    small, large = (label_units(scores(SAFETY + [0.] * extra, UTILITY + [0.] * extra, sites=(3, 5 + extra)),
+                                scu=0.1, ucu=0.1, ru=0.1) for extra in (0, 1))
+    with pytest.raises(ValueError, match="does not fit"):
+        transfer(small, large)
