@@ -96,7 +96,8 @@ def _check_reader(model: nn.Module, site: Site, tried: list[int], activations: T
         share = x[:, unit, None] * wide["weight"].select(site.axis, unit)  # [token, out]
         rounding = 1e-9 * float(whole.abs().max())
         if lost.shape != share.shape or not torch.allclose(lost, share, rtol=1e-6, atol=rounding):
-            _fail(site, unit, f"without it, the output of {site.reader} does not fall by its column times its activation")
+            _fail(site, unit, f"without it, the output of {site.reader} does not fall by its column times its "
+                              "activation")
 
 
 def _check_writers(model: nn.Module, units: UnitMap, site: Site, unit: int, before: Tensor, call: Call) -> None:
