@@ -46,7 +46,7 @@ def ablate(model: nn.Module, mask: UnitMask, fill: str = "zero", moments: Moment
 
 
 def _replace(reader: nn.Module, removed: Tensor, value: Tensor):
-    def fill(module, args):  # device and dtype of the activation: those of a quantised or offloaded weight are others
+    def fill(module, args):  # device and dtype of the activation: those of an offloaded weight are others
         x = args[0]  # [batch, token, unit]
         return torch.where(removed.to(x.device), value.to(x), x), *args[1:]
 

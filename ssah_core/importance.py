@@ -206,7 +206,7 @@ def _normalize(score: Tensor, how: str) -> Tensor:
 
 def column_norms(model: nn.Module) -> dict[str, Tensor]:
     """||W_:,j||^2 of the column that reads each unit: float64 [unit] a site."""
-    return {site.name: model.get_submodule(site.reader).weight.detach().double().square().sum(0).cpu()
+    return {site.name: model.get_submodule(site.reader).weight.detach().double().square().sum(1 - site.axis).cpu()
             for site in UnitMap(model)}
 
 
