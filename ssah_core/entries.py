@@ -38,7 +38,9 @@ def split_weights(model: nn.Module, mask: UnitMask, shared: str, rest: str) -> l
     everything = UnitMask({site: torch.ones_like(units_of_site) for site, units_of_site in mask.sites.items()})
     state, splits = model.state_dict(), []
     for part in units.slices(everything, shared):
-        frozen = torch.full((state[part.weight].shape[part.axis],), rest == "freeze")  # a fused weight holds q and k rows too
+        weight_of(model, part.weight)
+        size = state[part.weight].shape[part.axis]  # of the whole weight, also where it is compact
+        frozen = torch.full((size,), rest == "freeze")  # a fused weight holds q and k rows, which belong to no unit
         frozen[part.index] = False
         frozen[chosen.get(part.weight, part.index[:0])] = True
         splits.append(Split(part.weight, part.axis, frozen.nonzero().flatten(), (~frozen).nonzero().flatten()))

@@ -224,7 +224,6 @@ def _inside(model: nn.Module) -> Iterator[None]:
 
 
 def _check_linear(model: nn.Module, split: Split) -> None:
-    weight_of(model, split.weight)
     module = module_of(model, split.weight)
     if split.partial and compact_class(module) is None:
         raise ValueError(f"{split.weight} is in a {type(module).__name__} with a forward pass of its own, of which train_only "
