@@ -1,8 +1,8 @@
 """Linear maps of which some rows or columns train: only those have a gradient and optimiser state.
 
-While such a map is compact, its `weight` is a small parameter [row or column, ...] and `whole` the full matrix that
-it computes with. Names, saved states and results are those of the ordinary map; its weight gradient is computed
-for the trained rows or columns alone, so a backward pass does that share of the usual arithmetic.
+While such a map is compact, its parameter named "weight" holds the trained rows or columns and nothing else, and
+`whole` is the full matrix that it computes with. Results, names and saved states are those of the ordinary map, and
+so is `module.weight` for whoever reads it; but the weight gradient is computed for the trained part alone.
 """
 
 from __future__ import annotations
@@ -49,6 +49,16 @@ class _Compact:
 
     transposed = False
 
+    @property
+    def weight(self) -> Tensor:
+        """The whole matrix. (`parameters()` give the trained part.)"""
+        return self.whole
+
+    @property
+    def part(self) -> nn.Parameter:
+        """The trained rows or columns."""
+        return self._parameters["weight"]
+
     def forward(self, x: Tensor) -> Tensor:
         matrix, axis = (self.whole.T, 1 - self.axis) if self.transposed else (self.whole, self.axis)  # [out, in]
         bias, kind = self.bias, x.device.type
@@ -57,16 +67,7 @@ class _Compact:
             x, bias = x.to(dtype), None if bias is None else bias.to(dtype)
         if not torch.is_grad_enabled():
             return F.linear(x, matrix.to(x.dtype), bias)
-        return _PartOfWeight.apply(x, self.weight, bias, matrix, self.trained, axis, self.transposed)
-
-    @torch.no_grad()
-    def settle(self) -> None:
-        """Write the trained part into the whole matrix, which forward passes and saved states read."""
-        self.whole.index_copy_(self.axis, self.trained, self.weight)
-
-    @torch.no_grad()
-    def settled(self) -> bool:
-        return not differing(self.whole.index_select(self.axis, self.trained), self.weight).any()
+        return _PartOfWeight.apply(x, self.part, bias, matrix, self.trained, axis, self.transposed)
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -117,14 +118,13 @@ def make_compact(module: nn.Module, axis: int, trained: Tensor) -> nn.Parameter:
     module.axis = axis
     module.register_buffer("whole", weight.detach(), persistent=False)  # the weight's own memory, no second copy
     module.register_buffer("trained", trained, persistent=False)
-    module.weight = nn.Parameter(weight.detach().index_select(axis, trained), requires_grad=weight.requires_grad)
-    return module.weight
+    module._parameters["weight"] = nn.Parameter(weight.detach().index_select(axis, trained), weight.requires_grad)
+    return module.part
 
 
 def make_ordinary(module: nn.Module, cls: type, weight: nn.Parameter) -> None:
-    """Undo `make_compact`: class `cls` again, and `weight`, the parameter of old, holding what was trained."""
-    module.settle()
+    """Undo `make_compact`: class `cls` again, and `weight`, the parameter of old, holding the whole matrix as it is."""
     weight.data, weight.grad = module.whole, None  # the same memory, unless the model was moved to another device
-    module.weight = weight
+    module._parameters["weight"] = weight
     del module.whole, module.trained, module.axis
     module.__class__ = cls

@@ -126,7 +126,15 @@ class _Compacted:
         self.original, self.cls, self.dtype = self.module.weight, type(self.module), self.module.weight.dtype
         self.original.grad = None
         self.parameter = make_compact(self.module, split.axis, split.trained)
-        self.settle, self.settled = self.module.settle, self.module.settled
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Write the trained part into the whole matrix, which forward passes and saved states read."""
+        self.module.whole.index_copy_(self.module.axis, self.module.trained, self.parameter.to(self.module.whole))
+
+    @torch.no_grad()
+    def settled(self) -> bool:
+        return not differing(self.module.whole.index_select(self.module.axis, self.module.trained), self.parameter).any()
 
     def check(self, held: set[int]) -> None:
         if id(self.original) in held:

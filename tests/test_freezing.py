@@ -197,6 +197,7 @@ def test_outputs_states_and_generation_are_those_of_the_ordinary_model(context, 
     with context(model, mask):
         assert torch.equal(model(input_ids=ids).logits, plain(input_ids=ids).logits)
         assert torch.equal(model.generate(ids, max_new_tokens=4, do_sample=False), plain.generate(ids, max_new_tokens=4, do_sample=False))
+        assert all(torch.equal(m.weight, p.weight) for m, p in zip(model.modules(), plain.modules()) if hasattr(p, "weight"))
         assert same(model.state_dict(), plain.state_dict()) and UnitMap(model).sizes == UnitMap(plain).sizes
         trained(model, "adamw", 1)
         model.save_pretrained(tmp_path)
@@ -251,7 +252,7 @@ def test_autocast_gradients_are_those_of_the_ordinary_model():
             by_hand.backward(reader, by_hand.BATCHES[0])
         for name, wanted in plain.named_parameters():
             if not frozen[name].all():
-                found = model.get_parameter(name).grad
+                found = dict(model.named_parameters())[name].grad
                 assert found.dtype == torch.float32
                 torch.testing.assert_close(found, wanted.grad.index_select(*by_hand.lines(frozen[name])), rtol=0.02, atol=1e-3)
 
@@ -483,6 +484,8 @@ def test_a_replaced_weight_is_refused(context):
 
     with pytest.raises(ValueError, match="mlp.up_proj.weight was replaced"), context(model, random_mask(model)):
         replace()
+    assert {type(module) for module in model.modules()} == {type(module) for module in by_hand.model("llama").modules()}
+    assert bool(torch.isfinite(model(input_ids=by_hand.BATCHES[0]).logits).all())
 
 
 @pytest.mark.parametrize("context", [freeze, train_only])
