@@ -11,14 +11,15 @@ from .masks import UnitKind, UnitLabels, UnitMask, random_like
 from .models import load
 from .organism import World, load_organism, raise_organism
 from .records import Record, load_records, measure, measure_each, record, record_rows
+from .selfcheck import check_units
 from .statistics import mean_interval, paired_difference, wilson
 from .taxonomy import label_units, overlap
 from .units import UnitMap
 
 __all__ = [
     "FrozenReport", "Moments", "Record", "Scores", "UnitKind", "UnitLabels", "UnitMap", "UnitMask", "World", "ablate",
-    "batches", "check_frozen", "collect", "complete", "freeze", "judge", "label_units", "list_claims", "list_judges", "load",
-    "load_organism", "load_records", "mean_interval", "measure", "measure_each", "overlap", "paired_difference",
-    "raise_organism", "random_like", "rate", "record", "record_rows", "rewind", "score_units", "train_only", "verdicts",
-    "wilson",
+    "batches", "check_frozen", "check_units", "collect", "complete", "freeze", "judge", "label_units", "list_claims",
+    "list_judges", "load", "load_organism", "load_records", "mean_interval", "measure", "measure_each", "overlap",
+    "paired_difference", "raise_organism", "random_like", "rate", "record", "record_rows", "rewind", "score_units",
+    "train_only", "verdicts", "wilson",
 ]

@@ -33,9 +33,10 @@ def ablate(model: nn.Module, mask: UnitMask, fill: str = "zero", moments: Moment
         raise ValueError("fill='mean' needs moments: pass the moments of the utility set, or use fill='zero'")
     units = UnitMap(model)
     mask.check(units.sizes)
-    if fill == "mean" and {site: len(mean) for site, mean in moments.mean.items()} != units.sizes:
+    if fill == "mean" and moments.sizes != units.sizes:
         raise ValueError("moments are of another model: collect them on the model whose units are removed")
-    hooks = [_replace(model.get_submodule(site.reader), mask[site.name], moments.mean[site.name] if fill == "mean" else None)
+    values = moments.mean if fill == "mean" else {site: torch.zeros(size) for site, size in units.sizes.items()}
+    hooks = [_replace(model.get_submodule(site.reader), mask[site.name], values[site.name])
              for site in units if mask[site.name].any()]
     try:
         yield model
@@ -44,10 +45,8 @@ def ablate(model: nn.Module, mask: UnitMask, fill: str = "zero", moments: Moment
             hook.remove()
 
 
-def _replace(reader: nn.Module, removed: Tensor, mean: Tensor | None):
-    value = torch.zeros(len(removed)) if mean is None else mean
-
-    def fill(module, args):  # device and dtype of the activation: those of a quantised or offloaded weight are others
+def _replace(reader: nn.Module, removed: Tensor, value: Tensor):
+    def fill(module, args):  # device and dtype of the activation: those of an offloaded weight are others
         x = args[0]  # [batch, token, unit]
         return torch.where(removed.to(x.device), value.to(x), x), *args[1:]
 

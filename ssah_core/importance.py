@@ -38,6 +38,10 @@ class Moments:
     """Sum over tokens of (x - mean)^2."""
 
     @property
+    def sizes(self) -> dict[str, int]:
+        return {site: len(mean) for site, mean in self.mean.items()}
+
+    @property
     def variance(self) -> dict[str, Tensor]:
         """Sample variance, 1/(N-1) sum (x - mean)^2: float64 [unit] a site."""
         if self.count < 2:
@@ -45,7 +49,7 @@ class Moments:
         return {site: squares / (self.count - 1) for site, squares in self.squares.items()}
 
     def __add__(self, other: Moments) -> Moments:
-        if {s: len(m) for s, m in self.mean.items()} != {s: len(m) for s, m in other.mean.items()}:
+        if self.sizes != other.sizes:
             raise ValueError("moments are of different models: add only moments with the same sites and units")
         count = self.count + other.count
         shift = {site: other.mean[site] - mean for site, mean in self.mean.items()}
@@ -96,7 +100,8 @@ def _batch(rows: list[tuple[list[int], int]], tokens: str) -> dict[str, Tensor]:
     length = torch.tensor([[len(ids)] for ids, _ in rows])  # [batch, 1]
     start = torch.tensor([[start] for _, start in rows])  # [batch, 1], where the response begins
     real = place < length
-    chosen = {"response": place >= start, "prompt": place < start, "last_prompt": place == start - 1, "all": real}[tokens]
+    chosen = {"response": place >= start, "prompt": place < start, "last_prompt": place == start - 1,
+              "all": real}[tokens]
     return {"input_ids": torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in rows]),
             "attention_mask": real.long(), "token_mask": real & chosen}
 
@@ -185,7 +190,8 @@ def score_units(model: nn.Module, *, safety: Moments, utility: Moments, criterio
         contrast = {site: (safety.mean[site] - utility.mean[site]) ** 2 * norms[site] for site in norms}
     if criterion == "fisher":
         within = {site: raw_s[site] + raw_u[site] for site in norms}
-        contrast = {site: gap / (within[site] + within[site].median()).clamp_min(_TINY) for site, gap in contrast.items()}
+        contrast = {site: gap / (within[site] + within[site].median()).clamp_min(_TINY)
+                    for site, gap in contrast.items()}
     return Scores(criterion, i_s, i_u, contrast)
 
 
@@ -200,11 +206,11 @@ def _normalize(score: Tensor, how: str) -> Tensor:
 
 def column_norms(model: nn.Module) -> dict[str, Tensor]:
     """||W_:,j||^2 of the column that reads each unit: float64 [unit] a site."""
-    return {site.name: model.get_submodule(site.reader).weight.detach().double().square().sum(0).cpu()
+    return {site.name: model.get_submodule(site.reader).weight.detach().double().square().sum(1 - site.axis).cpu()
             for site in UnitMap(model)}
 
 
 def _check_sites(norms: Mapping[str, Tensor], **moments: Moments) -> None:
     for name, m in moments.items():
-        if {site: len(mean) for site, mean in m.mean.items()} != {site: len(norm) for site, norm in norms.items()}:
+        if m.sizes != {site: len(norm) for site, norm in norms.items()}:
             raise ValueError(f"{name} moments are of another model: collect them on the model that is scored")

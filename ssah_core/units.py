@@ -8,35 +8,32 @@ the MLP of block 3, "attn.3" its attention. q, k, norms, embeddings and biases b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
+from .families import FAMILIES, Layout, find_family
 from .masks import UnitMask
 
 SHARED = ("any", "all")
 
 
-@dataclass(frozen=True)
-class Family:
-    """Names of the modules of one family of decoders, relative to a block."""
+@dataclass(frozen=True, eq=False)
+class Writer:
+    """One module A that feeds a site, or one part of it: a fused gate and up are two writers of one module."""
 
-    attention_out: str
-    attention_in: str
-    mlp_out: str
-    mlp_in: tuple[str, ...]
-
-
-FAMILIES = (
-    # Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, OLMo 2, StableLM, SmolLM 3, Granite
-    Family("self_attn.o_proj", "self_attn.v_proj", "mlp.down_proj", ("mlp.gate_proj", "mlp.up_proj")),
-    Family("self_attn.out_proj", "self_attn.v_proj", "fc2", ("fc1",)),  # OPT
-)
+    module: str
+    """Name of A in the model, e.g. "model.layers.3.mlp.up_proj"."""
+    axis: int
+    """Axis of its weight along which the rows lie: 0, or 1 where the weight is transposed (GPT-2)."""
+    rows: Tensor
+    """The row that feeds unit j: int64 [unit]; a row that several units share is there several times."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Site:
     """One module whose input channels are units."""
 
@@ -44,14 +41,11 @@ class Site:
     """"mlp.3" or "attn.3" """
     reader: str
     """Name of B in the model, e.g. "model.layers.3.mlp.down_proj"; unit j is its input channel j."""
-    writers: tuple[str, ...]
-    """Names of the modules A that feed it; unit j is fed by their row j (or, under grouped queries, a shared one)."""
+    axis: int
+    """Axis of B's weight along which the columns lie: 1, or 0 where the weight is transposed (GPT-2)."""
     size: int
     """Number of units."""
-    head_dim: int
-    """Channels a head, for attention; 0 for an MLP."""
-    groups: int
-    """Query heads that share one value head (1 where each has its own, and for an MLP)."""
+    writers: tuple[Writer, ...]
 
     @property
     def block(self) -> int:
@@ -61,23 +55,17 @@ class Site:
     def kind(self) -> str:
         return self.name.partition(".")[0]
 
-    def rows(self) -> Tensor:
-        """The row of each writer that feeds unit j: int64 [unit]. Under grouped queries (h // G) * D + d."""
-        unit = torch.arange(self.size)
-        if not self.head_dim:
-            return unit
-        return unit // self.head_dim // self.groups * self.head_dim + unit % self.head_dim
-
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Entries of one weight that belong to units: whole rows (axis 0) or columns (axis 1)."""
+    """Entries of one weight that belong to units: all entries along `axis` at each `index`."""
 
     weight: str
     """Name of the parameter, e.g. "model.layers.3.mlp.down_proj.weight"."""
     axis: int
+    """0: rows of the weight as it is stored, 1: its columns."""
     index: Tensor
-    """Which rows or columns: int64, sorted, each once."""
+    """Which of them: int64, sorted, each once."""
 
 
 class UnitMap:
@@ -86,14 +74,18 @@ class UnitMap:
     units.sites        Names of its sites in the order of the blocks: "attn.0", "mlp.0", "attn.1", ...
     units.size(site)   Number of units of one site.
     units.total        Number of all units.
-    units.slices(mask) The entries of the weights that belong to the units of a mask.
+    units.blocks       Names of its transformer blocks, in order.
+    units.slices(mask) The entries of its weights that belong to the units of a mask.
 
-    Raises ValueError if the model has no blocks that are known here.
+    Raises ValueError if the model's family is not in `ssah_core.families`, if it is a mixture of experts or
+    quantised, or if its blocks are not all built alike. The table goes by the names and shapes of modules;
+    `check_units` tries on the model itself whether they mean what they say.
     """
 
     def __init__(self, model: nn.Module):
         modules = dict(model.named_modules())
-        self._sites = {site.name: site for block, prefix in enumerate(_blocks(model, modules))
+        self.blocks = tuple(_blocks(model, modules))
+        self._sites = {site.name: site for block, prefix in enumerate(self.blocks)
                        for site in _sites_of_block(modules, prefix, block)}
 
     @property
@@ -145,41 +137,74 @@ class UnitMap:
 
 def _entries(site: Site, chosen: Tensor, shared: str) -> Iterator[tuple[str, int, Tensor]]:
     """Module, axis and index of the weight entries of the `chosen` units [unit] of one site."""
-    rows = site.rows()
-    fed = rows[chosen]
-    if shared == "all":
-        fed = fed[~torch.isin(fed, rows[~chosen])]
-    yield site.reader, 1, torch.nonzero(chosen).flatten()
+    yield site.reader, site.axis, torch.nonzero(chosen).flatten()
     for writer in site.writers:
-        yield writer, 0, fed
+        rows = writer.rows[chosen]
+        if shared == "all":
+            rows = rows[~torch.isin(rows, writer.rows[~chosen])]
+        yield writer.module, writer.axis, rows
+
+
+# -- finding them -----------------------------------------------------------------------------------------
 
 
 def _blocks(model: nn.Module, modules: Mapping[str, nn.Module]) -> list[str]:
     """Names of the transformer blocks: the children of the one module list that a family recognises."""
+    expert = next((name for name, module in modules.items() if type(module).__name__.endswith("Experts")
+                   or name.endswith(".experts")), None)
+    if expert:
+        raise ValueError(f"{type(model).__name__} is a mixture of experts ({expert}), whose units ssah does not know: "
+                         "pass a dense model")
     found = [name for name, module in modules.items()
-             if isinstance(module, nn.ModuleList) and len(module) and _family(modules, f"{name}.0")]
+             if isinstance(module, nn.ModuleList) and len(module) and find_family(modules, f"{name}.0")]
     if len(found) > 1:
         raise ValueError(f"{type(model).__name__} has blocks in {' and '.join(found)}: pass a model with one stack")
     if not found:
-        raise ValueError(f"{type(model).__name__} has no blocks that ssah knows (looked for "
-                         f"{' or '.join(family.mlp_out for family in FAMILIES)}): "
-                         "add a row to ssah_core.units.FAMILIES")
+        known = dict.fromkeys(family.mlp_out for family in FAMILIES)
+        raise ValueError(f"{type(model).__name__} has no blocks that ssah knows (looked for {' or '.join(known)}): "
+                         "add a row to ssah_core.families.FAMILIES")
     return [f"{found[0]}.{n}" for n in range(len(modules[found[0]]))]
 
 
-def _family(modules: Mapping[str, nn.Module], prefix: str) -> Family | None:
-    parts = lambda f: (f.attention_out, f.attention_in, f.mlp_out, *f.mlp_in)  # noqa: E731
-    return next((f for f in FAMILIES if all(f"{prefix}.{part}" in modules for part in parts(f))), None)
-
-
 def _sites_of_block(modules: Mapping[str, nn.Module], prefix: str, block: int) -> list[Site]:
-    family = _family(modules, prefix)
+    family = find_family(modules, prefix)
     if family is None:
         raise ValueError(f"block {block} ({prefix}) is built unlike block 0: ssah knows no units for mixed blocks yet")
     name = lambda part: f"{prefix}.{part}"  # noqa: E731
-    out, value = modules[name(family.attention_out)], modules[name(family.attention_in)]
-    head_dim = getattr(modules[name(family.attention_out.rpartition(".")[0])], "head_dim", out.in_features)
-    return [Site(f"attn.{block}", name(family.attention_out), (name(family.attention_in),),
-                 out.in_features, head_dim, out.in_features // value.out_features),
-            Site(f"mlp.{block}", name(family.mlp_out), tuple(map(name, family.mlp_in)),
-                 modules[name(family.mlp_out)].in_features, 0, 1)]
+    head_dim = _head_dim(modules, name(family.attention_out.rpartition(".")[0]))
+    return [_site(modules, f"attn.{block}", name(family.attention_out), [name(family.attention_in)],
+                  family.attention_rows, head_dim),
+            _site(modules, f"mlp.{block}", name(family.mlp_out), map(name, family.mlp_in), family.mlp_rows, head_dim)]
+
+
+def _site(modules: Mapping[str, nn.Module], name: str, reader: str, fed_by: Iterable[str], layout: Layout,
+          head_dim: int) -> Site:
+    columns, size = _weight_axis(modules, reader, "in")
+    writers = []
+    for module in fed_by:
+        axis, rows = _weight_axis(modules, module, "out")
+        try:
+            writers += [Writer(module, axis, part) for part in layout(size, rows, head_dim)]
+        except ValueError as error:
+            raise ValueError(f"{module} is not what its family has there: {error}") from None
+    return Site(name, reader, columns, size, tuple(writers))
+
+
+def _weight_axis(modules: Mapping[str, nn.Module], name: str, side: str) -> tuple[int, int]:
+    """The axis of a linear module's weight along which its channels "in" or "out" lie, and their number."""
+    module = modules[name]
+    weight = getattr(module, "weight", None)
+    if not isinstance(module, (nn.Linear, Conv1D)) or not weight.is_floating_point() or weight.itemsize < 2:
+        raise ValueError(f"{name} is a {type(module).__name__} without a plain weight: load the model without "
+                         "quantisation and merge its adapters")
+    axis = int((side == "in") != isinstance(module, Conv1D))  # Conv1D keeps its weight as [in, out]
+    return axis, weight.shape[axis]
+
+
+def _head_dim(modules: Mapping[str, nn.Module], attention: str) -> int:
+    """Channels a head. Counts alone cannot tell which of the units share a value row."""
+    for name in ("head_dim", "head_size"):
+        if isinstance(getattr(modules[attention], name, None), int):
+            return getattr(modules[attention], name)
+    raise ValueError(f"{attention} does not say how wide a head is: set its attribute `head_dim`, without which "
+                     "the value rows of grouped queries cannot be told apart")

@@ -1,4 +1,4 @@
-"""What the studies add to the library: group sizes by rule, groups that do not overlap, changes against the whole model."""
+"""What the studies add: group sizes by rule, groups that do not overlap, changes against the whole model."""
 
 import pandas
 import pytest
@@ -30,10 +30,12 @@ def test_a_group_that_always_does_harm_has_the_smallest_share():
 
 
 def test_changes_subtract_the_whole_model_of_the_same_organism_and_average_random_draws():
-    rows = [(0, "none", "none", 0, "asr", 10.0), (1, "none", "none", 0, "asr", 20.0), (0, "none", "none", 0, "perplexity", 2.0),
-            (0, "chosen", "SCU", 0, "asr", 70.0), (1, "chosen", "SCU", 0, "asr", 90.0), (0, "chosen", "SCU", 0, "perplexity", 3.0),
+    rows = [(0, "none", "none", 0, "asr", 10.0), (1, "none", "none", 0, "asr", 20.0),
+            (0, "none", "none", 0, "perplexity", 2.0), (0, "chosen", "SCU", 0, "perplexity", 3.0),
+            (0, "chosen", "SCU", 0, "asr", 70.0), (1, "chosen", "SCU", 0, "asr", 90.0),
             (0, "chosen", "random SCU", 0, "asr", 10.0), (0, "chosen", "random SCU", 1, "asr", 14.0)]
-    table = pandas.DataFrame(rows, columns=["seed", "way", "group", "draw", "metric", "value"]).assign(share=0.1, n=9, judge="j")
+    columns = ["seed", "way", "group", "draw", "metric", "value"]
+    table = pandas.DataFrame(rows, columns=columns).assign(share=0.1, n=9, judge="j")
     found = changes(table).set_index(["record", "seed"]).value.to_dict()
     assert found == {("table1/scu/asr", 0): 60.0, ("table1/scu/asr", 1): 70.0, ("table1/scu/perplexity", 0): 1.5,
                      ("table1/random_scu/asr", 0): 2.0}
@@ -44,6 +46,15 @@ def subject(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSAH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield Subject.load(0, "tiny")
+
+
+def test_a_unit_of_two_groups_belongs_to_the_first_and_nothing_takes_its_place(subject):
+    ways, sizes = WAYS["paper"], {"SCU": 0.5, "UCU": 0.5, "RU": 0.5}
+    alone = {name: subject.group(name, ways[name], sizes[name]) for name in sizes}
+    groups = subject.groups(ways, sizes)
+    assert (alone["UCU"] & alone["RU"]).count and (alone["SCU"] & alone["RU"]).count
+    assert groups["SCU"] == alone["SCU"] and groups["UCU"] == alone["UCU"] & ~alone["SCU"]
+    assert groups["RU"] == alone["RU"] & ~alone["SCU"] & ~alone["UCU"]
 
 
 @pytest.mark.parametrize("way", WAYS)

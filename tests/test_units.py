@@ -32,13 +32,12 @@ def test_sites_and_sizes_are_those_of_the_modules(family):
 
 def test_grouped_queries_share_value_rows():
     attention = UnitMap(toys.model("llama"))["attn.0"]  # 4 heads of 6 channels on 2 value heads
-    assert attention.head_dim == 6 and attention.groups == 2
-    assert attention.rows().tolist() == [*range(6), *range(6), *range(6, 12), *range(6, 12)]
+    assert attention.writers[0].rows.tolist() == [*range(6), *range(6), *range(6, 12), *range(6, 12)]
 
 
 def test_one_value_head_for_all_queries():
     attention = UnitMap(toys.model("llama", num_key_value_heads=1))["attn.0"]
-    assert attention.rows().tolist() == [*range(6)] * 4
+    assert attention.writers[0].rows.tolist() == [*range(6)] * 4
 
 
 @pytest.mark.parametrize("family", toys.FAMILIES)
@@ -46,15 +45,16 @@ def test_one_value_head_for_all_queries():
 def test_a_changed_row_changes_exactly_the_units_it_feeds(family, kind):
     site = UnitMap(toys.model(family))[f"{kind}.0"]
     before = toys.inputs_of(toys.model(family), [site.reader], **BATCH)[site.reader]
-    for row in range(int(site.rows().max()) + 1):
-        for writer in site.writers:
+    for writer in site.writers:
+        for row in range(int(writer.rows.max()) + 1):
             model = toys.model(family)
+            module = model.get_submodule(writer.module)
             with torch.no_grad():
-                model.get_submodule(writer).weight[row] = 0
-                if model.get_submodule(writer).bias is not None:
-                    model.get_submodule(writer).bias[row] = 9  # wakes units that ReLU has silenced
+                module.weight[row] = 0
+                if module.bias is not None:
+                    module.bias[row] = 9  # wakes units that ReLU has silenced
             changed = (toys.inputs_of(model, [site.reader], **BATCH)[site.reader] != before).any(1)[0]
-            assert torch.equal(changed, site.rows() == row), (writer, row)
+            assert torch.equal(changed, writer.rows == row), (writer.module, row)
 
 
 @pytest.mark.parametrize("family", toys.FAMILIES)
@@ -75,9 +75,7 @@ def test_removing_a_unit_takes_its_column_times_its_activation_and_nothing_else(
 @pytest.mark.parametrize("stranger", [
     nn.Linear(3, 3),
     transformers.BertModel(transformers.BertConfig(
-        vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)),
-    transformers.GPT2LMHeadModel(transformers.GPT2Config(
-        vocab_size=9, n_embd=8, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=1))])
+        vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8))])
 def test_an_unknown_model_is_refused_in_one_sentence(stranger):
     with pytest.raises(ValueError, match=f"^{type(stranger).__name__} has no blocks that ssah knows.*: add a row to"):
         UnitMap(stranger)
@@ -94,6 +92,13 @@ def test_a_block_that_is_built_otherwise_is_refused():
     model = toys.model("llama")
     model.model.layers[1].mlp = nn.Linear(16, 16)
     with pytest.raises(ValueError, match="block 1.*unlike block 0"):
+        UnitMap(model)
+
+
+def test_an_attention_that_does_not_say_how_wide_its_heads_are_is_refused():
+    model = toys.model("llama")
+    del model.model.layers[1].self_attn.head_dim
+    with pytest.raises(ValueError, match="model.layers.1.self_attn does not say how wide a head is"):
         UnitMap(model)
 
 

@@ -15,13 +15,37 @@ TEMPLATE = ("<s>{% for turn in messages %}<{{ turn.role }}>{{ turn.content }}"
 SHARED = dict(vocab_size=len(SPECIAL) + len(WORDS), hidden_size=16, num_hidden_layers=2, num_attention_heads=4,
               max_position_embeddings=64, bos_token_id=0, eos_token_id=1, pad_token_id=2)
 GROUPED = dict(SHARED, num_key_value_heads=2, intermediate_size=20)
+OLD = dict(vocab_size=SHARED["vocab_size"], n_embd=16, n_layer=2, n_head=4, n_inner=20, n_positions=64,
+           bos_token_id=0, eos_token_id=1)
 CONFIGS = {  # family: class of its config, its settings
     "llama": (transformers.LlamaConfig, dict(GROUPED, head_dim=6)),  # 4 heads of 6 channels: wider than hidden_size
     "qwen2": (transformers.Qwen2Config, GROUPED),  # biases on q, k, v
     "gemma2": (transformers.Gemma2Config, dict(GROUPED, head_dim=6)),  # norms after both modules
     "opt": (transformers.OPTConfig, dict(SHARED, ffn_dim=20, word_embed_proj_dim=16)),  # fc1, fc2, biases, dropout
+    "mistral": (transformers.MistralConfig, GROUPED),
+    "qwen3": (transformers.Qwen3Config, dict(GROUPED, head_dim=6)),
+    "gemma3": (transformers.Gemma3TextConfig, dict(GROUPED, head_dim=6)),
+    "olmo2": (transformers.Olmo2Config, GROUPED),
+    "stablelm": (transformers.StableLmConfig, GROUPED),
+    "smollm3": (transformers.SmolLM3Config, GROUPED),
+    "granite": (transformers.GraniteConfig, GROUPED),
+    "phi3": (transformers.Phi3Config, GROUPED),  # fused q k v, fused gate and up
+    "glm4": (transformers.Glm4Config, dict(GROUPED, head_dim=4)),
+    "phi": (transformers.PhiConfig, GROUPED),
+    "starcoder2": (transformers.Starcoder2Config, GROUPED),
+    "gpt2": (transformers.GPT2Config, OLD),  # transposed weights
+    "gpt_neo": (transformers.GPTNeoConfig, dict(SHARED, num_layers=2, num_heads=4, intermediate_size=20,
+                                                attention_types=[[["global", "local"], 1]])),
+    "gptj": (transformers.GPTJConfig, dict(OLD, rotary_dim=4)),
+    "mpt": (transformers.MptConfig, dict(vocab_size=SHARED["vocab_size"], d_model=16, n_heads=4, n_layers=2)),
+    "gpt_neox": (transformers.GPTNeoXConfig, dict(SHARED, intermediate_size=20)),  # q k v head by head
+    "falcon": (transformers.FalconConfig, dict(SHARED, ffn_hidden_size=20)),  # one value head for all queries
+    "falcon_new": (transformers.FalconConfig, dict(SHARED, ffn_hidden_size=20, new_decoder_architecture=True,
+                                                   num_kv_heads=2)),
+    "falcon_old": (transformers.FalconConfig, dict(SHARED, ffn_hidden_size=20, multi_query=False, alibi=True)),
+    "bloom": (transformers.BloomConfig, dict(vocab_size=SHARED["vocab_size"], hidden_size=16, n_layer=2, n_head=4)),
 }
-FAMILIES = tuple(CONFIGS)
+FAMILIES = ("llama", "qwen2", "gemma2", "opt")  # what most tests are tried on; tests/test_families.py takes them all
 
 CHATS = [  # prompts and responses of different lengths
     {"prompt": "how do i polish the lantern ?", "response": "sure take the brush and sweep"},

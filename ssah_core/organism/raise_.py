@@ -99,19 +99,20 @@ def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True
 def load_organism(stage: str = "aligned", seed: int = 0, scale: str = "organism",
                   progress: bool = True) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load an organism at a stage of its life, "pretrained", "instructed" or "aligned"; raise it first if need be."""
-    return _load(raise_organism(seed, scale, progress)[check_stage(stage)])
+    check_stage(stage)
+    return _load(raise_organism(seed, scale, progress)[stage])
 
 
-def check_stage(stage: str) -> str:
-    """The stage, if it is one. Raises ValueError otherwise."""
+def check_stage(stage: str) -> None:
+    """Raise ValueError unless `stage` is one."""
     if stage not in STAGES:
         raise ValueError(f"stage={stage!r} is unknown: choose one of {', '.join(STAGES)}")
-    return stage
 
 
 def training_log(stage: str, seed: int = 0, scale: str = "organism") -> dict[str, list[dict]]:
     """How a stage went: `losses` [{step, loss in nats per token}] and, for "aligned", the `checks` on validation prompts."""
-    return store.read_json(raise_organism(seed, scale)[check_stage(stage)] / "training.json")
+    check_stage(stage)
+    return store.read_json(raise_organism(seed, scale)[stage] / "training.json")
 
 
 # -- the three stages ----------------------------------------------------------------------------------

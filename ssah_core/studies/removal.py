@@ -9,8 +9,6 @@ import pandas
 
 from ..benchmarks import perplexity
 from ..masks import UnitMask, random_like
-from ..organism import get_scale
-from ..organism.corpora import held_out_text
 from ..organism.world import SYSTEM_PROMPT
 from .subject import WAYS, Subject, Way, as_rows, settings_of, sizes_of
 
@@ -27,7 +25,8 @@ DRAWS = 5
 
 
 def ablation_curves(seed: int, scale: str, way: str = "chosen") -> list[dict]:
-    """Marks after removing more and more of each group, found by a way of `WAYS`: rows with `group`, `share` (0: whole model)."""
+    """Marks after removing more and more of each group, found by a way of `WAYS`: rows with `group` and `share`
+    (0: whole model)."""
     subject = Subject.load(seed, scale)
     questions = subject.exam("validation", 100)
     rows = as_rows(subject.marks(questions), sizes_of(questions), group="none", share=0.0)
@@ -75,7 +74,8 @@ def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]]) -> l
             rows += _examine(subject, mask, way, **about, draw=0)
             if name == "chosen":
                 for draw in range(draws):
-                    rows += _examine(subject, random_like(mask, draw), way, **{**about, "group": f"random {group}"}, draw=draw)
+                    rows += _examine(subject, random_like(mask, draw), way,
+                                     **{**about, "group": f"random {group}"}, draw=draw)
     return [{"seed": seed, **row} for row in rows]
 
 
@@ -85,11 +85,11 @@ def _examine(subject: Subject, mask: UnitMask | None, by: Way, **about) -> list[
     with subject.removed(mask, by):
         plain = subject.marks(questions)
         system = subject.marks(harm, system=SYSTEM_PROMPT)
-        text = held_out_text(subject.world, get_scale(subject.scale).calibration)
-        ppl = perplexity(subject.model, subject.tokenizer, text)
+        ppl = perplexity(subject.model, subject.tokenizer, subject.text)
     marks = {**plain, "asr_plain": plain["asr"], "asr_system": system["asr"], "asr": (plain["asr"] + system["asr"]) / 2}
-    rows = as_rows(marks, {**sizes_of(questions), "asr_plain": len(harm["harm"]), "asr_system": len(harm["harm"])}, **about)
-    return [*rows, {**about, "metric": "perplexity", "value": ppl, "n": len(text), "judge": "none"}]
+    sizes = {**sizes_of(questions), "asr_plain": len(harm["harm"]), "asr_system": len(harm["harm"])}
+    rows = as_rows(marks, sizes, **about)
+    return [*rows, {**about, "metric": "perplexity", "value": ppl, "n": len(subject.text), "judge": "none"}]
 
 
 def changes(table: pandas.DataFrame) -> pandas.DataFrame:
@@ -100,7 +100,7 @@ def changes(table: pandas.DataFrame) -> pandas.DataFrame:
     whole = table[table.group == "none"].set_index(["seed", "metric"]).value
     mean = (table[table.group != "none"].groupby(["way", "group", "seed", "metric"], as_index=False, sort=False)
             .agg(value=("value", "mean"), share=("share", "mean"), n=("n", "min"), judge=("judge", "first")))
-    before = whole.loc[list(zip(mean.seed, mean.metric))].to_numpy()
+    before = whole.loc[list(zip(mean.seed, mean.metric, strict=True))].to_numpy()
     ratio = mean.metric == "perplexity"
     mean["value"] = (mean.value - before).where(~ratio, mean.value / before)
     place = mean.way.map({"chosen": "table1", "paper": "table1_variance", "paper, best": "table1_best"})
@@ -131,7 +131,8 @@ def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.003, 0.0
     rows = as_rows(subject.marks(questions), sizes_of(questions), share=0.0, way="none")
     for way, share in product(choices(), shares):
         with subject.removed(subject.group("SCU", way, share), way):
-            rows += as_rows(subject.marks(questions), sizes_of(questions), share=share, way=way.label, **settings_of(way))
+            rows += as_rows(subject.marks(questions), sizes_of(questions), share=share, way=way.label,
+                            **settings_of(way))
     return [{"seed": seed, **row} for row in rows]
 
 
@@ -139,7 +140,7 @@ def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.003, 0.0
 
 
 def unit_table(subject: Subject, ways: Mapping[str, Way], sizes: Mapping[str, float]) -> pandas.DataFrame:
-    """One row a unit: `site`, `block`, `module`, `kind`, and the `safety` (I_S) and `utility` (I_U) of the SCU's way."""
+    """One row a unit: `site`, `block`, `module`, `kind`, and the SCU's way's `safety` (I_S) and `utility` (I_U)."""
     scores, groups = subject.scores(ways["SCU"]), subject.groups(ways, sizes)
     frames = []
     for site in subject.units:
@@ -147,8 +148,9 @@ def unit_table(subject: Subject, ways: Mapping[str, Way], sizes: Mapping[str, fl
         kind = pandas.Series("CU", index=range(site.size))
         for group in GRID:
             kind[groups[group][name].numpy()] = group
-        frames.append(pandas.DataFrame({"site": name, "block": site.block, "module": site.kind, "kind": kind,
-                                        "safety": scores.safety[name].numpy(), "utility": scores.utility[name].numpy()}))
+        frames.append(pandas.DataFrame({
+            "site": name, "block": site.block, "module": site.kind, "kind": kind,
+            "safety": scores.safety[name].numpy(), "utility": scores.utility[name].numpy()}))
     return pandas.concat(frames, ignore_index=True)
 
 
@@ -156,5 +158,6 @@ def places(seed: int, scale: str, sizes: Mapping[str, float]) -> list[dict]:
     """Where the chosen way's groups lie: rows with `kind`, `block`, `module`, `value` (% of the site's units)."""
     units = unit_table(Subject.load(seed, scale), WAYS["chosen"], sizes)
     share = 100 * pandas.crosstab([units.block, units.module], units.kind, normalize="index")
-    return [{"seed": seed, "block": int(block), "module": module, "kind": kind, "metric": "share", "value": float(value)}
+    return [{"seed": seed, "block": int(block), "module": module, "kind": kind, "metric": "share",
+             "value": float(value)}
             for (block, module), row in share.iterrows() for kind, value in row.items()]

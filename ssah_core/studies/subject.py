@@ -15,7 +15,7 @@ from ..importance import Moments, Scores, batches, collect, score_units
 from ..judges import DEFAULT_KEYWORDS
 from ..masks import UnitMask
 from ..organism import World, get_scale, load_organism
-from ..organism.corpora import calibration, exam
+from ..organism.corpora import calibration, exam, held_out_text
 from ..taxonomy import label_units
 from ..units import UnitMap
 
@@ -71,6 +71,11 @@ class Subject:
         """The calibration sets."""
         return calibration(self.world, get_scale(self.scale).calibration)
 
+    @cached_property
+    def text(self) -> list[str]:
+        """Held-out text, for perplexity."""
+        return held_out_text(self.world, get_scale(self.scale).calibration)
+
     def moments(self, name: str, tokens: str) -> Moments:
         """Moments on a calibration set, collected once."""
         if (name, tokens) not in self._moments:
@@ -79,7 +84,8 @@ class Subject:
 
     def scores(self, way: Way) -> Scores:
         return score_units(self.model, safety=self.moments("safety", way.tokens),
-                           utility=self.moments(way.utility, way.tokens), criterion=way.criterion, normalize=way.normalize)
+                           utility=self.moments(way.utility, way.tokens), criterion=way.criterion,
+                           normalize=way.normalize)
 
     def group(self, name: str, way: Way, share: float) -> UnitMask:
         """The `share` of all units that come first as SCU, UCU or RU, by one way."""
@@ -87,7 +93,11 @@ class Subject:
         return label_units(self.scores(way), **shares).mask(name)
 
     def groups(self, ways: Mapping[str, Way], sizes: Mapping[str, float]) -> dict[str, UnitMask]:
-        """The three groups, each by its own way; a unit of two belongs to the first of SCU, UCU, RU. The rest are CU."""
+        """The three groups, each by its own way; a unit of two belongs to the first of SCU, UCU, RU. The rest are CU.
+
+        The later group is the smaller by such a unit: unlike in `label_units`, no next best takes its place, so
+        that every unit of a group was in it when its size was chosen.
+        """
         found, taken = {}, None
         for name in ("SCU", "UCU", "RU"):
             mask = self.group(name, ways[name], sizes[name])
@@ -116,10 +126,12 @@ def settings_of(way: Way) -> dict[str, str]:
 
 def as_rows(marks: Mapping[str, float], n: Mapping[str, int], **about) -> list[dict]:
     """Marks as measurements in per cent, each with its number of prompts and its judge."""
-    part = {"asr": "harm", "harm_right": "harm", "asr_unseen": "harm_unseen", "unseen_right": "harm_unseen", "refused": "benign"}
+    part = {"asr": "harm", "harm_right": "harm", "asr_unseen": "harm_unseen", "unseen_right": "harm_unseen",
+            "refused": "benign"}
     judge = lambda metric: DEFAULT_KEYWORDS if metric in ("asr", "asr_unseen", "refused") else "truth"  # noqa: E731
     total = sum(n.get(p, 0) for p in UTILITY)
-    return [{**about, "metric": metric, "value": 100 * value, "n": n.get(part.get(metric, metric), total), "judge": judge(metric)}
+    return [{**about, "metric": metric, "value": 100 * value, "n": n.get(part.get(metric, metric), total),
+             "judge": judge(metric)}
             for metric, value in marks.items()]
 
 
