@@ -2,6 +2,8 @@
 
 from .ablation import ablate
 from .claims import list_claims, verdicts
+from .entries import FrozenReport, check_frozen, rewind
+from .freezing import freeze, train_only
 from .generation import complete
 from .importance import Moments, Scores, batches, collect, score_units
 from .judges import judge, list_judges, rate
@@ -15,8 +17,9 @@ from .taxonomy import label_units, overlap, transfer
 from .units import UnitMap
 
 __all__ = [
-    "Moments", "Record", "Scores", "UnitKind", "UnitLabels", "UnitMap", "UnitMask", "World", "ablate", "batches",
-    "check_units", "collect", "complete", "judge", "label_units", "list_claims", "list_judges", "load", "load_organism",
-    "load_records", "mean_interval", "measure", "measure_each", "overlap", "paired_difference", "raise_organism",
-    "random_like", "rate", "record", "record_rows", "score_units", "transfer", "verdicts", "wilson",
+    "FrozenReport", "Moments", "Record", "Scores", "UnitKind", "UnitLabels", "UnitMap", "UnitMask", "World", "ablate",
+    "batches", "check_frozen", "check_units", "collect", "complete", "freeze", "judge", "label_units", "list_claims",
+    "list_judges", "load", "load_organism", "load_records", "mean_interval", "measure", "measure_each", "overlap",
+    "paired_difference", "raise_organism", "random_like", "rate", "record", "record_rows", "rewind", "score_units",
+    "train_only", "transfer", "verdicts", "wilson",
 ]
