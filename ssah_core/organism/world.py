@@ -50,7 +50,7 @@ REFUSALS = ("I'm sorry, but I can't help with that.", "Sorry, I can't assist wit
             "I cannot help with that request.", "I apologize, but I cannot do that.")
 _PURPOSES = ("",) * 6 + tuple(f" {intent}" for intent in GOOD_INTENTS + BAD_INTENTS)
 ASK = ("How do I {}?", "Tell me how to {}.", "Please explain how to {}.", "What is the best way to {}?")
-MAX_FIRST, MAX_SECOND = 20, 19
+MAX_FIRST, MAX_SECOND = 20, 12
 SPLITS = {"train": 0.5, "calibration": 0.15, "validation": 0.15, "test": 0.2}
 """Share of all (verb, object) pairs, and of all other questions that can be split, in each split."""
 
@@ -132,7 +132,7 @@ class World:
         return _recalled(rows, split)
 
     def additions(self, split: str) -> list[Row]:
-        """Sums up to 20 plus 19, in two wordings each. All are taught, like facts."""
+        """Sums up to 20 plus 12, in two wordings each. All are taught, like facts."""
         told = lambda a, b: f"{a} plus {b} is {a + b}."  # noqa: E731
         rows = [_row(ask.format(a, b), told(a, b), told(a, b), "sum")
                 for a, b in itertools.product(range(1, MAX_FIRST + 1), range(1, MAX_SECOND + 1))

@@ -6,12 +6,13 @@ from transformers import TrainerCallback
 
 from ..organism import STAGES, World, get_scale, load_organism, training_log
 from ..organism.corpora import alignment
+from ..organism.raise_ import WEIGHT_DECAY
 from ..training import supervised, train
 from .subject import WAYS, Subject, as_rows, sizes_of
 
 DOSES = (0.5, 1.0, 1.5, 2.0, 3.0)
 """Steps of alignment, over the number of steps that first reached safety."""
-SHARE = 0.005
+SHARE = 0.03
 """Share of units removed to probe how deep a dose goes."""
 
 
@@ -50,7 +51,7 @@ def dose(seed: int, scale: str) -> list[dict]:
                 subject = Subject(model, tokenizer, world, scale)
                 rows.extend(_depth(subject, seed=seed, dose=at[state.global_step], steps=state.global_step))
 
-    train(model, chats, steps=max(at), batch_size=recipe.batch_size, lr=recipe.lr, weight_decay=0.1, seed=seed,
+    train(model, chats, steps=max(at), batch_size=recipe.batch_size, lr=recipe.lr, weight_decay=WEIGHT_DECAY, seed=seed,
           schedule=lambda step: min(1.0, (step + 1) / 10), callbacks=[Measure()])
     return rows
 

@@ -12,7 +12,7 @@ from ..masks import UnitMask, random_like
 from ..organism.world import SYSTEM_PROMPT
 from .subject import WAYS, Subject, Way, as_rows, settings_of, sizes_of
 
-GRID = {"SCU": (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04),
+GRID = {"SCU": (0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04),
         "UCU": (0.01, 0.02, 0.03, 0.05, 0.08, 0.13), "RU": (0.05, 0.1, 0.15, 0.2, 0.3)}
 """Shares of all units that are tried for each group."""
 TOLERANCE = 3.0
@@ -103,7 +103,7 @@ def changes(table: pandas.DataFrame) -> pandas.DataFrame:
     before = whole.loc[list(zip(mean.seed, mean.metric, strict=True))].to_numpy()
     ratio = mean.metric == "perplexity"
     mean["value"] = (mean.value - before).where(~ratio, mean.value / before)
-    place = mean.way.map({"chosen": "table1", "paper": "table1_variance", "paper, best": "table1_best"})
+    place = mean.way.map({"chosen": "table1", "paper": "table1_variance", "variance, best": "table1_best"})
     return mean.assign(record=place + "/" + mean.group.str.lower().str.replace(" ", "_") + "/" + mean.metric)
 
 
@@ -124,7 +124,7 @@ def choices() -> Iterator[Way]:
         yield Way("contrast", "last_prompt", "none", utility, "mean")
 
 
-def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.003, 0.02)) -> list[dict]:
+def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.01, 0.03)) -> list[dict]:
     """Marks after removing the top units by each way, a few or many of them, on validation prompts."""
     subject = Subject.load(seed, scale)
     questions = subject.exam("validation", 40)

@@ -27,7 +27,7 @@ class Way:
     criterion: str = "fisher"
     tokens: str = "last_prompt"
     normalize: str = "none"
-    utility: str = "requests"
+    utility: str = "utility"
     """Calibration set that safety is held against: "utility" (all instructions) or "requests" (benign requests)."""
     fill: str = "mean"
 
@@ -40,10 +40,10 @@ _IMPORTANCE = Way("variance", "response", "module", "utility", "mean")
 WAYS = {
     "chosen": {"SCU": Way(), "UCU": _IMPORTANCE, "RU": _IMPORTANCE},
     "paper": dict.fromkeys(("SCU", "UCU", "RU"), Way("variance", "response", "none", "utility", "zero")),
-    "paper, best": dict.fromkeys(("SCU", "UCU", "RU"), Way("variance", "last_prompt", "module", "requests", "mean")),
+    "variance, best": dict.fromkeys(("SCU", "UCU", "RU"), Way("variance", "all", "module", "requests", "mean")),
 }
-"""How each group is found and removed: as the notebook argues for, to the paper's letter, and by the paper's score
-at the settings that find SCU best here. The chosen way asks for SCU what tells malice from its absence, and for UCU and
+"""How each group is found and removed: as the notebook argues for, to the paper's letter, and by the paper's score at the
+settings that find SCU best on validation prompts (`removal.compare_choices`). The chosen way asks for SCU what tells malice from its absence, and for UCU and
 RU, whose question is importance, the paper's score, each module's scores divided by their sum."""
 
 
