@@ -61,7 +61,7 @@ class Attack:
                   schedule="constant", warmup=0.0, callbacks=[Keep()])
         for steps, state in kept.items():
             model.load_state_dict(state)
-            yield steps, replace(self.subject, model=model, _moments={})
+            yield steps, replace(self.subject, model=model, _read={})
 
     def two_phases(self, first: UnitMask, then: UnitMask) -> Iterator[tuple[int, Subject]]:
         """The paper's schedule: hold many units for half of `STEPS`, then few."""

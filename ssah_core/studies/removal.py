@@ -119,9 +119,11 @@ def choices() -> Iterator[Way]:
     yield WAYS["paper"]["SCU"]
     for utility in ("utility", "requests"):
         for fill in ("mean", "zero"):
-            yield Way("fisher", "last_prompt", "none", utility, fill)
-        yield Way("fisher", "response", "none", utility, "mean")
-        yield Way("contrast", "last_prompt", "none", utility, "mean")
+            yield Way("fisher", "last_prompt", utility=utility, fill=fill)
+        yield Way("fisher", "response", utility=utility)
+        yield Way("contrast", "last_prompt", utility=utility)
+    for rounds in (1, 10):
+        yield Way("attribution", rounds=rounds)
 
 
 def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.01, 0.03)) -> list[dict]:

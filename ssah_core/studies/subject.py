@@ -10,12 +10,14 @@ from functools import cached_property
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..ablation import ablate
+from ..attribution import refusal_odds, search
 from ..benchmarks import UTILITY, answers, mark
 from ..importance import Moments, Scores, batches, collect, score_units
 from ..judges import DEFAULT_KEYWORDS
 from ..masks import UnitMask
 from ..organism import World, get_scale, load_organism
 from ..organism.corpora import calibration, exam, held_out_text
+from ..organism.world import OPENINGS, REFUSALS
 from ..taxonomy import label_units
 from ..units import UnitMap
 
@@ -24,16 +26,20 @@ from ..units import UnitMap
 class Way:
     """One way to score and remove units; every choice that the paper leaves open is a field."""
 
-    criterion: str = "fisher"
+    criterion: str = "attribution"
     tokens: str = "last_prompt"
+    """Which tokens' moments score a unit, and give the mean that takes its place."""
     normalize: str = "none"
     utility: str = "utility"
     """Calibration set that safety is held against: "utility" (all instructions) or "requests" (benign requests)."""
     fill: str = "mean"
+    rounds: int = 10
+    """Rounds of the search, for "attribution"."""
 
     @property
     def label(self) -> str:
-        return f"{self.criterion}, {self.tokens}, {self.normalize}, {self.utility}, {self.fill} fill"
+        how = f"{self.rounds} round{'s' * (self.rounds > 1)}" if self.criterion == "attribution" else self.normalize
+        return f"{self.criterion}, {self.tokens}, {how}, {self.utility}, {self.fill} fill"
 
 
 _IMPORTANCE = Way("variance", "response", "module", "utility", "mean")
@@ -43,8 +49,9 @@ WAYS = {
     "variance, best": dict.fromkeys(("SCU", "UCU", "RU"), Way("variance", "all", "module", "requests", "mean")),
 }
 """How each group is found and removed: as the notebook argues for, to the paper's letter, and by the paper's score at the
-settings that find SCU best on validation prompts (`removal.compare_choices`). The chosen way asks for SCU what tells malice from its absence, and for UCU and
-RU, whose question is importance, the paper's score, each module's scores divided by their sum."""
+settings that find SCU best on validation prompts (`removal.compare_choices`). The chosen way asks for SCU what their
+removal does to the choice between refusal and compliance; and for UCU and RU, whose question is importance, it takes the
+paper's score, each module's scores divided by their sum."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Subject:
     tokenizer: PreTrainedTokenizerBase
     world: World
     scale: str
-    _moments: dict = field(default_factory=dict)
+    _read: dict = field(default_factory=dict)
 
     @classmethod
     def load(cls, seed: int, scale: str, stage: str = "aligned") -> Subject:
@@ -76,15 +83,28 @@ class Subject:
         """Held-out text, for perplexity."""
         return held_out_text(self.world, get_scale(self.scale).calibration)
 
+    def _once(self, key, read):
+        if key not in self._read:
+            self._read[key] = read()
+        return self._read[key]
+
+    def _batches(self, name: str, tokens: str):
+        return batches(self.sets[name], self.tokenizer, tokens)
+
     def moments(self, name: str, tokens: str) -> Moments:
         """Moments on a calibration set, collected once."""
-        if (name, tokens) not in self._moments:
-            self._moments[name, tokens] = collect(self.model, batches(self.sets[name], self.tokenizer, tokens))
-        return self._moments[name, tokens]
+        return self._once((name, tokens), lambda: collect(self.model, self._batches(name, tokens)))
 
     def scores(self, way: Way) -> Scores:
-        return score_units(self.model, safety=self.moments("safety", way.tokens),
-                           utility=self.moments(way.utility, way.tokens), criterion=way.criterion,
+        """Scores by one way, computed once."""
+        return self._once(way, lambda: self._scores(way))
+
+    def _scores(self, way: Way) -> Scores:
+        fill = self.moments(way.utility, way.tokens)
+        if way.criterion == "attribution":
+            return search(self.model, self._batches("safety", "response"), self._batches(way.utility, "response"),
+                          refusal_odds(self.tokenizer, REFUSALS, OPENINGS), fill, rounds=way.rounds)
+        return score_units(self.model, safety=self.moments("safety", way.tokens), utility=fill, criterion=way.criterion,
                            normalize=way.normalize)
 
     def group(self, name: str, way: Way, share: float) -> UnitMask:
@@ -121,7 +141,7 @@ class Subject:
 def settings_of(way: Way) -> dict[str, str]:
     """A way's choices as columns of a row."""
     return {"criterion": way.criterion, "tokens": way.tokens, "normalize": way.normalize, "utility_set": way.utility,
-            "fill": way.fill}
+            "fill": way.fill, "rounds": way.rounds}
 
 
 def as_rows(marks: Mapping[str, float], n: Mapping[str, int], **about) -> list[dict]:
