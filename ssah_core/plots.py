@@ -138,10 +138,15 @@ def plot_plane(table: pandas.DataFrame) -> Figure:
         for kind in ("CU", "RU", "UCU", "SCU"):
             part = table[(table.way == way) & (table.kind == kind)]
             axis.scatter(part.utility, part.safety, s=9, color=COLORS[kind], label=f"{kind} ({len(part)})", lw=0, alpha=0.75)
-        axis.set(xscale="log", yscale="log")
-        limits = axis.get_xlim(), axis.get_ylim()
-        axis.axline((1e-6, 1e-6), (1, 1), color="#555555", lw=0.7, ls=":")
-        axis.set(xlim=limits[0], ylim=limits[1], xlabel="I_U", ylabel="I_S", title=f"ranked by: {way}")
+        axis.set(xscale="log", title=f"ranked by: {way}")
+        if bool((table[table.way == way].safety > 0).all()):
+            axis.set(yscale="log", xlabel="I_U", ylabel="I_S")
+            limits = axis.get_xlim(), axis.get_ylim()
+            axis.axline((1e-6, 1e-6), (1, 1), color="#555555", lw=0.7, ls=":")
+            axis.set(xlim=limits[0], ylim=limits[1])
+        else:  # effects have a sign
+            axis.set_yscale("symlog", linthresh=1e-3)
+            axis.set(xlabel="change of useful answers' log-likelihood (nats)", ylabel="fall of refusal's log-odds (nats)")
         axis.legend(fontsize=8, markerscale=1.6)
     return figure
 
