@@ -8,9 +8,10 @@ from .generation import complete
 from .importance import Moments, Scores, batches, collect, score_units
 from .judges import judge, list_judges, rate
 from .masks import UnitKind, UnitLabels, UnitMask, random_like
+from .measurements import measure, measure_each
 from .models import load
 from .organism import World, load_organism, raise_organism
-from .records import Record, load_records, measure, measure_each, record, record_rows
+from .records import Record, load_records, record, record_rows
 from .selfcheck import check_units
 from .statistics import mean_interval, paired_difference, wilson
 from .taxonomy import label_units, overlap, transfer

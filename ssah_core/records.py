@@ -1,20 +1,14 @@
-"""Numbers that outlive a run: measurements of a study, and the records that claims are judged by.
+"""Numbers that outlive a run: the records that claims are judged by.
 
-A *measurement* is every row that one study measured on one organism. A *record* is one number for one
-claim, over all organisms, with what is needed to trust it. Both are JSON in `figures/`, committed, so
-that a notebook opens quickly and a figure can be redrawn without a model.
+A *record* is one number for one claim, over all organisms, with what is needed to trust it: JSON in `figures/records`,
+committed.
 """
 
 from __future__ import annotations
 
-import math
-import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
-from numbers import Real
 from pathlib import Path
 
 import numpy
@@ -22,11 +16,8 @@ import pandas
 
 from . import paths, store
 from .claims import check_known, list_records
+from .measurements import DAMAGE, check_scale
 from .statistics import mean_interval
-
-SCALES = ("tiny", "organism", "paper")
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
-"""What reading a file that is missing, cut short or edited by hand can raise."""
 
 
 @dataclass(frozen=True)
@@ -55,114 +46,6 @@ class Record:
     """Module that measured."""
     code_version: str
     note: str = ""
-
-
-def measure(study: str, compute: Callable[[], list[dict]], *, seed: int, scale: str, code: str,
-            **settings) -> pandas.DataFrame:
-    """Measure once: rows of an equal study are read back, and computed only where there are none.
-
-    study     name such as "removal" or "removal/variance"; one with other settings needs another name,
-              because a study keeps one file a scale and seed
-    compute   measures and returns rows, each with at least `metric` (text) and `value` (a finite number)
-    seed      of the organism
-    scale     one of `SCALES`
-    code      module that measures, such as "ssah_core.studies.removal": rows of an older version of it do not count
-    settings  all that decides the numbers, as JSON types
-
-    Rows come from `figures/measurements/<study>/<scale>-seed<seed>.json` (unless the environment variable
-    SSAH_RECORDS is "ignore"), else from the cache, else from `compute`; what was found stands in that file
-    afterwards. Raises ValueError for rows that are empty or lack a finite value, and then writes nothing.
-    """
-    _check_study(study)
-    _check_scale(scale)
-    identity = {**settings, "study": study, "seed": seed, "scale": scale, "code": code,
-                "code_version": store.code_version(code)}
-    file = paths.figures() / "measurements" / study / f"{scale}-seed{seed}.json"
-    committed = _committed(file, store.key(identity))
-    if not _is_ignoring() and committed:
-        return pandas.DataFrame(committed["rows"])
-    found = _cached(store.artefact("studies", identity, lambda folder: _compute(folder, identity, compute)))
-    if not committed or committed["rows"] != found["rows"]:
-        store.write_json(file, found)
-    return pandas.DataFrame(found["rows"])
-
-
-def measure_each(study: str, function: Callable[..., list[dict]], seeds: Sequence[int], scale: str,
-                 each: Mapping[int, Mapping] | None = None, **settings) -> pandas.DataFrame:
-    """`measure` on every organism: the rows of `function(seed, scale, **settings)` for all seeds, one below another.
-
-    each      Further settings of one organism: seed -> settings.
-    """
-    tables = []
-    for seed in seeds:
-        mine = {**settings, **(each or {}).get(seed, {})}
-        tables.append(measure(study, lambda: function(seed, scale, **mine), seed=seed, scale=scale,
-                              code=function.__module__, **mine))
-    return pandas.concat(tables, ignore_index=True)
-
-
-def _is_ignoring() -> bool:
-    wish = os.environ.get("SSAH_RECORDS", "")
-    if wish not in ("", "ignore"):
-        raise ValueError(f"SSAH_RECORDS is {wish!r}: set it to 'ignore' to compute anew, or leave it unset")
-    return wish == "ignore"
-
-
-def _check_study(study: str) -> None:
-    if not re.fullmatch(r"\w+(/\w+)*", study, re.ASCII):
-        raise ValueError(f"study is {study!r}: use letters, digits and _, with / between the parts of a name")
-
-
-def _check_scale(scale: str) -> None:
-    if scale not in SCALES:
-        raise ValueError(f"scale is {scale!r}: choose one of {', '.join(SCALES)}")
-
-
-def _committed(file: Path, key: str) -> dict | None:
-    """The file's content if it is whole and of this key. A damaged one is as good as none: it gets measured again."""
-    try:
-        content = store.read_json(file)
-        _check_rows(content["rows"])
-        return content if content["key"] == key else None
-    except _DAMAGE:
-        return None
-
-
-def _compute(folder: Path, identity: Mapping, compute: Callable[[], list[dict]]) -> None:
-    rows = [{name: _python(value) for name, value in row.items()} for row in compute()]
-    _check_rows(rows)
-    versions = {package: version(package) for package in ("torch", "transformers")}
-    date = datetime.now(UTC).date().isoformat()  # of the computation: it stays when the rows are read back
-    store.write_json(folder / "rows.json", {
-        "key": store.key(identity), "settings": identity, "versions": versions, "date": date, "rows": rows})
-
-
-def _python(value):
-    """NumPy and torch scalars as Python numbers, which JSON can hold."""
-    return value.item() if hasattr(value, "item") else value
-
-
-def _check_rows(rows: list[dict]) -> None:
-    if not rows:
-        raise ValueError("compute returned no rows: return one dict a measured number, with metric and value")
-    for i, row in enumerate(rows):
-        if not _is_sound(row):
-            raise ValueError(f"row {i} is {row}: it needs a metric (text) and a value, and finite numbers only")
-
-
-def _is_sound(row: Mapping) -> bool:
-    metric, value = row.get("metric"), row.get("value")
-    finite = all(math.isfinite(item) for item in row.values() if isinstance(item, float))
-    return finite and isinstance(metric, str) and isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _cached(folder: Path) -> dict:
-    try:
-        content = store.read_json(folder / "rows.json")
-        _check_rows(content["rows"])
-        return content
-    except _DAMAGE as error:
-        raise ValueError(f"cached rows in {folder} are damaged ({error}): delete that folder and run again") from error
 
 
 def record(claim: str, values: Mapping[int, float] | Sequence[float], *, seeds: Sequence[int], unit: str, n: int,
@@ -208,7 +91,7 @@ def record_rows(table: pandas.DataFrame, *, scale: str, model: str, code: str) -
 
 
 def _check_record(claim: str, unit: str, scale: str, seeds: tuple[int, ...], n: int) -> None:
-    _check_scale(scale)
+    check_scale(scale)
     expected = list_records()[check_known("claim", claim, list_records())]
     if unit != expected:
         raise ValueError(f"unit is {unit!r}: claim {claim!r} is in {expected!r}, convert the values")
@@ -246,7 +129,7 @@ def _load(file: Path) -> Record:
         content["interval"] = content["interval"] and tuple(content["interval"])
         loaded = Record(**content)
         _check_summary(loaded)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ValueError(f"record {file.name} is damaged ({error}): measure it again") from error
     return loaded
 

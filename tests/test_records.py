@@ -7,7 +7,8 @@ import pandas
 import pytest
 
 from ssah_core import store
-from ssah_core.records import load_records, measure, record
+from ssah_core.measurements import measure
+from ssah_core.records import load_records, record
 
 ROW = {"seed": 0, "group": "SCU", "share": 0.03, "metric": "harm_right", "judge": "truth", "value": 0.41, "n": 276}
 COMMON = dict(seeds=[0, 1, 2], unit="points", n=276, judge="truth", scale="organism", model="organism",

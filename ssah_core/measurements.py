@@ -1,0 +1,175 @@
+"""Measurements: every row that one study measured on one organism, measured once and kept.
+
+They are JSON in `figures/measurements`, committed, so that a notebook opens quickly and a figure can be redrawn
+without a model.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from datetime import UTC, datetime
+from importlib.metadata import version
+from numbers import Real
+from pathlib import Path
+
+import pandas
+import torch
+from tqdm.auto import tqdm
+
+from . import paths, store
+
+SCALES = ("tiny", "organism", "paper")
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+"""What reading a file that is missing, cut short or edited by hand can raise."""
+
+
+def measure(study: str, compute: Callable[[], list[dict]], *, seed: int, scale: str, code: str,
+            **settings) -> pandas.DataFrame:
+    """Measure once: rows of an equal study are read back, and computed only where there are none.
+
+    study     name such as "removal" or "removal/variance"; one with other settings needs another name,
+              because a study keeps one file a scale and seed
+    compute   measures and returns rows, each with at least `metric` (text) and `value` (a finite number)
+    seed      of the organism
+    scale     one of `SCALES`
+    code      module that measures, such as "ssah_core.studies.removal": rows of an older version of it do not count
+    settings  all that decides the numbers, as JSON types
+
+    Rows come from `figures/measurements/<study>/<scale>-seed<seed>.json` (unless the environment variable
+    SSAH_RECORDS is "ignore"), else from the cache, else from `compute`; what was found stands in that file
+    afterwards. Raises ValueError for rows that are empty or lack a finite value, and then writes nothing.
+    """
+    _check_study(study)
+    check_scale(scale)
+    identity = {**settings, "study": study, "seed": seed, "scale": scale, "code": code,
+                "code_version": store.code_version(code)}
+    file = paths.figures() / "measurements" / study / f"{scale}-seed{seed}.json"
+    committed = _committed(file, store.key(identity))
+    if not _is_ignoring() and committed:
+        return pandas.DataFrame(committed["rows"])
+    found = _cached(store.artefact("studies", identity, lambda folder: _compute(folder, identity, compute)))
+    if not committed or committed["rows"] != found["rows"]:
+        store.write_json(file, found)
+    return pandas.DataFrame(found["rows"])
+
+
+def measure_each(study: str, function: Callable[..., list[dict]], seeds: Sequence[int], scale: str,
+                 each: Mapping[int, Mapping] | None = None, **settings) -> pandas.DataFrame:
+    """`measure` on every organism: the rows of `function(seed, scale, **settings)` for all seeds, one below another.
+
+    function  Of a module that can be imported: organisms are measured beside each other, a process a core
+              (the environment variable SSAH_WORKERS sets another number).
+    each      Further settings of one organism: seed -> settings.
+    """
+    runs = [(study, function, seed, scale, {**settings, **(each or {}).get(seed, {})}) for seed in seeds]
+    _measure_beside([run for run in runs if not _is_measured(run)])
+    return pandas.concat([_measure_run(run) for run in runs], ignore_index=True)
+
+
+def _measure_run(run: tuple, compute: Callable[[], list[dict]] | None = None) -> pandas.DataFrame:
+    study, function, seed, scale, settings = run
+    return measure(study, compute or (lambda: function(seed, scale, **settings)), seed=seed, scale=scale,
+                   code=function.__module__, **settings)
+
+
+class _NotMeasured(Exception):
+    """There are no rows yet."""
+
+
+def _is_measured(run: tuple) -> bool:
+    def compute():
+        raise _NotMeasured
+
+    try:
+        _measure_run(run, compute)
+    except _NotMeasured:
+        return False
+    return True
+
+
+def _measure_beside(runs: list[tuple]) -> None:
+    workers = min(len(runs), int(os.environ.get("SSAH_WORKERS") or os.cpu_count() or 1))
+    if workers < 2:  # the caller measures, with all cores
+        return
+    start = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in an unknown state
+    with ProcessPoolExecutor(workers, start, initializer=_share_cores, initargs=(workers,)) as pool:
+        done = [pool.submit(_measure_run, run) for run in runs]
+        try:
+            for future in tqdm(as_completed(done), desc=runs[0][0], total=len(runs), unit="organism", leave=False):
+                future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _share_cores(workers: int) -> None:
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+
+
+def _is_ignoring() -> bool:
+    wish = os.environ.get("SSAH_RECORDS", "")
+    if wish not in ("", "ignore"):
+        raise ValueError(f"SSAH_RECORDS is {wish!r}: set it to 'ignore' to compute anew, or leave it unset")
+    return wish == "ignore"
+
+
+def _check_study(study: str) -> None:
+    if not re.fullmatch(r"\w+(/\w+)*", study, re.ASCII):
+        raise ValueError(f"study is {study!r}: use letters, digits and _, with / between the parts of a name")
+
+
+def check_scale(scale: str) -> None:
+    """Raise ValueError unless it is one of `SCALES`."""
+    if scale not in SCALES:
+        raise ValueError(f"scale is {scale!r}: choose one of {', '.join(SCALES)}")
+
+
+def _committed(file: Path, key: str) -> dict | None:
+    """The file's content if it is whole and of this key. A damaged one is as good as none: it gets measured again."""
+    try:
+        content = store.read_json(file)
+        _check_rows(content["rows"])
+        return content if content["key"] == key else None
+    except DAMAGE:
+        return None
+
+
+def _compute(folder: Path, identity: Mapping, compute: Callable[[], list[dict]]) -> None:
+    rows = [{name: _python(value) for name, value in row.items()} for row in compute()]
+    _check_rows(rows)
+    versions = {package: version(package) for package in ("torch", "transformers")}
+    date = datetime.now(UTC).date().isoformat()  # of the computation: it stays when the rows are read back
+    store.write_json(folder / "rows.json", {
+        "key": store.key(identity), "settings": identity, "versions": versions, "date": date, "rows": rows})
+
+
+def _python(value):
+    """NumPy and torch scalars as Python numbers, which JSON can hold."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def _check_rows(rows: list[dict]) -> None:
+    if not rows:
+        raise ValueError("compute returned no rows: return one dict a measured number, with metric and value")
+    for i, row in enumerate(rows):
+        if not _is_sound(row):
+            raise ValueError(f"row {i} is {row}: it needs a metric (text) and a value, and finite numbers only")
+
+
+def _is_sound(row: Mapping) -> bool:
+    metric, value = row.get("metric"), row.get("value")
+    finite = all(math.isfinite(item) for item in row.values() if isinstance(item, float))
+    return finite and isinstance(metric, str) and isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _cached(folder: Path) -> dict:
+    try:
+        content = store.read_json(folder / "rows.json")
+        _check_rows(content["rows"])
+        return content
+    except DAMAGE as error:
+        raise ValueError(f"cached rows in {folder} are damaged ({error}): delete that folder and run again") from error
