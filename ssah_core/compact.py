@@ -57,7 +57,11 @@ class _Compact:
     @property
     def part(self) -> nn.Parameter:
         """The trained rows or columns."""
-        return self._parameters["weight"]
+        part = self._parameters["weight"]
+        if part.shape[self.axis] != len(self.trained):
+            raise ValueError(f"a weight of which {len(self.trained)} rows or columns train was replaced by one of shape "
+                             f"{tuple(part.shape)}: convert, wrap or shard the model before train_only")
+        return part
 
     def forward(self, x: Tensor) -> Tensor:
         matrix, axis = (self.whole.T, 1 - self.axis) if self.transposed else (self.whole, self.axis)  # [out, in]
