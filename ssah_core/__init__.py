@@ -3,17 +3,24 @@
 from .ablation import ablate
 from .claims import list_claims, verdicts
 from .generation import complete
+from .guard import DirectionGuard
 from .importance import Moments, Scores, batches, collect, score_units
 from .judges import judge, list_judges, rate
+from .lens import logit_lens
 from .models import load
 from .organism import World, load_organism, raise_organism
+from .patching import patch_decisions
+from .probing import intent_residual, reasoning_direction
+from .readout import fit_readout, linear_probe
 from .records import Record, load_records, measure, measure_each, record, record_rows
 from .statistics import mean_interval, paired_difference, wilson
 from .taxonomy import label_units, overlap
 from .units import UnitKind, UnitLabels, UnitMap, UnitMask, random_like
 
 __all__ = [
-    "Moments", "Record", "Scores", "UnitKind", "UnitLabels", "UnitMap", "UnitMask", "World", "ablate", "batches", "collect",
-    "complete", "judge", "label_units", "list_claims", "list_judges", "load", "load_organism", "load_records", "mean_interval", "measure",
-    "measure_each", "overlap", "paired_difference", "raise_organism", "random_like", "rate", "record", "record_rows", "score_units", "verdicts", "wilson",
+    "DirectionGuard", "Moments", "Record", "Scores", "UnitKind", "UnitLabels", "UnitMap", "UnitMask", "World", "ablate",
+    "batches", "collect", "complete", "fit_readout", "intent_residual", "judge", "label_units", "linear_probe",
+    "list_claims", "list_judges", "load", "load_organism", "load_records", "logit_lens", "mean_interval", "measure",
+    "measure_each", "overlap", "paired_difference", "patch_decisions", "raise_organism", "random_like", "rate",
+    "reasoning_direction", "record", "record_rows", "score_units", "verdicts", "wilson",
 ]
