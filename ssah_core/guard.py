@@ -30,19 +30,20 @@ class DirectionGuard(LogitsProcessor):
     refusal     Text that a turned row goes on with, whatever it has said so far (begin it with a new line if it
                 should stand apart); then its end token.
     threshold   A row turns once its signal exceeds this: -inf at once, inf never.
+    average     Compare the mean of the signals so far, not the latest alone: steadier, where one token tells little.
 
     Rows of a batch are watched each for itself; within `with`, several generations may follow one another. Works for
     greedy decoding and sampling, not for beams, whose rows change places, nor for assisted decoding.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, readout: Readout, *,
-                 refusal: str = REFUSAL, threshold: float = 0.0):
+                 refusal: str = REFUSAL, threshold: float = 0.0, average: bool = False):
         if threshold != threshold:
             raise ValueError("threshold is not a number: pass a signal, -inf or inf")
         if tokenizer.eos_token_id is None:
             raise ValueError("tokenizer has no end token: set tokenizer.eos_token, so that a refusal can end")
         ends = model.generation_config.eos_token_id
-        self.model, self.readout, self.threshold = model, readout, threshold
+        self.model, self.readout, self.threshold, self.average = model, readout, threshold, average
         self._forced = torch.tensor(token_ids(tokenizer, refusal, "refusal")[0] + [tokenizer.eos_token_id])
         ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
         self._ends = torch.tensor(sorted(ends))
@@ -77,7 +78,10 @@ class DirectionGuard(LogitsProcessor):
         else:
             self._done |= torch.isin(input_ids[:, -1], self._ends)
         self._seen, self._said = input_ids, self._said + 1
-        turned = (self._signal.to(scores.device) > self.threshold) & (self._turned_at < 0) & ~self._done
+        signal = self._signal.to(scores.device)
+        self._total = self._total + signal
+        signal = self._total / (self._said + 1) if self.average else signal
+        turned = (signal > self.threshold) & (self._turned_at < 0) & ~self._done
         self._turned_at = torch.where(turned, self._said, self._turned_at)
         refusing = self._turned_at >= 0
         if not refusing.any():
@@ -92,7 +96,7 @@ class DirectionGuard(LogitsProcessor):
             raise ValueError("the rows changed places between two tokens: guard works for greedy decoding and "
                              "sampling, not for beams")
         self._forced, self._ends = self._forced.to(input_ids.device), self._ends.to(input_ids.device)
-        self._said = -1
+        self._said, self._total = -1, 0.0
         self._turned_at = torch.full((len(input_ids),), -1, device=input_ids.device)
         self._done = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 

@@ -188,10 +188,10 @@ class _ClassMoments:
         """Weights [layer, position, hidden] and biases [layer, position] of the discriminants."""
         count = self.count[task]  # [class, position]
         means = self.sums[task] / count[:, None, :, None]  # [class, layer, position, hidden]
-        within = self.second - torch.einsum("cp,clph,clpk->lphk", count, means, means)
-        power = self.second.diagonal(dim1=-2, dim2=-1)
-        spread = within.diagonal(dim1=-2, dim2=-1)
-        spread = spread.clamp_min(0).maximum(1e-12 * power.mean(-1, keepdim=True)).sqrt()  # rounding is no variance
+        free = (count.sum(0) - 2).clamp_min(1)[:, None]  # degrees of freedom [position, 1]
+        within = (self.second - torch.einsum("cp,clph,clpk->lphk", count, means, means)) / free[..., None]
+        rounding = 1e-12 * self.second.diagonal(dim1=-2, dim2=-1).mean(-1, keepdim=True) / free
+        spread = within.diagonal(dim1=-2, dim2=-1).clamp_min(rounding).sqrt()  # what rounding does is no variance
         correlation = within / (spread[..., :, None] * spread[..., None, :])
         shrunk = (1 - ridge) * correlation + ridge * torch.eye(correlation.shape[-1], dtype=torch.float64)
         weight = _solve(shrunk, (means[1] - means[0]) / spread) / spread
@@ -213,8 +213,8 @@ def _accuracy(model, chats, fits, tasks: Sequence[Tensor], layers, positions, ba
         for task, ((weight, bias), labels) in enumerate(zip(fits, tasks, strict=True)):
             signal = torch.einsum("rlph,lph->rlp", states, weight) + bias
             of_class = torch.stack([~labels[which], labels[which]])[:, :, None] & there  # [class, row, position]
-            # hit is [class, row, layer, position]
-            hit = (torch.stack([signal < 0, signal > 0]) & of_class[:, :, None]).double()
+            told = torch.stack([-signal, signal]).sign() / 2 + 0.5  # no signal is half right [class, row, layer, position]
+            hit = told * of_class[:, :, None]
             right[task], count[task] = right[task] + hit.sum(1), count[task] + of_class.double().sum(1)
     shares = [r / c[:, None] for r, c in zip(right, count, strict=True)]
     return [torch.where(weight.isnan().any(-1), torch.nan, share.mean(0))
