@@ -213,7 +213,7 @@ def _accuracy(model, chats, fits, tasks: Sequence[Tensor], layers, positions, ba
         for task, ((weight, bias), labels) in enumerate(zip(fits, tasks, strict=True)):
             signal = torch.einsum("rlph,lph->rlp", states, weight) + bias
             of_class = torch.stack([~labels[which], labels[which]])[:, :, None] & there  # [class, row, position]
-            told = torch.stack([-signal, signal]).sign() / 2 + 0.5  # no signal is half right [class, row, layer, position]
+            told = torch.stack([-signal, signal]).sign() / 2 + 0.5  # [class, row, layer, position], half for no signal
             hit = told * of_class[:, :, None]
             right[task], count[task] = right[task] + hit.sum(1), count[task] + of_class.double().sum(1)
     shares = [r / c[:, None] for r, c in zip(right, count, strict=True)]

@@ -60,7 +60,8 @@ def test_at_infinity_nothing_changes_bit_for_bit(family):
 
 @pytest.mark.parametrize("average", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("settings", [{"batch_size": 1}, {"batch_size": 3}, {}, {"use_cache": False}, {"prefill": "sure take"}])
+@pytest.mark.parametrize("settings", [{"batch_size": 1}, {"batch_size": 3}, {}, {"use_cache": False},
+                                      {"prefill": "sure take"}])
 def test_each_row_turns_where_its_own_signal_does(family, settings, average):
     model = toys.model(family, seed=2)
     turned = set()
@@ -113,8 +114,9 @@ def test_it_must_be_on():
 
 def test_beams_are_refused():
     model = toys.model(seed=2)
-    with pytest.raises(ValueError, match="not for beams"), DirectionGuard(model, TOKENIZER, readout(), threshold=INF) as guard:
-        complete(model, TOKENIZER, toys.CHATS, logits_processor=[guard], num_beams=4)
+    with DirectionGuard(model, TOKENIZER, readout(), threshold=INF) as guard:
+        with pytest.raises(ValueError, match="not for beams"):
+            complete(model, TOKENIZER, toys.CHATS, logits_processor=[guard], num_beams=4)
 
 
 @pytest.mark.parametrize("changes, message", [

@@ -62,8 +62,8 @@ def test_flips_are_those_of_every_pair_alone(family, position):
     found = patch_decisions(model, TOKENIZER, refused, answered, position=position, batch_size=64, **SIDES)
     share = lambda flips: sum(bool(flip) for flip in flips) / len(refused)  # noqa: E731
     for block in (0, 1):
-        flip = lambda targets, sources: [alone(model, *pair, block, position)  # noqa: E731
-                                         for pair in zip(targets, sources, strict=True)]
+        flip = lambda targets, sources, block=block: [  # noqa: E731
+            alone(model, *pair, block, position) for pair in zip(targets, sources, strict=True)]
         assert found.to_refusal[block] == pytest.approx(share(o > 0 for o in flip(answered, refused)))
         assert found.to_answer[block] == pytest.approx(share(o <= 0 for o in flip(refused, answered)))
         own = ([o <= 0 for o in flip(refused, refused[-1:] + refused[:-1])]
@@ -101,9 +101,10 @@ def test_a_prompt_s_own_state_changes_nothing(block):
 
 
 def test_a_judge_reads_completions():
-    """Pairs of unlike length, in batches: after the last block the first word is the source's, and only that is asked."""
+    """Pairs of unlike length, in batches: after the last block the first word is the source's."""
     model = toys.model(seed=1)
-    first = {row["prompt"]: row["response"].split()[:1] for row in complete(model, TOKENIZER, PROMPTS, max_new_tokens=1)}
+    done = complete(model, TOKENIZER, PROMPTS, max_new_tokens=1)
+    first = {row["prompt"]: row["response"].split()[:1] for row in done}
     wanted = max(first.values(), key=list(first.values()).count)
     refused = [prompt for prompt in PROMPTS if first[prompt] == wanted][:3]
     answered = [prompt for prompt in PROMPTS if first[prompt] != wanted][:len(refused)]
@@ -119,11 +120,14 @@ def test_a_judge_sees_each_row_patched_with_its_own_state(block):
     """Each completion is that of the pair alone, whatever the order in which lengths put them."""
     model = toys.model(seed=SEEDS["llama"])
     refused, answered = split(model)
-    said = {}
-    for n in (1, 64):
-        rows = said.setdefault(n, [])
+    said = {1: [], 64: []}
+    for n, rows in said.items():
+        def judge(row, rows=rows):
+            rows.append((row["prompt"], row["response"]))
+            return row["prompt"] in refused
+
         patch_decisions(model, TOKENIZER, refused, answered, blocks=[block], max_new_tokens=4, batch_size=n,
-                        judge=lambda row, rows=rows: (rows.append((row["prompt"], row["response"])), row["prompt"] in refused)[1])
+                        judge=judge)
     # With one pair at a time there is no control; what is left are the plain and the patched completions.
     assert set(said[1]) <= set(said[64]) and len(set(said[1])) > len(refused) + len(answered)
 
@@ -146,7 +150,8 @@ def test_one_pair_alone_has_no_control():
 @pytest.mark.parametrize("changes, message", [
     ({"answered": ["how ?"]}, "refused has 2 prompts and answered 1"), ({"refused": []}, "refused is empty"),
     ({"position": 1}, "position=1 is in the response"), ({"position": -9}, "position=-9 is before the first token"),
-    ({"blocks": [2]}, "block 2 is not in this model: choose from 0 to 1"), ({"compliance": "sorry"}, "begins with 'sorry'")])
+    ({"blocks": [2]}, "block 2 is not in this model: choose from 0 to 1"),
+    ({"compliance": "sorry"}, "begins with 'sorry'")])
 def test_bad_pairs_are_refused(changes, message):
     refused, answered = split(toys.model(seed=SEEDS["llama"]))
     pairs = {"refused": refused[:2], "answered": answered[:2], **SIDES, **changes}

@@ -17,10 +17,11 @@ REFUSAL = ["sorry never one two three", "never mend a kettle now"]
 COMPLIANCE = ["sure take the brush and sweep"]
 PREFIXES = {"refusal": REFUSAL, "compliance": COMPLIANCE, "lengths": (1, 2, 4)}
 FAMILIES = ("llama", "opt", "gemma2")
+SMALL = dict(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=16, vocab_size=40)
 
 
 def last_state(model, query, prefix="") -> torch.Tensor:
-    """Hidden states [layer, hidden] of the last token of one query and prefix: the residual stream, no padding, no cut."""
+    """Hidden states [layer, hidden] of the last token of one query and prefix: the residual stream, unpadded."""
     ids = toys.rendered(query["prompt"], system=query.get("system"))[0] + toys.ids(prefix)
     with torch.no_grad():
         out = model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states
@@ -73,11 +74,12 @@ def test_distances_are_those_of_every_prompt_alone(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_residual_takes_the_mean_shift_of_benign_queries_off(family):
     model, benign = toys.model(family), as_query(BENIGN)
-    shift = {(wording, n): torch.stack([last_state(model, q, cut(wording, n)) - last_state(model, q) for q in benign]).mean(0)
+    moved = lambda q, prefix: last_state(model, q, prefix) - last_state(model, q)  # noqa: E731
+    shift = {(wording, n): torch.stack([moved(q, cut(wording, n)) for q in benign]).mean(0)
              for wording in REFUSAL + COMPLIANCE for n in PREFIXES["lengths"]}
     found = intent_residual(model, TOKENIZER, QUERIES, BENIGN, **PREFIXES, batch_size=2)
-    torch.testing.assert_close(found.refusal, by_hand(model, QUERIES, REFUSAL, shift).mean(0), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found.compliance, by_hand(model, QUERIES, COMPLIANCE, shift).mean(0), rtol=1e-5, atol=1e-5)
+    for side, wordings in ((found.refusal, REFUSAL), (found.compliance, COMPLIANCE)):
+        torch.testing.assert_close(side, by_hand(model, QUERIES, wordings, shift).mean(0), rtol=1e-5, atol=1e-5)
 
 
 def test_a_query_that_is_its_own_baseline_leaves_no_residual():
@@ -131,11 +133,8 @@ def test_states_are_the_residual_stream_at_the_positions_asked_for(family):
 
 @pytest.mark.parametrize("config", [
     transformers.GPT2Config(n_embd=16, n_layer=3, n_head=2, vocab_size=40, n_positions=32),
-    transformers.GPTNeoXConfig(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=16, vocab_size=40),
-    transformers.Phi3Config(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=16, vocab_size=40,
-                            pad_token_id=0),
-    transformers.MixtralConfig(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, num_key_value_heads=2,
-                               intermediate_size=16, vocab_size=40, num_local_experts=3)], ids=lambda c: c.model_type)
+    transformers.GPTNeoXConfig(**SMALL), transformers.Phi3Config(**SMALL, pad_token_id=0),
+    transformers.MixtralConfig(**SMALL, num_key_value_heads=2, num_local_experts=3)], ids=lambda c: c.model_type)
 def test_any_decoder_of_transformers_will_do(config):
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
     assert len(blocks(model)) == 3
@@ -198,9 +197,9 @@ def test_an_inner_layer_goes_through_the_norm_and_the_head():
 def test_bad_queries_are_refused(probe):
     model, plain = toys.model(), copy.deepcopy(TOKENIZER)
     plain.chat_template = None
-    for tokenizer, queries, message in [(TOKENIZER, [], "queries is empty"), (TOKENIZER, "how ?", "queries is one string"),
-                                        (plain, ["how ?"], "no chat template"),
-                                        (TOKENIZER, [" ".join(["how"] * 64)], "context holds 64")]:
+    for tokenizer, queries, message in [
+            (TOKENIZER, [], "queries is empty"), (TOKENIZER, "how ?", "queries is one string"),
+            (plain, ["how ?"], "no chat template"), (TOKENIZER, [" ".join(["how"] * 64)], "context holds 64")]:
         with pytest.raises(ValueError, match=message):
             probe(model, tokenizer, queries)
 
@@ -216,7 +215,7 @@ def test_bad_prefixes_are_refused(changes, message):
 
 def test_a_prefill_past_the_context_is_refused():
     with pytest.raises(ValueError, match="65 tokens, but the model's context holds 64"):
-        logit_lens(toys.model(), TOKENIZER, ["how ?"], refusal="sorry", compliance="sure", prefill=" ".join(["now"] * 60))
+        logit_lens(toys.model(), TOKENIZER, ["how ?"], refusal="sorry", compliance="sure", prefill="now " * 60)
 
 
 def test_wordings_that_begin_alike_are_refused():

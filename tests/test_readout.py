@@ -1,4 +1,4 @@
-"""Probes are linear discriminant analysis, computed a second time from all states at once; and they find what is there."""
+"""Probes are linear discriminant analysis, computed again from all states at once; and they find what is there."""
 
 import copy
 
@@ -22,7 +22,8 @@ POSITIONS = (-2, 0, 1, 4)
 
 def probe(model, labels=LABELS, **more):
     settings = {"positions": POSITIONS, "batch_size": 5, **more}
-    return linear_probe(model, TOKENIZER, ROWS[TRAIN], labels[TRAIN], test=ROWS[TEST], test_labels=labels[TEST], **settings)
+    return linear_probe(model, TOKENIZER, ROWS[TRAIN], labels[TRAIN], test=ROWS[TEST], test_labels=labels[TEST],
+                        **settings)
 
 
 def lda(x: numpy.ndarray, y: numpy.ndarray, ridge: float) -> tuple[numpy.ndarray, float]:
@@ -112,7 +113,8 @@ def test_memory_does_not_grow_with_the_rows():
 
 def test_a_position_that_a_class_lacks_has_no_number():
     rows = [{**row, "response": "one" if label else "one two three"} for row, label in zip(ROWS, LABELS, strict=True)]
-    found = linear_probe(toys.model(), TOKENIZER, rows, LABELS, test=rows, test_labels=LABELS, positions=(1, 4), layers=(2,))
+    found = linear_probe(toys.model(), TOKENIZER, rows, LABELS, test=rows, test_labels=LABELS, positions=(1, 4),
+                         layers=(2,))
     assert found.accuracy.isnan().tolist() == [[False, True]]
     with pytest.raises(ValueError, match="layer 2 at position 4 has no probe"):
         found.readout(2, 4)
