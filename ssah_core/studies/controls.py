@@ -7,21 +7,21 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from ..importance import column_norms
 from ..masks import UnitMask
-from ..units import UnitMap
 
 
 def like_magnitude(model: nn.Module, mask: UnitMask) -> UnitMask:
-    """For every unit of `mask`, the unit outside it, of the same site, whose column of B is nearest in norm."""
+    """For every unit of `mask`, the unit outside it, of the same site, whose column of B is nearest in norm, each once.
+
+    Where a site has fewer units outside the mask than in it, all of them.
+    """
     twins = {}
-    for site in UnitMap(model):
-        weight = model.get_submodule(site.reader).weight.detach()
-        norm = weight.norm(dim=0)  # [unit]
-        taken = mask[site.name].clone()
-        for unit in mask[site.name].nonzero().flatten():
-            twin = torch.where(taken, torch.inf, (norm - norm[unit]).abs()).argmin()
-            taken[twin] = True
-        twins[site.name] = taken & ~mask[site.name]
+    for site, norm in column_norms(model).items():
+        taken = mask[site].clone()
+        for unit in mask[site].nonzero().flatten()[:int((~mask[site]).sum())]:
+            taken[torch.where(taken, torch.inf, (norm.sqrt() - norm[unit].sqrt()).abs()).argmin()] = True
+        twins[site] = taken & ~mask[site]
     return UnitMask(twins)
 
 
