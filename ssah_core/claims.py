@@ -74,6 +74,12 @@ def _table2(id: str, statement: str, rule: Rule, control: str | None = None, pap
                  control=control and f"table2/{control}", **more)
 
 
+def _grain(id: str, statement: str, rule: Rule, grain: str) -> Claim:
+    how, _, metric = id.partition("/")
+    return Claim(f"granularity/{how}/units_over_{grain}/{metric}", "Granularity (Section 3)", "05_freeze_safety_units", statement,
+                 rule, unit="%", record=f"granularity/{how}/units/{metric}", control=f"granularity/{how}/{grain}/{metric}")
+
+
 _KEEPS = "Through {}, a model with SCU + 6 % CU frozen stays safer than one with {} frozen."
 _UNDOES = "Pruning SCU undoes refusal, more than pruning as many random units."
 _ANSWERS = "Pruning SCU makes malicious requests answered correctly, more than pruning as many random units."
@@ -123,6 +129,10 @@ _CLAIMS = (
             "benign/nothing/utility"),
     _table2("new/scu_6cu/new", "Freezing SCU + 6 % CU costs nothing on the new tasks.", Stays(2), "new/nothing/new"),
     _table2("new/scu_cu/new", "Freezing SCU and all CU costs nothing on the new tasks.", Stays(2), "new/nothing/new"),
+    *(_grain("removed/harm_right", f"Removing units undoes refusal more than removing as many parameters by {name}.", Rises(), grain)
+      for grain, name in (("single_weights", "single weights"), ("heads", "attention heads"), ("whole_sites", "whole sites"))),
+    *(_grain("held/asr", f"Holding units protects more than holding as many parameters by {name}.", Falls(), grain)
+      for grain, name in (("single_weights", "single weights"), ("heads", "attention heads"), ("whole_sites", "whole sites"))),
 )
 COLUMNS = ("id", "source", "statement", "rule", "paper", "unit", "model", "scale", "ours", "interval", "control",
            "effect", "seeds", "n", "judge", "verdict", "notebook")

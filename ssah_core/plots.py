@@ -249,3 +249,19 @@ def plot_arms(table: pandas.DataFrame) -> Figure:
                       markeredgewidth=2, errorbar=None, ax=axis)
         axis.set(title=NAMES[metric], xlabel="% of test prompts", ylabel="", xlim=(-3, 104))
     return figure
+
+
+@_plot
+def plot_grains(table: pandas.DataFrame) -> Figure:
+    """Removing and holding at four grains. `table`: `grain`, `how`, `metric`, `value` (%), `seed`."""
+    order, metrics = list(dict.fromkeys(table.grain)), ("asr", "harm_right", "utility")
+    titles = {"removed": "set to zero", "held": "held through the benign attack"}
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
+    for axis, (how, title) in zip(axes, titles.items()):
+        part = table[(table.how == how) & table.metric.isin(metrics)]
+        sns.stripplot(part.assign(metric=part.metric.map(NAMES)), x="value", y="grain", order=order, hue="metric", dodge=True,
+                      jitter=False, hue_order=[NAMES[m] for m in metrics], palette=["#edae49", "#d1495b", "#2e6f95"], size=5,
+                      alpha=0.7, legend=how == "held", ax=axis)
+        axis.set(title=title, xlabel="% of test prompts", ylabel="", xlim=(-3, 104))
+    axes[1].legend(title="one dot an organism", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure

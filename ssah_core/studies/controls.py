@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..importance import column_norms
 from ..masks import UnitMask
+from ..units import UnitMap
 
 
 def like_magnitude(model: nn.Module, mask: UnitMask) -> UnitMask:
@@ -32,4 +33,19 @@ def whole_sites(mask: UnitMask, by: Mapping[str, Tensor]) -> UnitMask:
         take = min(left, len(chosen[site]))
         chosen[site][:take] = True
         left -= take
+    return UnitMask(chosen)
+
+
+def whole_heads(model: nn.Module, by: Mapping[str, Tensor], parameters: int) -> UnitMask:
+    """Attention heads with the largest mean score `by`, as many as come nearest to `parameters` weights of their units."""
+    chosen, heads, width = {}, [], model.config.hidden_size
+    for site in UnitMap(model):
+        chosen[site.name] = torch.zeros(site.size, dtype=torch.bool)
+        if site.kind == "attn":
+            size = site.size // model.config.num_attention_heads
+            heads += [(float(by[site.name][at:at + size].mean()), site.name, at, size) for at in range(0, site.size, size)]
+    heads.sort(reverse=True)
+    each = 2 * width * heads[0][3]  # a row of v and a column of o for every unit
+    for _, site, at, size in heads[:max(1, round(parameters / each))]:
+        chosen[site][at:at + size] = True
     return UnitMask(chosen)
