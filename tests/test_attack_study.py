@@ -145,8 +145,10 @@ def test_arms_are_taken_where_their_loss_is_that_of_nothing():
     assert found == {"nothing": 50, "SCU": 70, "SCU + all CU": 70}  # never before step 50; the last if it never gets there
 
 
-def test_random_draws_are_one_record():
-    rows = [(0, "benign", f"random, as many ({draw})", 50, "asr", value, 9, "j") for draw, value in enumerate((10.0, 20.0, 60.0))]
+def test_arms_are_held_against_each_other_organism_by_organism_and_random_draws_are_one():
+    rows = [(seed, "benign", arm, 50, "asr", value + seed, 9, "j") for seed in (0, 1) for arm, value in
+            (("nothing", 60.0), ("random, as many (0)", 10.0), ("random, as many (1)", 20.0), ("random, as many (2)", 60.0))]
     table = pandas.DataFrame(rows, columns=["seed", "attack", "arm", "steps", "metric", "value", "n", "judge"])
-    [record] = as_records(table).to_dict("records")
-    assert record["record"] == "table2/benign/random/asr" and record["value"] == 30.0
+    found = as_records(table).set_index(["record", "seed"]).value.to_dict()
+    assert found["table2/benign/random_vs_nothing/asr", 0] == found["table2/benign/random_vs_nothing/asr", 1] == -30.0
+    assert found["table2/benign/nothing_vs_random/asr", 0] == 30.0 and found["table2/benign/random_vs_random/asr", 1] == 0

@@ -208,8 +208,18 @@ SLUGS = {"nothing": "nothing", "SCU": "scu", "SCU + 6 % CU": "scu_6cu", "SCU + a
 
 
 def as_records(equal: pandas.DataFrame) -> pandas.DataFrame:
-    """Rows of `at_equal_loss` with the id under which a claim reads them; random draws are averaged."""
-    slug = equal.arm.map(SLUGS).fillna("random")
-    return (equal.assign(record="table2/" + equal.attack + "/" + slug + "/" + equal.metric)
-            .groupby(["record", "seed"], as_index=False, sort=False)
+    """Every arm against every other, organism by organism, with the id under which a claim reads it.
+
+    `value` is the difference in points, "table2/<attack>/<arm>_vs_<other>/<metric>"; random draws are averaged first.
+    """
+    arms = (equal.assign(arm=equal.arm.map(SLUGS).fillna("random"))
+            .groupby(["attack", "arm", "metric", "seed"], as_index=False, sort=False)
             .agg(value=("value", "mean"), n=("n", "min"), judge=("judge", "first")))
+    return against_each_other(arms, "arm", ["attack", "metric", "seed"], lambda row: "table2/" + row.attack)
+
+
+def against_each_other(table: pandas.DataFrame, what: str, keys: list[str], place: Callable) -> pandas.DataFrame:
+    """Differences in `value` between any two of `what` that agree in `keys`, as rows with a record id below `place`."""
+    both = table.merge(table[[*keys, what, "value"]], on=keys, suffixes=("", "_other"))
+    pair = both[what] + "_vs_" + both[f"{what}_other"]
+    return both.assign(value=both.value - both.value_other, record=place(both) + "/" + pair + "/" + both.metric)

@@ -14,7 +14,7 @@ from ..importance import batches
 from ..masks import UnitMask
 from ..models import evaluating
 from ..units import UnitMap
-from .attack import STEPS, Attack, held_units
+from .attack import STEPS, Attack, against_each_other, held_units
 from .controls import whole_heads, whole_sites
 from .subject import WAYS, Subject, as_rows, sizes_of
 
@@ -134,8 +134,9 @@ def grains(seed: int, scale: str, lr: float, sizes: Mapping[str, Mapping[str, fl
 
 
 def as_records(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Rows of `grains` with the id under which a claim reads them."""
-    return table.assign(record="granularity/" + table.how + "/" + table.grain.str.replace(" ", "_") + "/" + table.metric)
+    """Every grain against every other: "granularity/<how>/<grain>_vs_<other>/<metric>", differences in points."""
+    named = table.assign(grain=table.grain.str.replace(" ", "_"))
+    return against_each_other(named, "grain", ["how", "metric", "seed"], lambda row: "granularity/" + row.how)
 
 
 def _of_size(subject: Subject, mask: UnitMask) -> dict[str, WeightMask]:
