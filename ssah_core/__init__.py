@@ -5,12 +5,17 @@ from .claims import list_claims, verdicts
 from .entries import FrozenReport, check_frozen, rewind
 from .freezing import freeze, train_only
 from .generation import complete
+from .guard import DirectionGuard
 from .importance import Moments, Scores, batches, collect, score_units
 from .judges import judge, list_judges, rate
+from .lens import logit_lens
 from .masks import UnitKind, UnitLabels, UnitMask, random_like
 from .measurements import measure, measure_each
 from .models import load
 from .organism import World, load_organism, raise_organism
+from .patching import patch_decisions
+from .probing import intent_residual, reasoning_direction
+from .readout import fit_readout, linear_probe
 from .records import Record, load_records, record, record_rows
 from .selfcheck import check_units
 from .statistics import mean_interval, paired_difference, wilson
@@ -18,9 +23,10 @@ from .taxonomy import label_units, overlap, transfer
 from .units import UnitMap
 
 __all__ = [
-    "FrozenReport", "Moments", "Record", "Scores", "UnitKind", "UnitLabels", "UnitMap", "UnitMask", "World", "ablate",
-    "batches", "check_frozen", "check_units", "collect", "complete", "freeze", "judge", "label_units", "list_claims",
-    "list_judges", "load", "load_organism", "load_records", "mean_interval", "measure", "measure_each", "overlap",
-    "paired_difference", "raise_organism", "random_like", "rate", "record", "record_rows", "rewind", "score_units",
-    "train_only", "transfer", "verdicts", "wilson",
+    "DirectionGuard", "FrozenReport", "Moments", "Record", "Scores", "UnitKind", "UnitLabels", "UnitMap",
+    "UnitMask", "World", "ablate", "batches", "check_frozen", "check_units", "collect", "complete", "fit_readout",
+    "freeze", "intent_residual", "judge", "label_units", "linear_probe", "list_claims", "list_judges", "load",
+    "load_organism", "load_records", "logit_lens", "mean_interval", "measure", "measure_each", "overlap",
+    "paired_difference", "patch_decisions", "raise_organism", "random_like", "rate", "reasoning_direction",
+    "record", "record_rows", "rewind", "score_units", "train_only", "transfer", "verdicts", "wilson",
 ]

@@ -7,20 +7,16 @@ so is `module.weight` for whoever reads it; but the weight gradient is computed 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
-INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Integers of as many bytes: equal bits, equal number (-0.0 is not 0.0, and a NaN equals itself)."""
-
-
-def differing(a: Tensor, b: Tensor) -> Tensor:
-    """Where two tensors of one shape and dtype differ in any bit: bool, shaped as they are."""
-    return a.view(INTEGERS[a.element_size()]) != b.view(INTEGERS[b.element_size()])
-
+from .entries import Split, check_unreplaced, differing, module_of
 
 class _PartOfWeight(torch.autograd.Function):
     """x W^T + b with the gradient of rows (axis 0) or columns (axis 1) `index` of W [out, in], and of no others."""
@@ -57,7 +53,11 @@ class _Compact:
     @property
     def part(self) -> nn.Parameter:
         """The trained rows or columns."""
-        return self._parameters["weight"]
+        part = self._parameters["weight"]
+        if part.shape[self.axis] != len(self.trained):
+            raise ValueError(f"a weight of which {len(self.trained)} rows or columns train was replaced by one of "
+                             f"shape {tuple(part.shape)}: convert, wrap or shard the model before train_only")
+        return part
 
     def forward(self, x: Tensor) -> Tensor:
         matrix, axis = (self.whole.T, 1 - self.axis) if self.transposed else (self.whole, self.axis)  # [out, in]
@@ -110,7 +110,7 @@ def compact_class(module: nn.Module) -> type | None:
     return _CompactLinear if type(module) is nn.Linear or type(module).__name__ == "FalconLinear" else None
 
 
-def make_compact(module: nn.Module, axis: int, trained: Tensor) -> nn.Parameter:
+def _make_compact(module: nn.Module, axis: int, trained: Tensor) -> nn.Parameter:
     """Let only rows (axis 0) or columns (axis 1) `trained` of a module's weight be its parameter; returns that."""
     weight = module.weight
     trained = trained.to(weight.device)
@@ -122,9 +122,45 @@ def make_compact(module: nn.Module, axis: int, trained: Tensor) -> nn.Parameter:
     return module.part
 
 
-def make_ordinary(module: nn.Module, cls: type, weight: nn.Parameter) -> None:
-    """Undo `make_compact`: class `cls` again, and `weight`, the parameter of old, holding the whole matrix as it is."""
+def _make_ordinary(module: nn.Module, cls: type, weight: nn.Parameter) -> None:
+    """Undo `_make_compact`: class `cls` again, and `weight`, the parameter of old, with the whole matrix as it is."""
     weight.data, weight.grad = module.whole, None  # the same memory, unless the model was moved to another device
     module._parameters["weight"] = weight
     del module.whole, module.trained, module.axis
     module.__class__ = cls
+
+
+class Compacted:
+    """A module whose weight is compact, and what it was before."""
+
+    def __init__(self, model: nn.Module, split: Split):
+        self.name, self.module = split.weight, module_of(model, split.weight)
+        self.original, self.cls, self.dtype = self.module.weight, type(self.module), self.module.weight.dtype
+        self.original.grad = None
+        self.parameter = _make_compact(self.module, split.axis, split.trained)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Write the trained part into the whole matrix, which forward passes and saved states read."""
+        self.module.whole.index_copy_(self.module.axis, self.module.trained, self.parameter.to(self.module.whole))
+
+    @torch.no_grad()
+    def settled(self) -> bool:
+        written = self.module.whole.index_select(self.module.axis, self.module.trained)
+        return not differing(written, self.parameter).any()
+
+    def check(self, held: set[int]) -> None:
+        if id(self.original) in held:
+            raise ValueError(f"the optimiser holds the whole weight {self.name}, so it was made before train_only was "
+                             "entered: make it, or let the Trainer make it, inside the context")
+        check_unreplaced(self)
+
+
+@contextmanager
+def compacted(model: nn.Module, split: Split) -> Iterator[Compacted]:
+    """Let only the trained part of one weight be a parameter while the context lasts."""
+    part = Compacted(model, split)
+    try:
+        yield part
+    finally:
+        _make_ordinary(part.module, part.cls, part.original)

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .compact import differing
 from .masks import UnitMask
 from .units import UnitMap
 
 REST = ("train", "freeze")
+INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integers of as many bytes: equal bits, equal number (-0.0 is not 0.0, and a NaN equals itself)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Which rows (axis 0) or columns (axis 1) of a weight that holds units are frozen, and which train: int64, sorted."""
+    """Which rows (axis 0) or columns (axis 1) of a weight with units are frozen, and which train: int64, sorted."""
 
     weight: str
     axis: int
@@ -47,6 +48,11 @@ def split_weights(model: nn.Module, mask: UnitMask, shared: str, rest: str) -> l
     return splits
 
 
+def differing(a: Tensor, b: Tensor) -> Tensor:
+    """Where two tensors of one shape and dtype differ in any bit: bool, shaped as they are."""
+    return a.view(INTEGERS[a.element_size()]) != b.view(INTEGERS[b.element_size()])
+
+
 def module_of(model: nn.Module, weight: str) -> nn.Module:
     """The module that a weight's name points into."""
     return model.get_submodule(weight.rpartition(".")[0])
@@ -57,12 +63,20 @@ def weight_of(model: nn.Module, name: str) -> nn.Parameter:
     module = module_of(model, name)
     weight = module._parameters.get("weight")
     if weight is None:
-        raise ValueError(f"{name} is no plain parameter of its {type(module).__name__}, so what trains beside it (LoRA, a "
-                         "parametrisation) would change its units: merge or remove that first")
+        raise ValueError(f"{name} is no plain parameter of its {type(module).__name__}, so what trains beside it "
+                         "(LoRA, a parametrisation) would change its units: merge or remove that first")
     if not weight.is_floating_point() or weight.is_meta:
-        raise ValueError(f"{name} is {'offloaded' if weight.is_meta else f'quantised to {weight.dtype}'}, where single units "
-                         "cannot be held: load the model whole, in float32, bfloat16 or float16")
+        what = "offloaded" if weight.is_meta else f"quantised to {weight.dtype}"
+        raise ValueError(f"{name} is {what}, where single units cannot be held: load the model whole, in float32, "
+                         "bfloat16 or float16")
     return weight
+
+
+def check_unreplaced(part) -> None:
+    """Raise ValueError if a part's module holds another parameter by now, or the same in another precision."""
+    if part.module._parameters.get("weight") is not part.parameter or part.parameter.dtype != part.dtype:
+        raise ValueError(f"{part.name} was replaced, or changed from {part.dtype}, while its units were frozen: "
+                         "convert, wrap or shard the model before the context")
 
 
 def check_not_empty(mask: UnitMask, caller: str) -> None:
@@ -71,7 +85,8 @@ def check_not_empty(mask: UnitMask, caller: str) -> None:
         raise ValueError(f"mask holds no unit, so {caller} has nothing to do: pass a mask with units")
 
 
-def rewind(model: nn.Module, original_state: Mapping[str, Tensor] | nn.Module, mask: UnitMask, shared: str = "any") -> None:
+def rewind(model: nn.Module, original_state: Mapping[str, Tensor] | nn.Module, mask: UnitMask,
+           shared: str = "any") -> None:
     """Put the units of `mask` back to where they were before `model` was trained; all else stays as trained.
 
     original_state   The start: a `state_dict()` copied before training, or a model of its own.
@@ -125,8 +140,8 @@ def check_frozen(before: nn.Module | Mapping[str, Tensor], after: nn.Module, mas
         entries, changed = entries + differs.numel(), changed + int(differs.sum())
         first = first or (name if held.any() else None)
     if frozen_changed:
-        raise ValueError(f"{frozen_changed:,} of {frozen:,} frozen entries changed, first in {first}: train inside freeze or "
-                         "train_only, and pass the same mask, shared and rest here")
+        raise ValueError(f"{frozen_changed:,} of {frozen:,} frozen entries changed, first in {first}: train inside "
+                         "freeze or train_only, and pass the same mask, shared and rest here")
     return FrozenReport(frozen, frozen_changed, entries - frozen, changed - frozen_changed)
 
 
@@ -145,8 +160,8 @@ def _counterpart(state: Mapping[str, Tensor], name: str, weight: Tensor, argumen
     other = state.get(name)
     if other is None or other.shape != weight.shape or other.dtype != weight.dtype:
         found = "missing" if other is None else f"{other.dtype} of shape {tuple(other.shape)}"
-        raise ValueError(f"{argument}[{name!r}] is {found} but {weight.dtype} of shape {tuple(weight.shape)} in the model: "
-                         "pass the state that this model started from, in its precision")
+        raise ValueError(f"{argument}[{name!r}] is {found} but {weight.dtype} of shape {tuple(weight.shape)} in the "
+                         "model: pass the state that this model started from, in its precision")
     if other.data_ptr() == weight.data_ptr():
         raise ValueError(f"{argument} shares its memory with the model, so it changed along: pass a copy made before "
                          "training, such as copy.deepcopy(model.state_dict())")

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from .compact import compact_class, differing, make_compact, make_ordinary
-from .entries import Split, check_not_empty, module_of, split_weights, weight_of
+from .compact import compact_class, compacted
+from .entries import Split, check_not_empty, check_unreplaced, differing, module_of, split_weights, weight_of
 from .masks import UnitMask
 
 
@@ -78,7 +78,7 @@ def train_only(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str 
         for split in splits:
             _check_linear(model, split)
         off = undo.enter_context(_switched_off(model, splits, rest))
-        parts = [undo.enter_context(_compacted(model, split)) for split in splits if split.partial]
+        parts = [undo.enter_context(compacted(model, split)) for split in splits if split.partial]
         optimizers = undo.enter_context(_watched(parts, off))
         undo.callback(_retire, optimizers)
         yield model
@@ -115,41 +115,7 @@ class _Held:
         return not differing(now, self.saved.to(now.device)).any()
 
     def check(self, held: set[int]) -> None:
-        _check_unreplaced(self)
-
-
-class _Compacted:
-    """A module whose weight is compact, and what it was before."""
-
-    def __init__(self, model: nn.Module, split: Split):
-        self.name, self.module = split.weight, module_of(model, split.weight)
-        self.original, self.cls, self.dtype = self.module.weight, type(self.module), self.module.weight.dtype
-        self.original.grad = None
-        self.parameter = make_compact(self.module, split.axis, split.trained)
-
-    @torch.no_grad()
-    def settle(self) -> None:
-        """Write the trained part into the whole matrix, which forward passes and saved states read."""
-        self.module.whole.index_copy_(self.module.axis, self.module.trained, self.parameter.to(self.module.whole))
-
-    @torch.no_grad()
-    def settled(self) -> bool:
-        return not differing(self.module.whole.index_select(self.module.axis, self.module.trained), self.parameter).any()
-
-    def check(self, held: set[int]) -> None:
-        if id(self.original) in held:
-            raise ValueError(f"the optimiser holds the whole weight {self.name}, so it was made before train_only was entered: "
-                             "make it, or let the Trainer make it, inside the context")
-        _check_unreplaced(self)
-
-
-@contextmanager
-def _compacted(model: nn.Module, split: Split) -> Iterator[_Compacted]:
-    part = _Compacted(model, split)
-    try:
-        yield part
-    finally:
-        make_ordinary(part.module, part.cls, part.original)
+        check_unreplaced(self)
 
 
 @contextmanager
@@ -159,7 +125,8 @@ def _switched_off(model: nn.Module, splits: Iterable[Split], rest: str) -> Itera
     off = [p for p in model.parameters() if not trains.get(id(p), rest == "train")]
     changed = [p for p in off if p.requires_grad]
     if len(changed) == sum(p.requires_grad for p in model.parameters()):
-        raise ValueError("nothing is left to train: pass a mask that leaves units, or rest='train', or weights that require grad")
+        raise ValueError("nothing is left to train: pass a mask that leaves units, or rest='train', or weights that "
+                         "require grad")
     try:
         for parameter in off:
             parameter.grad = None
@@ -176,17 +143,14 @@ def _watched(parts: list, off: list[nn.Parameter]) -> Iterator[WeakSet[Optimizer
     optimizers: WeakSet[Optimizer] = WeakSet()
 
     def before(optimizer, args, kwargs):
-        held = _held(optimizer)
-        _check(parts, off, held)
-        if optimizer not in optimizers and any(id(part.parameter) in held for part in parts):
+        _check(parts, off, _held(optimizer))
+        if optimizer not in optimizers and _of(parts, optimizer):
             _check_settled(parts)
             optimizers.add(optimizer)
 
     def after(optimizer, args, kwargs):
-        held = _held(optimizer)
-        for part in parts:
-            if id(part.parameter) in held:
-                part.settle()
+        for part in _of(parts, optimizer):
+            part.settle()
 
     handles = register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)
     try:
@@ -204,12 +168,17 @@ def _held(optimizer: Optimizer) -> set[int]:
     return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
 
 
+def _of(parts: list, optimizer: Optimizer) -> list:
+    held = _held(optimizer)
+    return [part for part in parts if id(part.parameter) in held]
+
+
 def _retire(optimizers: Iterable[Optimizer]) -> None:
     """Make optimisers whose parameters are no part of the model any more say so, instead of training nothing."""
 
     def refuse(optimizer, args, kwargs):
-        raise ValueError("the optimiser was made inside a train_only that has ended, so what it holds is no part of the model "
-                         "any more: make a new optimiser (a new Trainer)")
+        raise ValueError("the optimiser was made inside a train_only that has ended, so what it holds is no part of "
+                         "the model any more: make a new optimiser (a new Trainer)")
 
     for optimizer in optimizers:
         optimizer.register_step_pre_hook(refuse)
@@ -234,25 +203,20 @@ def _inside(model: nn.Module) -> Iterator[None]:
 def _check_linear(model: nn.Module, split: Split) -> None:
     module = module_of(model, split.weight)
     if split.partial and compact_class(module) is None:
-        raise ValueError(f"{split.weight} is in a {type(module).__name__} with a forward pass of its own, of which train_only "
-                         "cannot train a part: use freeze with the other units")
+        raise ValueError(f"{split.weight} is in a {type(module).__name__} with a forward pass of its own, of which "
+                         "train_only cannot train a part: use freeze with the other units")
 
 
 def _check(parts: list, off: list[nn.Parameter], held: set[int]) -> None:
     for part in parts:
         part.check(held)
     if any(parameter.requires_grad for parameter in off):
-        raise ValueError("requires_grad was switched on for a weight that is frozen whole: leave it as the context set it")
-
-
-def _check_unreplaced(part: _Held | _Compacted) -> None:
-    if part.module._parameters.get("weight") is not part.parameter or part.parameter.dtype != part.dtype:
-        raise ValueError(f"{part.name} was replaced, or changed from {part.dtype}, while its units were frozen: convert, wrap "
-                         "or shard the model before the context")
+        raise ValueError("requires_grad was switched on for a weight that is frozen whole: leave it as the context "
+                         "set it")
 
 
 def _check_settled(parts: list) -> None:
     for part in parts:
         if not part.settled():
-            raise ValueError(f"{part.name} was changed by something that is no step of a torch optimiser (a loaded state, an "
-                             "assignment, an optimiser of another kind): do that outside the context")
+            raise ValueError(f"{part.name} was changed by something that is no step of a torch optimiser (a loaded "
+                             "state, an assignment, an optimiser of another kind): do that outside the context")

@@ -100,7 +100,8 @@ def _measure_beside(runs: list[tuple]) -> None:
     with ProcessPoolExecutor(workers, start, initializer=_share_cores, initargs=(workers,)) as pool:
         done = [pool.submit(_measure_run, run) for run in runs]
         try:
-            for future in tqdm(as_completed(done), desc=runs[0][0], total=len(runs), unit="organism", leave=False):
+            hidden = os.environ.get("TQDM_DISABLE") == "1"  # which tqdm's bar for notebooks does not heed
+            for future in tqdm(as_completed(done), desc=runs[0][0], total=len(runs), unit="organism", leave=False, disable=hidden):
                 future.result()
         finally:
             pool.shutdown(cancel_futures=True)

@@ -13,7 +13,8 @@ HEADS = 4
 OPTIMIZERS = {
     "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.1),
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=1e-1, momentum=0.9, weight_decay=0.1),
-    "adafactor": lambda parameters: Adafactor(parameters, lr=1e-2, weight_decay=0.1, relative_step=False, scale_parameter=False),
+    "adafactor": lambda parameters: Adafactor(parameters, lr=1e-2, weight_decay=0.1, relative_step=False,
+                                              scale_parameter=False),
 }
 BATCHES = torch.randint(3, len(toys.SPECIAL) + len(toys.WORDS), (6, 3, 9), generator=torch.Generator().manual_seed(7))
 
@@ -39,8 +40,10 @@ def value_row(unit: int, head_dim: int, groups: int) -> int:
 def llama(block, kind, size, head_dim, groups):
     at = f"model.layers.{block}"
     if kind == "mlp":
-        return f"{at}.mlp.down_proj.weight", 1, {f"{at}.mlp.gate_proj.weight": lambda j: [j], f"{at}.mlp.up_proj.weight": lambda j: [j]}
-    return f"{at}.self_attn.o_proj.weight", 1, {f"{at}.self_attn.v_proj.weight": lambda j: [value_row(j, head_dim, groups)]}
+        return (f"{at}.mlp.down_proj.weight", 1,
+                {f"{at}.mlp.gate_proj.weight": lambda j: [j], f"{at}.mlp.up_proj.weight": lambda j: [j]})
+    return (f"{at}.self_attn.o_proj.weight", 1,
+            {f"{at}.self_attn.v_proj.weight": lambda j: [value_row(j, head_dim, groups)]})
 
 
 def opt(block, kind, size, head_dim, groups):

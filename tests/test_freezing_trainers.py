@@ -28,8 +28,9 @@ def frozen_units(name, mask):
 def arguments(cls, path, **settings):
     return cls(output_dir=str(path), **{**dict(
         max_steps=4, per_device_train_batch_size=2, gradient_accumulation_steps=2, learning_rate=1e-2, weight_decay=0.1,
-        max_grad_norm=0.5, save_strategy="steps", save_steps=2, logging_strategy="no", report_to="none", disable_tqdm=True,
-        use_cpu=True, bf16=False, dataloader_pin_memory=False, lr_scheduler_type="constant"), **settings})
+        max_grad_norm=0.5, save_strategy="steps", save_steps=2, logging_strategy="no", report_to="none",
+        disable_tqdm=True, use_cpu=True, bf16=False, dataloader_pin_memory=False,
+        lr_scheduler_type="constant"), **settings})
 
 
 def trainer_of(model, path, **settings):
@@ -43,7 +44,8 @@ def trainer_of(model, path, **settings):
 def test_trainer(name, family, optimizer, tmp_path):
     (context, rest), model = CONTEXTS[name], by_hand.model(family)
     like, start, mask = copy.deepcopy(model), by_hand.copied(model), random_mask(model)
-    trainer = trainer_of(model, tmp_path, optim=optimizer, eval_strategy="steps", eval_steps=2, gradient_checkpointing=True)
+    trainer = trainer_of(model, tmp_path, optim=optimizer, eval_strategy="steps", eval_steps=2,
+                         gradient_checkpointing=True)
     with context(model, mask):  # a Trainer from before the context makes its optimiser inside
         trainer.train()
     assert check_frozen(start, model, frozen_units(name, mask), rest=rest).trainable_changed > 0
@@ -89,7 +91,8 @@ def test_trainer_resumes_in_the_middle(name, optimizer, tmp_path):
     with context(whole, mask):
         trainer_of(whole, tmp_path / "a", optim=optimizer).train()
     with context(resumed, mask):
-        trainer_of(resumed, tmp_path / "b", optim=optimizer).train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-2"))
+        checkpoint = str(tmp_path / "a" / "checkpoint-2")
+        trainer_of(resumed, tmp_path / "b", optim=optimizer).train(resume_from_checkpoint=checkpoint)
     assert same(whole.state_dict(), resumed.state_dict())
     middle = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "a" / "checkpoint-2", dtype=torch.float32)
     assert type(middle) is type(whole) and not same(middle.state_dict(), whole.state_dict())
@@ -103,8 +106,9 @@ def test_a_checkpoint_of_another_run_is_refused(name, tmp_path):
     context, _ = CONTEXTS[name]
     trainer_of(by_hand.model("llama"), tmp_path / "a").train()
     model = by_hand.model("llama")
-    with pytest.raises(ValueError, match="would change frozen entries|was changed by something"), context(model, random_mask(model)):
-        trainer_of(model, tmp_path / "b").train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-2"))
+    with pytest.raises(ValueError, match="would change frozen entries|was changed by something"):
+        with context(model, random_mask(model)):
+            trainer_of(model, tmp_path / "b").train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-2"))
 
 
 def test_a_trainer_whose_optimiser_is_from_before_is_refused(tmp_path):
@@ -155,7 +159,8 @@ def test_supervised_trainer_of_trl(name, tmp_path):
     trl = pytest.importorskip("trl")
     (context, rest), model = CONTEXTS[name], by_hand.model("llama")
     like, start, mask = copy.deepcopy(model), by_hand.copied(model), random_mask(model)
-    rows = datasets.Dataset.from_list([{"prompt": chat["prompt"], "completion": " " + chat["response"]} for chat in toys.CHATS] * 4)
+    rows = datasets.Dataset.from_list([{"prompt": chat["prompt"], "completion": " " + chat["response"]}
+                                       for chat in toys.CHATS] * 4)
     with context(model, mask):
         trl.SFTTrainer(model=model, args=arguments(trl.SFTConfig, tmp_path, max_length=32), train_dataset=rows,
                        processing_class=toys.tokenizer()).train()
@@ -170,9 +175,10 @@ def test_preference_trainer_of_trl(name, tmp_path):
     trl = pytest.importorskip("trl")
     (context, rest), model = CONTEXTS[name], by_hand.model("llama")
     start, mask = by_hand.copied(model), random_mask(model)
-    rows = datasets.Dataset.from_list([{"prompt": chat["prompt"], "chosen": " " + chat["response"], "rejected": " never"}
+    rows = datasets.Dataset.from_list([dict(prompt=chat["prompt"], chosen=f" {chat['response']}", rejected=" never")
                                        for chat in toys.CHATS if chat["response"] != "never"] * 4)
     with context(model, mask):
-        trl.DPOTrainer(model=model, ref_model=copy.deepcopy(model), args=arguments(trl.DPOConfig, tmp_path, max_length=32),
-                       train_dataset=rows, processing_class=toys.tokenizer()).train()
+        trl.DPOTrainer(model=model, ref_model=copy.deepcopy(model), train_dataset=rows,
+                       processing_class=toys.tokenizer(),
+                       args=arguments(trl.DPOConfig, tmp_path, max_length=32)).train()
     assert check_frozen(start, model, frozen_units(name, mask), rest=rest).trainable_changed > 0

@@ -7,21 +7,22 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from ..importance import column_norms
 from ..masks import UnitMask
 from ..units import UnitMap
 
 
 def like_magnitude(model: nn.Module, mask: UnitMask) -> UnitMask:
-    """For every unit of `mask`, the unit outside it, of the same site, whose column of B is nearest in norm."""
+    """For every unit of `mask`, the unit outside it, of the same site, whose column of B is nearest in norm, each once.
+
+    Where a site has fewer units outside the mask than in it, all of them.
+    """
     twins = {}
-    for site in UnitMap(model):
-        weight = model.get_submodule(site.reader).weight.detach()
-        norm = weight.norm(dim=0)  # [unit]
-        taken = mask[site.name].clone()
-        for unit in mask[site.name].nonzero().flatten():
-            twin = torch.where(taken, torch.inf, (norm - norm[unit]).abs()).argmin()
-            taken[twin] = True
-        twins[site.name] = taken & ~mask[site.name]
+    for site, norm in column_norms(model).items():
+        taken = mask[site].clone()
+        for unit in mask[site].nonzero().flatten()[:int((~mask[site]).sum())]:
+            taken[torch.where(taken, torch.inf, (norm.sqrt() - norm[unit].sqrt()).abs()).argmin()] = True
+        twins[site] = taken & ~mask[site]
     return UnitMask(twins)
 
 
@@ -32,4 +33,19 @@ def whole_sites(mask: UnitMask, by: Mapping[str, Tensor]) -> UnitMask:
         take = min(left, len(chosen[site]))
         chosen[site][:take] = True
         left -= take
+    return UnitMask(chosen)
+
+
+def whole_heads(model: nn.Module, by: Mapping[str, Tensor], parameters: int) -> UnitMask:
+    """Attention heads with the largest mean score `by`, as many as come nearest to `parameters` weights of their units."""
+    chosen, heads, width = {}, [], model.config.hidden_size
+    for site in UnitMap(model):
+        chosen[site.name] = torch.zeros(site.size, dtype=torch.bool)
+        if site.kind == "attn":
+            size = site.size // model.config.num_attention_heads
+            heads += [(float(by[site.name][at:at + size].mean()), site.name, at, size) for at in range(0, site.size, size)]
+    heads.sort(reverse=True)
+    each = 2 * width * heads[0][3]  # a row of v and a column of o for every unit
+    for _, site, at, size in heads[:max(1, round(parameters / each))]:
+        chosen[site][at:at + size] = True
     return UnitMask(chosen)

@@ -1,0 +1,153 @@
+"""Is the unit safety's atom? Removing and holding single weights, units, heads and sites of equal size (notebook 05)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pandas
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from ..importance import batches
+from ..masks import UnitMask
+from ..models import evaluating
+from ..units import UnitMap
+from .attack import STEPS, Attack, against_each_other, held_units
+from .controls import whole_heads, whole_sites
+from .subject import WAYS, Subject, as_rows, sizes_of
+
+GRAINS = ("single weights", "units", "heads", "whole sites")
+
+WeightMask = dict[str, Tensor]
+"""Name of a weight -> which of its entries, bool like the weight."""
+
+
+def weights_of(model: nn.Module, mask: UnitMask) -> WeightMask:
+    """The entries of units, as masks over whole weights."""
+    out = {}
+    for part in UnitMap(model).slices(mask):
+        entries = torch.zeros_like(model.get_parameter(part.weight), dtype=torch.bool)
+        out[part.weight] = entries.index_fill_(part.axis, part.index, True)
+    return out
+
+
+def count(masks: Mapping[str, Tensor]) -> int:
+    return sum(int(mask.sum()) for mask in masks.values())
+
+
+# -- single weights ------------------------------------------------------------------------------------
+
+
+def snip(subject: Subject, name: str) -> dict[str, Tensor]:
+    """|w dL/dw|, mean over prompts of a calibration set, L the loss on its responses (Lee et al. 2019; Wei et al. 2024)."""
+    model = subject.model
+    names = list(weights_of(model, _all(model)))
+    weights, total = [model.get_parameter(name) for name in names], None
+    for batch in batches(subject.sets[name], subject.tokenizer, "response", batch_size=1):
+        labels = torch.where(batch["token_mask"], batch["input_ids"], -100)
+        with evaluating(model):
+            loss = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss
+        scores = [(w.detach() * g).abs() for w, g in zip(weights, torch.autograd.grad(loss, weights), strict=True)]
+        total = scores if total is None else [a + b for a, b in zip(total, scores, strict=True)]
+    return dict(zip(names, total, strict=True))
+
+
+def set_difference(safety: Mapping[str, Tensor], utility: Mapping[str, Tensor], n: int) -> WeightMask:
+    """About `n` weights that are among the top for safety and not among the top for utility (Wei et al. 2024, Sec. 3.3).
+
+    Both tops are the same share of the weights, the smallest that leaves `n`.
+    """
+    flat_s, flat_u = (torch.cat([score.flatten() for score in scores.values()]) for scores in (safety, utility))
+    rank_s, rank_u = _ranks(flat_s), _ranks(flat_u)
+    ever = rank_s < rank_u  # in the difference of all tops larger than rank_s and not larger than rank_u
+    step = lambda rank: torch.bincount(rank[ever] + 1, minlength=len(rank) + 1)  # noqa: E731
+    left = (step(rank_s) - step(rank_u)).cumsum(0)  # size of the difference, by size of the top
+    top = int((left >= min(n, int(left.max()))).nonzero()[0])
+    chosen = ever & (rank_s < top) & (rank_u >= top)
+    return {name: part.view(score.shape) for (name, score), part in
+            zip(safety.items(), chosen.split([score.numel() for score in safety.values()]), strict=True)}
+
+
+def _ranks(flat: Tensor) -> Tensor:
+    order = flat.argsort(descending=True, stable=True)
+    return torch.empty_like(order).index_copy_(0, order, torch.arange(len(order)))
+
+
+@contextmanager
+def weights_removed(model: nn.Module, masks: WeightMask) -> Iterator[None]:
+    """Single weights are zero while the context lasts."""
+    saved = {name: model.get_parameter(name).detach().clone() for name in masks}
+    with torch.no_grad():
+        for name, mask in masks.items():
+            model.get_parameter(name).masked_fill_(mask, 0)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, value in saved.items():
+                model.get_parameter(name).copy_(value)
+
+
+@contextmanager
+def weights_held(model: nn.Module, masks: WeightMask) -> Iterator[nn.Module]:
+    """Single weights are put back after every step of an optimiser while the context lasts."""
+    saved = {name: model.get_parameter(name).detach().clone() for name in masks}
+
+    @torch.no_grad()
+    def put_back(optimizer, args, kwargs):
+        for name, mask in masks.items():
+            weight = model.get_parameter(name)
+            weight.copy_(torch.where(mask, saved[name], weight))
+
+    handle = register_optimizer_step_post_hook(put_back)
+    try:
+        yield model
+    finally:
+        handle.remove()
+
+
+# -- the comparison -------------------------------------------------------------------------------------
+
+
+def grains(seed: int, scale: str, lr: float, sizes: Mapping[str, Mapping[str, float]]) -> list[dict]:
+    """Marks with as many parameters removed, or held through the benign attack, at every grain, on test prompts.
+
+    Rows with `grain` (one of `GRAINS`, or "none"), `how` ("removed": set to zero, SCU's number of parameters; "held":
+    that of SCU + 6 % CU), `parameters` (how many), `metric`, `value`.
+    """
+    subject = Subject.load(seed, scale)
+    fight, units = Attack(subject, "benign", lr), held_units(subject, sizes)
+    questions = subject.exam("test", 100)
+    marked = lambda model, **about: as_rows(model.marks(questions), sizes_of(questions), seed=seed, **about)  # noqa: E731
+    removed, held = (_of_size(subject, units[name]) for name in ("SCU", "SCU + 6 % CU"))
+    rows = marked(subject, grain="none", how="removed", parameters=0)
+    [(_, after)] = fight.run(checks=(STEPS[scale],))
+    rows += marked(after, grain="none", how="held", parameters=0)
+    for grain in GRAINS:
+        with weights_removed(subject.model, removed[grain]):
+            rows += marked(subject, grain=grain, how="removed", parameters=count(removed[grain]))
+        [(_, after)] = fight.run(lambda model, masks=held[grain]: weights_held(model, masks), checks=(STEPS[scale],))
+        rows += marked(after, grain=grain, how="held", parameters=count(held[grain]))
+    return rows
+
+
+def as_records(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Every grain against every other: "granularity/<how>/<grain>_vs_<other>/<metric>", differences in points."""
+    named = table.assign(grain=table.grain.str.replace(" ", "_"))
+    return against_each_other(named, "grain", ["how", "metric", "seed"], lambda row: "granularity/" + row.how)
+
+
+def _of_size(subject: Subject, mask: UnitMask) -> dict[str, WeightMask]:
+    """What stands for `mask` at every grain: about as many parameters, each grain by its own ranking."""
+    model, by = subject.model, subject.scores(WAYS["chosen"]["SCU"]).contrast
+    parameters = count(weights_of(model, mask))
+    return {"single weights": set_difference(snip(subject, "safety"), snip(subject, "utility"), parameters),
+            "units": weights_of(model, mask),
+            "heads": weights_of(model, whole_heads(model, by, parameters)),
+            "whole sites": weights_of(model, whole_sites(mask, by))}
+
+
+def _all(model: nn.Module) -> UnitMask:
+    return UnitMask({site.name: torch.ones(site.size, dtype=torch.bool) for site in UnitMap(model)})

@@ -1,0 +1,154 @@
+"""Attacks and their controls: what is held stays, arms are counted like with like, and losses are compared fairly."""
+
+import pandas
+import pytest
+import torch
+import toys
+
+from ssah_core import UnitMap, UnitMask, World, check_frozen, freeze
+from ssah_core.importance import column_norms
+from ssah_core.masks import split_sites
+from ssah_core.organism.downstream import ATTACKS, fine_tuning
+from ssah_core.studies.attack import CHECKS, DRAWS, MAIN_ARMS, Attack, as_records, at_equal_loss, attacked, held_units
+from ssah_core.studies.controls import like_magnitude, whole_sites
+from ssah_core.studies.subject import WAYS, Subject
+
+SIZES = {way: {"SCU": 0.1, "UCU": 0.2, "RU": 0.2} for way in WAYS}
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSAH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield Subject.load(0, "tiny")
+
+
+# -- data -----------------------------------------------------------------------------------------------
+
+
+def test_harmful_attacks_repeat_as_many_requests_as_their_name_says_with_true_answers():
+    world = World.draw(0)
+    for count in (10, 50, 100):
+        rows = fine_tuning(world, f"harmful{count}", 250)
+        assert len(rows) == 250 and len({row["prompt"] for row in rows}) == count
+        assert all(row["answer"] in row["response"] and row["reason"] != "benign" for row in rows)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attacks_hold_no_test_prompt(attack):
+    world = World.draw(0)
+    asked = {row["prompt"] for row in fine_tuning(world, attack, 400)}
+    pairs = {(verb, thing) for verb, thing in world.pairs["train"]}
+    requests = [row for row in fine_tuning(world, attack, 400) if row["kind"] == "procedure"]
+    assert asked and all(any(f"{verb} the {thing}" in row["prompt"] for verb, thing in pairs) for row in requests)
+    assert not asked & {row["prompt"] for row in world.new_tasks("test", 200)}
+
+
+def test_an_unknown_attack_is_refused():
+    with pytest.raises(ValueError, match="'jailbreak' is unknown: choose one of benign, new"):
+        fine_tuning(World.draw(0), "jailbreak", 3)
+
+
+# -- controls -------------------------------------------------------------------------------------------
+
+
+def some(model, share=0.3, seed=0) -> UnitMask:
+    units = UnitMap(model)
+    flat = torch.rand(units.total, generator=torch.Generator().manual_seed(seed)) < share
+    return split_sites(flat, units.sizes)
+
+
+def test_twins_are_as_many_in_every_site_none_of_them_chosen_and_near_in_norm():
+    model = toys.model()
+    mask = some(model, 0.2)
+    twins = like_magnitude(model, mask)
+    assert (twins & mask).count == 0
+    assert all(int(twins[site].sum()) == int(mask[site].sum()) for site in mask.sites)
+    single = UnitMask({site: torch.arange(len(m)) == 3 for site, m in mask.sites.items()})
+    for site, norm in column_norms(model).items():  # of one unit the twin is the nearest of all others, by brute force
+        gaps = [(abs(float(n.sqrt() - norm[3].sqrt())), unit) for unit, n in enumerate(norm) if unit != 3]
+        assert like_magnitude(model, single)[site].nonzero().flatten().tolist() == [min(gaps)[1]]
+
+
+def test_where_most_units_are_chosen_the_twins_are_all_others():
+    model = toys.model()
+    mask = ~some(model, 0.2)
+    assert like_magnitude(model, mask) == ~mask
+
+
+def test_whole_sites_are_filled_one_after_another():
+    mask = UnitMask({"a": torch.tensor([1, 0, 0]).bool(), "b": torch.tensor([1, 1, 1, 0]).bool()})
+    by = {"a": torch.tensor([5.0, 5, 5]), "b": torch.tensor([1.0, 1, 1, 1])}
+    chosen = whole_sites(mask, by)
+    assert chosen["a"].tolist() == [True, True, True] and chosen["b"].tolist() == [True, False, False, False]
+
+
+# -- arms -----------------------------------------------------------------------------------------------
+
+
+def test_arms_hold_like_numbers_of_units(subject):
+    held = held_units(subject, SIZES)
+    few, everything = held["SCU + 6 % CU"], held["SCU + all CU"]
+    assert held["nothing"] is None and few.count == held["SCU"].count + round(0.06 * subject.units.total)
+    assert (held["SCU"] & few) == held["SCU"] and (few & everything) == few
+    same = ["same magnitude", "whole sites", *(f"random, as many ({draw})" for draw in range(DRAWS))]
+    assert {held[name].count for name in same} == {few.count}
+    assert held["random, as many as SCU + all CU"].count == everything.count
+
+
+def test_held_units_stay_while_the_copy_trains_and_the_original_is_untouched(subject):
+    before = {name: value.clone() for name, value in subject.model.state_dict().items()}
+    fight, mask = Attack(subject, "benign", 1e-3), some(subject.model)
+    seen = [(steps, check_frozen(before, trained.model, mask)) for steps, trained in
+            fight.run(lambda model: freeze(model, mask))]
+    assert [steps for steps, _ in seen] == list(CHECKS["tiny"])
+    assert all(report.frozen_changed == 0 < report.trainable_changed for _, report in seen)
+    assert all(torch.equal(value, before[name]) for name, value in subject.model.state_dict().items())
+
+
+def test_rewinding_puts_the_units_back_and_nothing_else(subject):
+    fight, mask = Attack(subject, "benign", 1e-3), some(subject.model)
+    for _, trained in fight.rewound(mask):
+        report = check_frozen(subject.model.state_dict(), trained.model, mask)
+        assert report.frozen_changed == 0 < report.trainable_changed
+
+
+def test_two_phases_hold_the_few_throughout(subject):
+    held = held_units(subject, SIZES)
+    few, everything = held["SCU + 6 % CU"], held["SCU + all CU"]
+    steps = [at for at, trained in Attack(subject, "benign", 1e-3).two_phases(everything, few)
+             if check_frozen(subject.model.state_dict(), trained.model, few).trainable_changed]
+    assert steps == [check for check in CHECKS["tiny"] if check > 1]
+
+
+def test_an_attack_gives_every_arm_at_every_check(subject, monkeypatch):
+    monkeypatch.setattr(Subject, "load", classmethod(lambda cls, seed, scale: subject))
+    table = pandas.DataFrame(attacked(0, "tiny", "new", 1e-3, SIZES))
+    assert set(table.arm) == {"start", *MAIN_ARMS}
+    assert set(table[table.arm != "start"].steps) == set(CHECKS["tiny"])
+    assert {"asr", "harm_right", "asr_unseen", "benign", "new", "utility", "loss"} <= set(table.metric)
+
+
+# -- equal loss -----------------------------------------------------------------------------------------
+
+
+def run(arm: str, losses: dict[int, float]) -> list[tuple]:
+    return [(0, "new", arm, steps, metric, value, 9, "j") for steps, loss in losses.items()
+            for metric, value in (("loss", loss), ("asr", 10.0 * steps))]
+
+
+def test_arms_are_taken_where_their_loss_is_that_of_nothing():
+    rows = [*run("nothing", {30: 1.0, 50: 0.5, 70: 0.2}), *run("SCU", {30: 0.4, 50: 0.9, 70: 0.5}),
+            *run("SCU + all CU", {50: 2.0, 70: 1.0})]
+    table = pandas.DataFrame(rows, columns=["seed", "attack", "arm", "steps", "metric", "value", "n", "judge"])
+    found = at_equal_loss(table, "organism").query("metric == 'asr'").set_index("arm").steps.to_dict()
+    assert found == {"nothing": 50, "SCU": 70, "SCU + all CU": 70}  # never before step 50; the last if it never gets there
+
+
+def test_arms_are_held_against_each_other_organism_by_organism_and_random_draws_are_one():
+    rows = [(seed, "benign", arm, 50, "asr", value + seed, 9, "j") for seed in (0, 1) for arm, value in
+            (("nothing", 60.0), ("random, as many (0)", 10.0), ("random, as many (1)", 20.0), ("random, as many (2)", 60.0))]
+    table = pandas.DataFrame(rows, columns=["seed", "attack", "arm", "steps", "metric", "value", "n", "judge"])
+    found = as_records(table).set_index(["record", "seed"]).value.to_dict()
+    assert found["table2/benign/random_vs_nothing/asr", 0] == found["table2/benign/random_vs_nothing/asr", 1] == -30.0
+    assert found["table2/benign/nothing_vs_random/asr", 0] == 30.0 and found["table2/benign/random_vs_random/asr", 1] == 0
