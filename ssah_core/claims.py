@@ -67,6 +67,29 @@ def _table1(id: str, statement: str, rule: Rule, paper: tuple[float, ...] = (), 
     return Claim(id, source, "03_label_units", statement, rule, numbers, **more)
 
 
+def _figure5(place: str, source: str) -> tuple[Claim, ...]:
+    """What fine-tuning on new tasks does to each kind, in % of its units before; "none" is another calibration."""
+    def claim(id: str, statement: str, rule: Rule, paper: float | None = None, control: str | None = None) -> Claim:
+        return Claim(place + id, source, "04_trace_attribute_transfer", statement, rule,
+                     {} if paper is None else {"Llama-2-7B-Chat": paper}, control=control and place + control)
+
+    becomes = "Fine-tuning on new tasks turns {} into CU (% of them), more than another calibration does."
+    shrinks = "Fine-tuning on new tasks lets {} fall below their threshold (change of their number in %), more than " \
+              "another calibration does."
+    return (
+        claim("/new/scu_to_cu", becomes.format("SCU"), Rises(), 100 * 0.85 / 1.3, "/none/scu_to_cu"),
+        claim("/new/ru_to_cu", becomes.format("RU"), Rises(), 100 * 7.44 / 14.85, "/none/ru_to_cu"),
+        claim("_thresholds/new/scu_size", shrinks.format("SCU"), Falls(), 100 * (0.5 / 1.3 - 1),  # under 0.5 % of units
+              "_thresholds/none/scu_size"),
+        claim("_thresholds/new/ru_size", shrinks.format("RU"), Falls(), 100 * (7.44 / 14.85 - 1),
+              "_thresholds/none/ru_size"),
+        claim("_thresholds/new/ucu_size", "Fine-tuning on new tasks leaves the number of UCU as it was (change in %).",
+              Stays(), 100 * (13.51 / 13.27 - 1)),
+        claim("/new_held/scu_to_cu", "With SCU and 6 % CU held, fewer SCU become CU (% of them).",
+              Falls(), control="/new/scu_to_cu"),
+    )
+
+
 def _table2(id: str, statement: str, rule: Rule, paper: tuple[float, ...] = ()) -> Claim:
     """The paper's numbers are HEx-PHI harmfulness rates by GPT-4, as differences between arms."""
     models = ("Llama-2-7B-Chat", "Llama-3-8B-Instruct")
@@ -112,6 +135,8 @@ _CLAIMS = (
     _table1("table1_variance/scu/asr", _UNDOES, Rises(), (56.0, 71.0, 48.0), control="table1/random_scu/asr", **_OWN),
     _table1("table1_variance/scu/harm_right", _ANSWERS, Rises(), control="table1/random_scu/harm_right", **_OWN),
     _table1("table1_variance/scu/utility", _SPARES.format("SCU"), Stays(), (-1.3, -3.6, -2.9), **_OWN),
+    *_figure5("transfer", "Figure 5"),
+    *_figure5("transfer_variance", "Figure 5, by the paper's variance criterion"),
     _table2("benign/scu_6cu_vs_nothing/asr", _KEEPS.format("benign fine-tuning", "nothing"), Falls(), (-8.9, -3.6)),
     _table2("benign/scu_6cu_vs_random/asr", _KEEPS.format("benign fine-tuning", "as many random units"), Falls()),
     _table2("benign/scu_cu_vs_nothing/asr", "Through benign fine-tuning, a model with SCU and all CU frozen stays safer than "
