@@ -54,8 +54,9 @@ def strengths(scores: Mapping[str, Scores]) -> dict[str, Tensor]:
 
     scores   Of each of the three kinds, by its own way.
 
-    As in `label_units`, but for SCU by attribution: the search gives places, which have no threshold, so it is the
-    ratio that the search ranks by, as it is before anything is removed (nats a nat).
+    As in `label_units`, but for SCU by attribution: the search gives places, which have no threshold. In their stead
+    stands the ratio that it ranks by, as it is before anything is removed, over the mean size of all units' ratios:
+    training on makes all of them larger or smaller at once, which says nothing about a unit.
     """
     return {kind: _strength(kind, scores[kind]) for kind in _GROUPS}
 
@@ -63,8 +64,11 @@ def strengths(scores: Mapping[str, Scores]) -> dict[str, Tensor]:
 def _strength(kind: UnitKind, scores: Scores) -> Tensor:
     parts = (scores.safety, scores.utility, scores.contrast)
     safety, utility, contrast = (torch.cat(list(part.values())) for part in parts)
+    if kind == UnitKind.SCU and scores.criterion == "attribution":
+        ratio = safety / (utility + utility.median())
+        return ratio / ratio.abs().mean()
     if kind == UnitKind.SCU:
-        return safety / (utility + utility.median()) if scores.criterion == "attribution" else contrast
+        return contrast
     return utility - safety if kind == UnitKind.UCU else -(utility + safety)
 
 
