@@ -20,7 +20,7 @@ from ..freezing import freeze
 from ..importance import Scores
 from ..masks import UnitKind, UnitLabels, share_to_count, split_sites
 from ..taxonomy import transfer
-from .attack import STEPS, Attack, held_units
+from .attack import Attack, held_units
 from .subject import WAYS, Subject, Way, as_rows, sizes_of
 
 RULES = ("shares", "thresholds")
@@ -133,8 +133,9 @@ def transfers(seed: int, scale: str, lrs: Mapping[str, float], sizes: Mapping[st
 def _trained(subject: Subject, lrs: Mapping[str, float], sizes: Mapping) -> Iterator[tuple[str, str, Subject]]:
     mask = held_units(subject, sizes)[HELD]
     for attack, lr in lrs.items():
+        fight = Attack(subject, attack, lr)
         for held, holding in (("nothing", nullcontext), (HELD, partial(freeze, mask=mask))):
-            [(_, trained)] = Attack(subject, attack, lr).run(holding, checks=(STEPS,))
+            [(_, trained)] = fight.run(holding, checks=(fight.steps,))
             yield attack, held, trained
 
 
