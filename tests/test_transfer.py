@@ -7,7 +7,7 @@ import pandas
 import pytest
 import torch
 
-from ssah_core import plots
+from ssah_core import plots, plots_transfer
 from ssah_core.claims import list_claims, list_records
 from ssah_core.importance import Scores
 from ssah_core.masks import UnitKind
@@ -198,13 +198,13 @@ def test_each_measurement_has_its_record(about, record):
 
 
 def test_the_flow_shows_the_size_of_every_kind_on_both_sides():
-    figure = plots.plot_transfer(long())
+    figure = plots_transfer.plot_transfer(long())
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["SCU 4.0", "UCU 0.0", "CU 81.0", "RU 15.0", "SCU 2.0", "UCU 0.0", "CU 81.0", "RU 17.0"]
 
 
 def test_ribbons_fill_each_bar_and_no_more():
-    axis = plots.plot_transfer(long()).axes[0]
+    axis = plots_transfer.plot_transfer(long()).axes[0]
     for side, edge in ((0, 0.05), (1, 0.95)):
         height = 0.0
         for ribbon in axis.collections:
@@ -214,6 +214,13 @@ def test_ribbons_fill_each_bar_and_no_more():
         assert height == pytest.approx(100) == sum(abs(bar.get_height()) for bar in bars)
 
 
+def test_the_figures_can_be_drawn_again(cache):
+    for name, plot in (("flows", plots_transfer.plot_transfer), ("table", plots_transfer.plot_transfer_table)):
+        plots.draw(name, plot, long()[["seed", "change", "before", "after", "value"]])
+    plots.draw("moves", plots_transfer.plot_moves, study.moves(long())[["seed", "change", "kind", "value"]])
+    assert plots.redraw_all() == ["flows", "moves", "table"]
+
+
 def test_the_table_is_in_per_cent_of_the_kind_and_blank_for_a_kind_that_was_not_there():
-    texts = [text.get_text() for text in plots.plot_transfer_table(long()).axes[0].texts]
+    texts = [text.get_text() for text in plots_transfer.plot_transfer_table(long()).axes[0].texts]
     assert texts == ["25", "0", "75", "0", "1", "0", "93", "6", "0", "0", "20", "80"]
