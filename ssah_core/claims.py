@@ -71,7 +71,7 @@ def _figure5(place: str, source: str) -> tuple[Claim, ...]:
     """What fine-tuning on new tasks does to each kind, in % of its units before; "none" is another calibration."""
     def claim(id: str, statement: str, rule: Rule, paper: float | None = None, control: str | None = None) -> Claim:
         return Claim(place + id, source, "04_trace_attribute_transfer", statement, rule,
-                     {} if paper is None else {"Llama-2-7B-Chat": paper}, control=control and place + control)
+                     {} if paper is None else {"Llama-2-7B-Chat": round(paper, 1)}, control=control and place + control)
 
     becomes = "Fine-tuning on new tasks turns {} into CU (% of them), more than another calibration does."
     shrinks = "Fine-tuning on new tasks lets {} fall below their threshold (change of their number in %), more than " \
