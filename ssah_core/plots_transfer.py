@@ -20,7 +20,7 @@ def plot_transfer(table: pandas.DataFrame) -> Figure:
     `after`, `value` (% of all units), `seed`."""
     squares = _squares(table)
     figure, axes = plt.subplots(1, len(squares), figsize=(3.1 * len(squares), 4.2), squeeze=False)
-    for axis, (change, square) in zip(axes[0], squares.items()):
+    for axis, (change, square) in zip(axes[0], squares.items(), strict=True):
         _flow(axis, square)
         axis.set_title(change)
     return figure
@@ -31,7 +31,7 @@ def plot_transfer_table(table: pandas.DataFrame) -> Figure:
     """Where each kind's units went, in % of the kind; means over organisms. `table` as in `plot_transfer`."""
     squares = _squares(table)
     figure, axes = plt.subplots(1, len(squares), figsize=(2.5 * len(squares) + 0.5, 2.9), sharey=True, squeeze=False)
-    for axis, (change, square) in zip(axes[0], squares.items()):
+    for axis, (change, square) in zip(axes[0], squares.items(), strict=True):
         share = 100 * square.div(square.sum(axis=1).replace(0, numpy.nan), axis=0)
         sns.heatmap(share, annot=True, fmt=".0f", cmap="rocket_r", vmin=0, vmax=100, cbar=False, square=True, ax=axis)
         axis.set(title=change, xlabel="after", ylabel="before" if axis is axes[0][0] else "")
@@ -43,7 +43,7 @@ def plot_moves(table: pandas.DataFrame) -> Figure:
     """How much of each kind became CU. `table`: `change`, `kind`, `value` (% of the kind's units), `seed`."""
     kinds, changes = ("SCU", "UCU", "RU"), list(dict.fromkeys(table.change))
     figure, axes = plt.subplots(1, 3, figsize=(9, 0.42 * len(changes) + 1.1), sharey=True)
-    for axis, kind in zip(axes, kinds):
+    for axis, kind in zip(axes, kinds, strict=True):
         part = table[table.kind == kind]
         sns.stripplot(part, x="value", y="change", order=changes, color=COLORS[kind], jitter=False, size=5, alpha=0.7,
                       ax=axis)
