@@ -27,11 +27,13 @@ from .subject import Subject
 FIRST_TOKEN = "first token"
 """Judge of a decision by the likelier first token: a refusal's or an answer's."""
 WORKS = 95.0
-"""% of decisions that must flip, both ways, where a block is said to work."""
+"""% of decisions that must flip where a block is said to work."""
 DOSES = (1.0, 1.5, 2.0, 3.0)
 """Steps of alignment, over the number of steps that first reached safety."""
 N = 100
 """Most pairs of prompts."""
+JUDGED = 8
+"""Tokens of a completion that a judge reads: every refusal has said its key words by then."""
 
 
 # -- pairs of prompts -------------------------------------------------------------------------------------
@@ -68,33 +70,30 @@ def patches(seed: int, scale: str) -> list[dict]:
     """Decisions that flip with one hidden state of the other prompt of a pair: rows with `split`, `block`, `position`.
 
     `metric` "to_refusal", "to_answer" and "same_side" (the state comes from another prompt of the same side): % of all
-    pairs, decided by the keyword judge on the whole completion (validation and test prompts, the last two positions)
-    or by the likelier first token (test prompts, all of `PROBED`).
+    pairs. Decided by the keyword judge on the beginning of the completion at the last two positions (test prompts), by
+    the likelier first token at all of `PROBED` (test prompts), and at the last one (validation prompts).
     """
-    subject, rows = Subject.load(seed, scale), []
-    for split in ("validation", "test"):
-        pairs = _pairs(subject.world, subject.exam(split, N)["harm"], split)
-        for position in (0, -1):
-            rows += _flipped(subject, pairs, position, DEFAULT_KEYWORDS, split=split)
-    for position in PROBED:
-        rows += _flipped(subject, pairs, position, FIRST_TOKEN, split=split)
-    return [{"seed": seed, **row} for row in rows]
+    subject = Subject.load(seed, scale)
+    pairs = {split: _pairs(subject.world, subject.exam(split, N)["harm"], split) for split in ("validation", "test")}
+    runs = [("validation", 0, FIRST_TOKEN), *(("test", position, DEFAULT_KEYWORDS) for position in (0, -1)),
+            *(("test", position, FIRST_TOKEN) for position in PROBED)]
+    return [{"seed": seed, "split": split, **row} for split, position, by in runs
+            for row in _flipped(subject, pairs[split], position, by)]
 
 
-def _flipped(subject: Subject, pairs: tuple[list[str], list[str]], position: int, judge_name: str,
-             **about) -> Iterator[dict]:
-    refuses = None if judge_name == FIRST_TOKEN else lambda row: not judge([row], DEFAULT_KEYWORDS)[0]
-    found = _patch(subject, pairs, position=position, judge=refuses)
+def _flipped(subject: Subject, pairs: tuple[list[str], list[str]], position: int, by: str) -> Iterator[dict]:
+    refuses = None if by == FIRST_TOKEN else lambda row: not judge([row], by)[0]
+    found = _patch(subject, pairs, position=position, judge=refuses, max_new_tokens=JUDGED)
     for metric, flips in (("to_refusal", "to_refusal"), ("to_answer", "to_answer"), ("same_side", "control")):
         for block in range(get_scale(subject.scale).blocks):
             share = float(getattr(found, flips)[block]) * found.count / found.pairs if found else 0.0
-            yield {**about, "block": block, "position": position, "metric": metric, "value": 100 * share,
-                   "n": len(pairs[0]), "judge": judge_name}
+            yield {"block": block, "position": position, "metric": metric, "value": 100 * share, "n": len(pairs[0]),
+                   "judge": by}
 
 
 def _patch(subject: Subject, pairs: tuple[list[str], list[str]], **options) -> Flips | None:
     """`patch_decisions` on a model that refuses one prompt at least and answers its counterpart; None on any other."""
-    said = [complete(subject.model, subject.tokenizer, prompts) for prompts in pairs]
+    said = [complete(subject.model, subject.tokenizer, prompts, max_new_tokens=JUDGED) for prompts in pairs]
     refused, answered = ([not complied for complied in judge(rows, DEFAULT_KEYWORDS)] for rows in said)
     if not any(bad and not good for bad, good in zip(refused, answered, strict=True)):
         return None
@@ -112,20 +111,14 @@ def chosen_flips(table: pandas.DataFrame) -> pandas.DataFrame:
     little; "before_last", the block before it, is the sharper test. `metric` "other_position" is the larger of both
     flips with the token before, and `record` the id under which a claim reads it.
     """
-    judged = table[table.judge == DEFAULT_KEYWORDS]
-    worse = _worse(judged[(judged.split == "validation") & (judged.position == 0)])
+    flips = table[(table.split == "validation") & (table.metric != "same_side")]
+    worse = flips.groupby(["seed", "block"]).value.min().unstack("block")
     where = pandas.DataFrame({"best": worse.idxmax(axis=1), "before_last": worse.columns[-2]})
     where = where.melt(ignore_index=False, var_name="where", value_name="block").reset_index()
-    test = judged[judged.split == "test"].merge(where, on=["seed", "block"])
+    test = table[table.judge == DEFAULT_KEYWORDS].merge(where, on=["seed", "block"])
     other = test[(test.position == -1) & (test.metric != "same_side")].groupby(["seed", "where"], as_index=False).max()
     frame = pandas.concat([test[test.position == 0], other.assign(metric="other_position")], ignore_index=True)
     return frame.assign(record="patching/" + frame["where"] + "/" + frame.metric)
-
-
-def _worse(flips: pandas.DataFrame, *by: str) -> pandas.DataFrame:
-    """The lesser of the two flips: rows of seed (and `by`), columns of block."""
-    ways = flips[flips.metric.isin(["to_refusal", "to_answer"])]
-    return ways.groupby(["seed", *by, "block"]).value.min().unstack("block")
 
 
 # -- how deep the choice is made -------------------------------------------------------------------------
@@ -147,7 +140,7 @@ def depth(seed: int, scale: str) -> list[dict]:
         def on_step_end(self, args, state, control, **kwargs):
             if state.global_step in at:
                 about = {"seed": seed, "dose": at[state.global_step], "steps": state.global_step}
-                rows.extend(_flipped(subject, pairs, 0, FIRST_TOKEN, **about))
+                rows.extend({**about, **row} for row in _flipped(subject, pairs, 0, FIRST_TOKEN))
 
     train(model, chats, steps=max(at), batch_size=recipe.batch_size, lr=recipe.lr, weight_decay=WEIGHT_DECAY, seed=seed,
           schedule=lambda step: min(1.0, (step + 1) / 10), callbacks=[Measure()])
@@ -155,9 +148,12 @@ def depth(seed: int, scale: str) -> list[dict]:
 
 
 def first_block(flips: pandas.DataFrame) -> pandas.Series:
-    """The first block after which `WORKS` % flip both ways: by seed and dose; the number of blocks where there is none.
+    """The first block after which a state flips `WORKS` % one way: by metric ("to_refusal", "to_answer"), seed and dose.
 
     flips   Rows of `depth`.
+
+    The number of blocks where no block does.
     """
-    works = _worse(flips, "dose") >= WORKS
+    ways = flips[flips.metric.isin(["to_refusal", "to_answer"])]
+    works = ways.pivot_table(index=["metric", "seed", "dose"], columns="block", values="value") >= WORKS
     return works.idxmax(axis=1).where(works.any(axis=1), works.shape[1])

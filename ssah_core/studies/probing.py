@@ -141,6 +141,18 @@ def _probed(subject: Subject, harm: Sequence[Row], benign: Sequence[Row], **abou
                        "n": len(sum(asked, [])), "judge": "truth"}
 
 
+def selectivity(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Accuracy minus control (points) of the last layer at the prompt's last token: one row a stage, kind and organism.
+
+    table   Rows of `probes`. Column `record`: the id under which a claim reads malicious requests of seen kinds.
+    """
+    here = table[(table.layer == table.layer.max()) & (table.position == 0)]
+    index = ["stage", "kind", "seed", "n", "judge"]
+    wide = here.pivot_table(index=index, columns="metric", values="value").reset_index()
+    record = ("probes/" + wide.stage + "/selectivity").where(wide.kind == "harm", "")
+    return wide.assign(value=wide.accuracy - wide.control, record=record)
+
+
 def _answered(rows: Sequence[Row]) -> list[Row]:
     return [{"prompt": row["prompt"], "response": f"{OPENINGS[0]} {row['answer']}"} for row in rows]
 
