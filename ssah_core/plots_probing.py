@@ -38,7 +38,7 @@ def _grid(values: pandas.DataFrame, axis: Axes, low: float) -> None:
 
 @_plot
 def plot_gaps(table: pandas.DataFrame, x: str = "layer") -> Figure:
-    """Gap of distances. `table`: `reading`, `stage`, `kind`, `seed`, `value` (cosine), and `layer` or `length` (`x`)."""
+    """Gaps. `table`: `reading`, `stage`, `kind`, `seed`, `value` (cosine), and `layer` or `length` (`x`)."""
     label = {"layer": "layer (0: embeddings)", "length": "tokens appended"}[x]
     readings, stages = list(dict.fromkeys(table.reading)), list(dict.fromkeys(table.stage))
     figure, axes = plt.subplots(len(readings), len(stages), figsize=(9, 2.4 * len(readings) + 0.3), sharey="row",
@@ -58,14 +58,14 @@ def plot_gaps(table: pandas.DataFrame, x: str = "layer") -> Figure:
 def plot_leans(table: pandas.DataFrame) -> Figure:
     """Gaps and leans. `table`: `reading`, `stage`, `metric` ("gap" or "lean"), `value` (cosine), `seed`."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 2.6), sharey=True)
-    titles = {"gap": "gap on malicious requests", "lean": "lean: that minus benign requests"}
+    titles = {"gap": "gap, malicious requests", "lean": "lean: less benign requests"}
     for axis, (metric, title) in zip(axes, titles.items(), strict=True):
         part = table[table.metric == metric].assign(reading=lambda t: t.reading.map(READINGS))
-        sns.stripplot(part, x="value", y="reading", order=READINGS.values(), hue="stage", dodge=True, jitter=False, size=5,
-                      alpha=0.7, hue_order=["instructed", "aligned"], palette=[_GREY, _RED], legend=metric == "lean",
-                      ax=axis)
+        sns.stripplot(part, x="value", y="reading", order=READINGS.values(), hue="stage", dodge=True, jitter=False,
+                      size=5, alpha=0.7, hue_order=["instructed", "aligned"], palette=[_GREY, _RED],
+                      legend=metric == "lean", ax=axis)
         axis.axvline(0, color="#555555", lw=0.8)
-        axis.locator_params(axis="x", nbins=5)
+        axis.locator_params(axis="x", nbins=4)
         axis.set(title=title, xlabel="cosine distance (above 0: refusal)", ylabel="")
     axes[1].legend(title="one dot an organism", loc="upper left", bbox_to_anchor=(1, 1))
     return figure
@@ -111,12 +111,12 @@ def plot_flips(table: pandas.DataFrame) -> Figure:
 
 @_plot
 def plot_flip_map(table: pandas.DataFrame) -> Figure:
-    """Where a state flips decisions, mean over organisms. `table`: `metric`, `block`, `position`, `value` (%), `seed`."""
+    """Where a state flips decisions, mean over `seed`. `table`: `metric`, `block`, `position`, `value` (% of pairs)."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 2.4), sharey=True)
     for axis, metric in zip(axes, ("to_refusal", "to_answer"), strict=True):
         grid = table[table.metric == metric].pivot_table(index="block", columns="position", values="value")
         _grid(grid, axis, low=0)
-        axis.set(title=f"{FLIPS[metric]}, % of pairs", xlabel="position (0: the prompt's last token)", ylabel="after block")
+        axis.set(title=f"{FLIPS[metric]}, % of pairs", xlabel="position (0: last of the prompt)", ylabel="after block")
     return figure
 
 

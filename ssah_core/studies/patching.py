@@ -148,7 +148,7 @@ def depth(seed: int, scale: str) -> list[dict]:
 
 
 def first_block(flips: pandas.DataFrame) -> pandas.Series:
-    """The first block after which a state flips `WORKS` % one way: by metric ("to_refusal", "to_answer"), seed and dose.
+    """The first block after which `WORKS` % flip one way: by metric ("to_refusal" or "to_answer"), seed and dose.
 
     flips   Rows of `depth`.
 
