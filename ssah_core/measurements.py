@@ -59,14 +59,18 @@ def measure(study: str, compute: Callable[[], list[dict]], *, seed: int, scale: 
 
 
 def measure_each(study: str, function: Callable[..., list[dict]], seeds: Sequence[int], scale: str,
-                 each: Mapping[int, Mapping] | None = None, **settings) -> pandas.DataFrame:
+                 each: Mapping[int, Mapping] | None = None, over: Mapping[str, Mapping] | None = None,
+                 **settings) -> pandas.DataFrame:
     """`measure` on every organism: the rows of `function(seed, scale, **settings)` for all seeds, one below another.
 
-    function  Of a module that can be imported: organisms are measured beside each other, a process a core
-              (the environment variable SSAH_WORKERS sets another number).
+    function  Of a module that can be imported: runs are measured beside each other, a process a core (the
+              environment variable SSAH_WORKERS sets another number).
     each      Further settings of one organism: seed -> settings.
+    over      Variants, each a study of its own: name -> settings; "chosen" becomes study "<study>/chosen".
     """
-    runs = [(study, function, seed, scale, {**settings, **(each or {}).get(seed, {})}) for seed in seeds]
+    variants = {f"{study}/{name}": more for name, more in over.items()} if over else {study: {}}
+    runs = [(name, function, seed, scale, {**settings, **more, **(each or {}).get(seed, {})})
+            for name, more in variants.items() for seed in seeds]
     _measure_beside([run for run in runs if not _is_measured(run)])
     return pandas.concat([_measure_run(run) for run in runs], ignore_index=True)
 
@@ -101,7 +105,7 @@ def _measure_beside(runs: list[tuple]) -> None:
         done = [pool.submit(_measure_run, run) for run in runs]
         try:
             hidden = os.environ.get("TQDM_DISABLE") == "1"  # which tqdm's bar for notebooks does not heed
-            for future in tqdm(as_completed(done), desc=runs[0][0], total=len(runs), unit="organism", leave=False, disable=hidden):
+            for future in tqdm(as_completed(done), desc=runs[0][0], total=len(runs), unit="run", leave=False, disable=hidden):
                 future.result()
         finally:
             pool.shutdown(cancel_futures=True)
