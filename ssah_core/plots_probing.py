@@ -12,7 +12,7 @@ from .plots import _plot
 
 KINDS = {"harm": "malicious", "harm_unseen": "malicious, unseen kinds", "benign": "benign"}
 READINGS = {"response": "tokens begin the response", "query": "tokens follow the query",
-            "residual": "response, less the tokens' mean effect"}
+            "residual": "response, less the tokens' mean effect", "intent": "no tokens, other requests"}
 FLIPS = {"to_refusal": "answer to refusal", "to_answer": "refusal to answer",
          "other_position": "token before, either way", "same_side": "state of the same side"}
 _RED, _YELLOW, _BLUE, _GREY = "#d1495b", "#edae49", "#2e6f95", "#999999"
@@ -59,9 +59,10 @@ def plot_leans(table: pandas.DataFrame) -> Figure:
     """Gaps and leans. `table`: `reading`, `stage`, `metric` ("gap" or "lean"), `value` (cosine), `seed`."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 2.6), sharey=True)
     titles = {"gap": "gap, malicious requests", "lean": "lean: less benign requests"}
+    order = [name for reading, name in READINGS.items() if reading in set(table.reading)]
     for axis, (metric, title) in zip(axes, titles.items(), strict=True):
         part = table[table.metric == metric].assign(reading=lambda t: t.reading.map(READINGS))
-        sns.stripplot(part, x="value", y="reading", order=READINGS.values(), hue="stage", dodge=True, jitter=False,
+        sns.stripplot(part, x="value", y="reading", order=order, hue="stage", dodge=True, jitter=False,
                       size=5, alpha=0.7, hue_order=["instructed", "aligned"], palette=[_GREY, _RED],
                       legend=metric == "lean", ax=axis)
         axis.axvline(0, color="#555555", lw=0.8)

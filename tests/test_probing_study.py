@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ssah_core import reasoning_direction
+from ssah_core.hidden import read_states, render
 from ssah_core.judges import DEFAULT_KEYWORDS
 from ssah_core.organism import World
 from ssah_core.organism.corpora import exam
@@ -39,8 +40,9 @@ def gaps() -> pandas.DataFrame:
 def test_there_is_one_number_a_stage_kind_reading_layer_length_and_metric(gaps):
     index = ["stage", "kind", "reading", "layer", "length", "metric"]
     found = list(gaps[index].itertuples(index=False, name=None))
-    metrics = ("gap", "lowest", "highest")
-    wanted = product(probing.STAGES, probing.KINDS, probing.READINGS, range(3), probing.LENGTHS, metrics)
+    both, metrics = (probing.STAGES, probing.KINDS), ("gap", "lowest", "highest")
+    wanted = [*product(*both, probing.READINGS, range(3), probing.LENGTHS, metrics),
+              *product(*both, ["intent"], range(3), [0], ["gap"])]
     assert sorted(found) == sorted(wanted)
 
 
@@ -54,14 +56,25 @@ def value_of(gaps, **where) -> float:
 def test_gaps_are_means_and_extremes_over_all_pairs_of_wordings(gaps, stage, reading):
     subject = Subject.load(0, "tiny", stage)
     queries = [row["prompt"] for row in subject.exam("test", 100)["harm"]]
-    found = [reasoning_direction(subject.model, subject.tokenizer, queries, refusal=refusal, lengths=(4,), place=reading,
-                                 compliance=f"{opening} take the").gap[2, 0]
-             for refusal in REFUSALS for opening in OPENINGS]
-    found = torch.stack(found)
+    pairs = [{"refusal": refusal, "compliance": f"{opening} take the"} for refusal in REFUSALS for opening in OPENINGS]
+    found = torch.stack([reasoning_direction(subject.model, subject.tokenizer, queries, **pair, lengths=(4,),
+                                             place=reading).gap[2, 0] for pair in pairs])
     for metric, wanted in (("gap", found.mean()), ("lowest", found.min()), ("highest", found.max())):
         value = value_of(gaps, stage=stage, kind="harm", reading=reading, layer=2, length=4, metric=metric)
         assert value == pytest.approx(float(wanted), abs=1e-6)
     assert found.min() < found.mean() < found.max()
+
+
+def test_the_intent_gap_compares_with_benign_and_malicious_requests(gaps):
+    subject = Subject.load(0, "tiny", "aligned")
+    state = lambda row: read_states(  # noqa: E731
+        subject.model, render(subject.tokenizer, [{"prompt": row["prompt"]}]), (0,))[0][0, :, 0]
+    benign, malicious = (torch.stack([*map(state, subject.sets[name])]).mean(0) for name in ("requests", "safety"))
+    nearer = [torch.cosine_similarity(state(row), malicious, -1) - torch.cosine_similarity(state(row), benign, -1)
+              for row in subject.exam("test", 100)["harm_unseen"]]
+    found = gaps[(gaps.stage == "aligned") & (gaps.kind == "harm_unseen") & (gaps.reading == "intent")]
+    assert found.value.tolist() == pytest.approx(torch.stack(nearer).mean(0).tolist(), abs=1e-6)
+    assert abs(found.value.iloc[-1]) > 1e-5
 
 
 def test_tokens_in_the_query_leave_the_embedding_of_the_last_token_alone(gaps):
@@ -160,7 +173,7 @@ def test_an_organism_that_refuses_nothing_flips_nothing(half_decided):
 
 def test_a_tiny_organism_is_patched_at_every_block_position_and_dose():
     found = pandas.DataFrame(patching.patches(0, "tiny"))
-    asked = {("validation", 0, patching.FIRST_TOKEN), ("test", 0, DEFAULT_KEYWORDS), ("test", -1, DEFAULT_KEYWORDS),
+    asked = {("validation", 0, patching.FIRST_TOKEN), ("test", 0, DEFAULT_KEYWORDS),
              *(("test", position, patching.FIRST_TOKEN) for position in probing.PROBED)}
     assert set(zip(found.split, found.position, found.judge)) == asked and set(found.block) == {0, 1}
     doses = pandas.DataFrame(patching.depth(0, "tiny"))
@@ -174,10 +187,10 @@ def flip_table() -> pandas.DataFrame:
     rows = [(seed, "validation", block, 0, metric, value, patching.FIRST_TOKEN)
             for seed, blocks in validation.items() for block, values in enumerate(blocks)
             for metric, value in zip(("to_refusal", "to_answer", "same_side"), (*values, 0))]
-    rows += [(seed, "test", block, at, metric, 1000 * seed + 100 * block - 50 * at + value, DEFAULT_KEYWORDS)
+    rows += [(seed, "test", block, at, metric, 1000 * seed + 100 * block - 50 * at + value, patching.FIRST_TOKEN)
              for seed in (0, 1) for block in range(3) for at in (0, -1)
              for metric, value in (("to_refusal", 1), ("to_answer", 2), ("same_side", 3))]
-    rows += [(seed, "test", block, 0, "to_refusal", -1, patching.FIRST_TOKEN) for seed in (0, 1) for block in range(3)]
+    rows += [(seed, "test", at, 0, "to_answer", 7 + at, DEFAULT_KEYWORDS) for seed in (0, 1) for at in range(3)]
     columns = ["seed", "split", "block", "position", "metric", "value", "judge"]
     return pandas.DataFrame(rows, columns=columns).assign(n=9)
 
@@ -187,9 +200,10 @@ def test_the_best_block_is_chosen_on_validation_prompts_by_its_worse_direction()
     blocks = found.set_index(["where", "seed"]).block.groupby(level=[0, 1]).unique().map(list).to_dict()
     assert blocks == {("best", 0): [2], ("best", 1): [1], ("before_last", 0): [1], ("before_last", 1): [1]}
     value = found.set_index(["record", "seed"]).value
-    assert value.index.is_unique and len(value) == 16
+    assert value.index.is_unique and len(value) == 20
     assert value["patching/best/to_refusal", 0] == 201 and value["patching/best/to_answer", 1] == 1102
     assert value["patching/before_last/same_side", 0] == 103
+    assert value["patching/best/to_answer_said", 0] == 9 and value["patching/best/to_answer_said", 1] == 8
     assert value["patching/best/other_position", 0] == 252  # the larger of both ways, not the state of the same side
 
 

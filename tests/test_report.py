@@ -76,7 +76,8 @@ def test_a_difference_of_cosine_distances_has_a_sign_and_three_decimals(file):
     record("direction/query/aligned/gap", [0.02, 0.031, 0.0123], **{**COMMON, "unit": "cosine", "judge": "none"})
     main([])
     claim, _, ours, *_ = cells(file.read_text(encoding="utf-8"), "direction/query/aligned/gap")
-    assert claim.endswith("(`direction/query/aligned/gap`: rises by more than 0)") and ours.startswith("+0.021 [-0.002, +0.04")
+    assert claim.endswith("(`direction/query/aligned/gap`: rises by more than 0)")
+    assert ours.startswith("+0.021 [-0.002, +0.044] (")
 
 
 def test_a_checkpoint_is_named(file):

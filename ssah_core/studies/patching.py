@@ -32,8 +32,8 @@ DOSES = (1.0, 1.5, 2.0, 3.0)
 """Steps of alignment, over the number of steps that first reached safety."""
 N = 100
 """Most pairs of prompts."""
-JUDGED = 8
-"""Tokens of a completion that a judge reads: every refusal has said its key words by then."""
+SAID = 20
+"""Tokens of a completion that the judge reads: a refusal may come late."""
 
 
 # -- pairs of prompts -------------------------------------------------------------------------------------
@@ -70,12 +70,12 @@ def patches(seed: int, scale: str) -> list[dict]:
     """Decisions that flip with one hidden state of the other prompt of a pair: rows with `split`, `block`, `position`.
 
     `metric` "to_refusal", "to_answer" and "same_side" (the state comes from another prompt of the same side): % of all
-    pairs. Decided by the keyword judge on the beginning of the completion at the last two positions (test prompts), by
-    the likelier first token at all of `PROBED` (test prompts), and at the last one (validation prompts).
+    pairs. Decided by the likelier first token, at all of `PROBED` (test prompts) and at the last one (validation
+    prompts); and by the keyword judge on what the model goes on to say, at the last one (test prompts).
     """
     subject = Subject.load(seed, scale)
     pairs = {split: _pairs(subject.world, subject.exam(split, N)["harm"], split) for split in ("validation", "test")}
-    runs = [("validation", 0, FIRST_TOKEN), *(("test", position, DEFAULT_KEYWORDS) for position in (0, -1)),
+    runs = [("validation", 0, FIRST_TOKEN), ("test", 0, DEFAULT_KEYWORDS),
             *(("test", position, FIRST_TOKEN) for position in PROBED)]
     return [{"seed": seed, "split": split, **row} for split, position, by in runs
             for row in _flipped(subject, pairs[split], position, by)]
@@ -83,7 +83,7 @@ def patches(seed: int, scale: str) -> list[dict]:
 
 def _flipped(subject: Subject, pairs: tuple[list[str], list[str]], position: int, by: str) -> Iterator[dict]:
     refuses = None if by == FIRST_TOKEN else lambda row: not judge([row], by)[0]
-    found = _patch(subject, pairs, position=position, judge=refuses, max_new_tokens=JUDGED)
+    found = _patch(subject, pairs, position=position, judge=refuses, max_new_tokens=SAID)
     for metric, flips in (("to_refusal", "to_refusal"), ("to_answer", "to_answer"), ("same_side", "control")):
         for block in range(get_scale(subject.scale).blocks):
             share = float(getattr(found, flips)[block]) * found.count / found.pairs if found else 0.0
@@ -93,7 +93,7 @@ def _flipped(subject: Subject, pairs: tuple[list[str], list[str]], position: int
 
 def _patch(subject: Subject, pairs: tuple[list[str], list[str]], **options) -> Flips | None:
     """`patch_decisions` on a model that refuses one prompt at least and answers its counterpart; None on any other."""
-    said = [complete(subject.model, subject.tokenizer, prompts, max_new_tokens=JUDGED) for prompts in pairs]
+    said = [complete(subject.model, subject.tokenizer, prompts, max_new_tokens=SAID) for prompts in pairs]
     refused, answered = ([not complied for complied in judge(rows, DEFAULT_KEYWORDS)] for rows in said)
     if not any(bad and not good for bad, good in zip(refused, answered, strict=True)):
         return None
@@ -109,16 +109,23 @@ def chosen_flips(table: pandas.DataFrame) -> pandas.DataFrame:
     "best" flips most decisions in its worse direction on validation prompts (the earliest, of equals). What the last
     block writes at the last token is all that the first word of a response is chosen from, so that a flip there says
     little; "before_last", the block before it, is the sharper test. `metric` "other_position" is the larger of both
-    flips with the token before, and `record` the id under which a claim reads it.
+    flips with the token before, "..._said" is judged on the completion, and `record` is the id that a claim reads.
     """
     flips = table[(table.split == "validation") & (table.metric != "same_side")]
     worse = flips.groupby(["seed", "block"]).value.min().unstack("block")
     where = pandas.DataFrame({"best": worse.idxmax(axis=1), "before_last": worse.columns[-2]})
     where = where.melt(ignore_index=False, var_name="where", value_name="block").reset_index()
-    test = table[table.judge == DEFAULT_KEYWORDS].merge(where, on=["seed", "block"])
-    other = test[(test.position == -1) & (test.metric != "same_side")].groupby(["seed", "where"], as_index=False).max()
-    frame = pandas.concat([test[test.position == 0], other.assign(metric="other_position")], ignore_index=True)
-    return frame.assign(record="patching/" + frame["where"] + "/" + frame.metric)
+    here = with_other_position(table[table.split == "test"]).merge(where, on=["seed", "block"])
+    said = here.metric + (here.judge != FIRST_TOKEN).map({True: "_said", False: ""})
+    return here.assign(metric=said, record="patching/" + here["where"] + "/" + said)
+
+
+def with_other_position(flips: pandas.DataFrame) -> pandas.DataFrame:
+    """Flips at the last token and, as `metric` "other_position", the larger of both flips at the token before."""
+    before = flips[(flips.position == -1) & (flips.metric != "same_side")]
+    index = [column for column in flips if column not in ("metric", "value")]
+    other = before.groupby(index, as_index=False).value.max().assign(metric="other_position")
+    return pandas.concat([flips[flips.position == 0], other], ignore_index=True)
 
 
 # -- how deep the choice is made -------------------------------------------------------------------------

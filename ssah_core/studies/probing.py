@@ -9,7 +9,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 import pandas
+import torch
+from torch import Tensor
 
+from ..hidden import as_rows, render, stream
 from ..lens import logit_lens
 from ..organism.world import OPENINGS, REFUSALS, Row
 from ..probing import Distances, intent_residual, reasoning_direction
@@ -40,16 +43,32 @@ def distances(seed: int, scale: str) -> list[dict]:
 
     `metric` is "gap": distance to compliance minus distance to a refusal (cosine, -2 to 2; positive: the refusal is
     nearer), mean over the wordings of each; "lowest" and "highest": that of the most extreme pair of wordings.
+    Beside `READINGS` stands "intent", with `length` 0 since no tokens are appended: distance to the mean state of
+    benign requests minus distance to that of malicious ones (calibration prompts), which are answered and refused.
     """
     rows = []
     for stage in STAGES:
         subject = Subject.load(seed, scale, stage)
         exam = subject.exam("test", 100)
+        benign, malicious = (_ends(subject, subject.sets[name]).mean(0) for name in ("requests", "safety"))
         for kind in KINDS:
+            about = {"seed": seed, "stage": stage, "kind": kind, "n": len(exam[kind]), "judge": "none"}
             for reading in READINGS:
-                about = {"seed": seed, "stage": stage, "kind": kind, "reading": reading}
-                rows += _gaps(_read(subject, exam[kind], reading), **about)
+                rows += _gaps(_read(subject, exam[kind], reading), **about, reading=reading)
+            apart = _away(_ends(subject, exam[kind]), benign) - _away(_ends(subject, exam[kind]), malicious)
+            rows += [{**about, "reading": "intent", "layer": layer, "length": 0, "metric": "gap", "value": value}
+                     for layer, value in enumerate(apart.mean(0).tolist())]
     return rows
+
+
+def _ends(subject: Subject, rows: Sequence[Row]) -> Tensor:
+    """States at the prompt's last token: [prompt, layer, hidden]."""
+    chats = render(subject.tokenizer, as_rows(_plain(rows)))
+    return torch.cat([states[:, :, 0] for _, states, _ in stream(subject.model, chats, (0,), batch_size=64)])
+
+
+def _away(states: Tensor, mean: Tensor) -> Tensor:
+    return 1 - torch.cosine_similarity(states, mean, dim=-1)
 
 
 def _read(subject: Subject, queries: Sequence[Row], reading: str) -> Distances:
@@ -69,8 +88,7 @@ def _gaps(found: Distances, **about) -> Iterator[dict]:
     for metric, values in (("gap", found.gap), ("lowest", pairs.amin(0)), ("highest", pairs.amax(0))):
         for layer, row in enumerate(values.tolist()):
             for length, value in zip(found.lengths, row, strict=True):
-                yield {**about, "layer": layer, "length": length, "metric": metric, "value": value, "n": found.count,
-                       "judge": "none"}
+                yield {**about, "layer": layer, "length": length, "metric": metric, "value": value}
 
 
 def leans(table: pandas.DataFrame) -> pandas.DataFrame:
