@@ -49,8 +49,9 @@ def plot_gaps(table: pandas.DataFrame, x: str = "layer") -> Figure:
             part = table[(table.reading == reading) & (table.stage == stage)]
             _lines(part, axis, x=x, hue="kind", palette=_KIND_COLORS, legend=axis is axes[0][-1])
             axis.axhline(0, color="#555555", lw=0.8)
-            axis.set(title=f"{stage}: {READINGS[reading]}", ylabel="gap (above 0:\nrefusal nearer)",
-                     xlabel=label if row is axes[-1] else "")
+            axis.set(title=f"{stage}: {READINGS[reading]}", ylabel="gap (above 0:\nrefusal nearer)", xlabel="")
+    for axis in axes[-1]:
+        axis.set_xlabel(label)
     return figure
 
 
@@ -96,7 +97,9 @@ def plot_probes(table: pandas.DataFrame) -> Figure:
             part = table[(table.stage == stage) & (table.metric == metric)]
             grid = part.pivot_table(index="layer", columns="position", values="value")
             _grid(grid, axis, low=50)
-            axis.set(title=f"{stage}: {what}", ylabel="layer", xlabel="position" if row is axes[-1] else "")
+            axis.set(title=f"{stage}: {what}", ylabel="layer", xlabel="")
+    for axis in axes[-1]:
+        axis.set_xlabel("position (0: last of the prompt)")
     return figure
 
 

@@ -96,7 +96,7 @@ def test_a_lean_is_the_gap_less_that_of_benign_requests_and_leaves_the_embedding
 
 def test_the_lens_reads_every_layer_of_both_stages_on_all_kinds():
     found = pandas.DataFrame(probing.lens(0, "tiny"))
-    assert set(zip(found.stage, found.kind, found.layer)) == set(product(probing.STAGES, probing.KINDS, range(3)))
+    assert set(zip(found.stage, found.kind, found.layer, strict=True)) == set(product(probing.STAGES, probing.KINDS, range(3)))
     shares = found[found.metric == "refuses"].value
     assert shares.between(0, 100).all() and len(shares) == 18
 
@@ -107,7 +107,7 @@ def test_the_lens_reads_every_layer_of_both_stages_on_all_kinds():
 def test_probes_are_tested_at_every_layer_and_position():
     found = pandas.DataFrame(probing.probes(0, "tiny"))
     assert found.value.between(0, 100).all() and set(found.metric) == {"accuracy", "control"}
-    assert set(zip(found.layer, found.position)) == set(product(range(3), range(-6, 7)))
+    assert set(zip(found.layer, found.position, strict=True)) == set(product(range(3), range(-6, 7)))
     opening = found[(found.layer == 0) & (found.position.between(1, 4)) & (found.metric == "accuracy")]
     assert (opening.value == 50).all()  # all answers begin alike, so their first tokens tell nothing
 
@@ -175,9 +175,9 @@ def test_a_tiny_organism_is_patched_at_every_block_position_and_dose():
     found = pandas.DataFrame(patching.patches(0, "tiny"))
     asked = {("validation", 0, patching.FIRST_TOKEN), ("test", 0, DEFAULT_KEYWORDS),
              *(("test", position, patching.FIRST_TOKEN) for position in probing.PROBED)}
-    assert set(zip(found.split, found.position, found.judge)) == asked and set(found.block) == {0, 1}
+    assert set(zip(found.split, found.position, found.judge, strict=True)) == asked and set(found.block) == {0, 1}
     doses = pandas.DataFrame(patching.depth(0, "tiny"))
-    assert set(zip(doses.dose, doses.block)) == set(product(patching.DOSES, (0, 1)))
+    assert set(zip(doses.dose, doses.block, strict=True)) == set(product(patching.DOSES, (0, 1)))
     assert doses.groupby("dose").steps.first().tolist() == [10, 15, 20, 30]
 
 
@@ -186,7 +186,7 @@ def flip_table() -> pandas.DataFrame:
     validation = {0: [(0, 0), (60, 50), (100, 100)], 1: [(100, 0), (99, 98), (99, 98)]}
     rows = [(seed, "validation", block, 0, metric, value, patching.FIRST_TOKEN)
             for seed, blocks in validation.items() for block, values in enumerate(blocks)
-            for metric, value in zip(("to_refusal", "to_answer", "same_side"), (*values, 0))]
+            for metric, value in zip(("to_refusal", "to_answer", "same_side"), (*values, 0), strict=True)]
     rows += [(seed, "test", block, at, metric, 1000 * seed + 100 * block - 50 * at + value, patching.FIRST_TOKEN)
              for seed in (0, 1) for block in range(3) for at in (0, -1)
              for metric, value in (("to_refusal", 1), ("to_answer", 2), ("same_side", 3))]
