@@ -96,7 +96,8 @@ def test_a_lean_is_the_gap_less_that_of_benign_requests_and_leaves_the_embedding
 
 def test_the_lens_reads_every_layer_of_both_stages_on_all_kinds():
     found = pandas.DataFrame(probing.lens(0, "tiny"))
-    assert set(zip(found.stage, found.kind, found.layer, strict=True)) == set(product(probing.STAGES, probing.KINDS, range(3)))
+    asked = set(zip(found.stage, found.kind, found.layer, strict=True))
+    assert asked == set(product(probing.STAGES, probing.KINDS, range(3)))
     shares = found[found.metric == "refuses"].value
     assert shares.between(0, 100).all() and len(shares) == 18
 
