@@ -37,9 +37,10 @@ not sizes.
 {END}
 """
 _HEADER = ("claim", "paper", "ours: mean [95 % interval]", "control", "verdict", "notebook")
-UNITS = ("A number with a sign is a change in percentage points against the unpruned model, one with % is a level, "
-         "any other is a ratio.")
-_FORMATS = {"points": "{:+.1f}", "%": "{:.1f} %", "ratio": "{:.2f}"}
+UNITS = ("A number with a sign is a difference in percentage points or, with three decimals, of cosine distances; one "
+         "with % is a level, any other is a ratio.")
+_FORMATS = {"points": "{:+.1f}", "%": "{:.1f} %", "ratio": "{:.2f}", "cosine": "{:+.3f}"}
+_DECIMALS = {"points": 1, "%": 1, "ratio": 2, "cosine": 3}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -139,7 +140,7 @@ def _interval(bounds: tuple[float, float] | None, unit: str) -> str:
 
 
 def _number(value: float, unit: str) -> str:
-    return _FORMATS[unit].format(round(value, 2 if unit == "ratio" else 1) + 0.0)  # + 0.0 turns -0.0 into 0.0
+    return _FORMATS[unit].format(round(value, _DECIMALS[unit]) + 0.0)  # + 0.0 turns -0.0 into 0.0
 
 
 if __name__ == "__main__":

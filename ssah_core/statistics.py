@@ -185,7 +185,7 @@ def _effect(effect: Sequence[float], control: Sequence[float] | None) -> tuple[l
 
 
 def _amount(value: float, unit: str) -> str:
-    return f"{value:g}" if unit == "ratio" else f"{value:g} {unit}"
+    return f"{value:g}" if unit in ("ratio", "cosine") else f"{value:g} {unit}"
 
 
 def _grade(d: Sequence[float], *, reproduced: bool, partly: bool) -> str:

@@ -73,13 +73,16 @@ def test_no_rule_is_met_by_a_model_on_which_nothing_happened():
     assert get_claim("table1/ucu/perplexity").rule.judge([1.0] * 5) == NOT_REPRODUCED
     assert get_claim("stages/instructed/harm_right").rule.judge([0.0] * 5) == NOT_REPRODUCED
     assert get_claim("stages/aligned/asr").rule.judge([100.0] * 5) == NOT_REPRODUCED
+    assert get_claim("patching/best/to_answer").rule.judge([0.0] * 5) == NOT_REPRODUCED
+    assert get_claim("patching/best/other_position").rule.judge([95.0] * 5) == NOT_REPRODUCED
 
 
 def test_claims_are_complete_and_distinct():
     claims = list_claims()
     assert len({claim.id for claim in claims}) == len(claims)
     for claim in claims:
-        assert claim.statement.endswith(".") and claim.unit in ("points", "%", "ratio") and claim.record, claim.id
+        assert claim.statement.endswith(".") and claim.record, claim.id
+        assert claim.unit in ("points", "%", "ratio", "cosine"), claim.id
         assert (claim.unit == "%") <= isinstance(claim.rule, AtLeast | AtMost), claim.id
 
 
@@ -121,6 +124,15 @@ def test_random_changes_are_not_reproduced():
     draws = numpy.random.default_rng(0).normal(0, 10, size=(100, 2, 5))
     found = [row("table1/scu/harm_right", *effect(a, b)).verdict for a, b in draws]
     assert found.count(REPRODUCED) <= 3 and found.count(NOT_REPRODUCED) >= 75
+
+
+@pytest.mark.parametrize("reading, metric", [("response", "gap"), ("query", "gap"), ("query", "lean"),
+                                             ("residual", "gap")])
+def test_a_gap_of_either_sign_confirms_the_claim_of_one_stage_alone(reading, metric):
+    for sign, right, wrong in ((1, "aligned", "instructed"), (-1, "instructed", "aligned")):
+        judged = lambda stage: row(f"direction/{reading}/{stage}/{metric}", made(  # noqa: E731
+            f"direction/{reading}/{stage}/{metric}", [sign * gap for gap in (0.01, 0.02, 0.015)])).verdict  # noqa: B023
+        assert judged(right) == REPRODUCED and judged(wrong) == NOT_REPRODUCED
 
 
 @pytest.mark.parametrize("organisms", [1, 2])

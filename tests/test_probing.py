@@ -71,6 +71,25 @@ def test_distances_are_those_of_every_prompt_alone(family):
     assert found.moments.mean["refusal"].shape == (2, 3, 3)
 
 
+def test_in_the_query_the_last_token_of_two_prompts_is_compared():
+    model = toys.model()
+    longer = lambda query, wording, n: {**query, "prompt": f"{query['prompt']} {cut(wording, n)}"}  # noqa: E731
+    away = lambda q, w, n: 1 - torch.cosine_similarity(  # noqa: E731
+        last_state(model, q), last_state(model, longer(q, w, n)), dim=-1)
+    by_hand = lambda wordings: torch.stack([torch.stack([torch.stack([  # noqa: E731
+        away(q, w, n) for w in wordings]).mean(0) for n in (1, 2, 4)], -1) for q in QUERIES]).mean(0)
+    found = reasoning_direction(model, TOKENIZER, QUERIES, **PREFIXES, place="query", batch_size=2)
+    torch.testing.assert_close(found.refusal, by_hand(REFUSAL), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.compliance, by_hand(COMPLIANCE), rtol=1e-5, atol=1e-5)
+    assert found.refusal[0].abs().max() < 1e-12 < found.refusal[1:].min()
+
+
+@pytest.mark.parametrize("place", ["response", "query"])
+def test_a_query_that_is_its_own_baseline_leaves_no_residual_in_either_place(place):
+    found = intent_residual(toys.model(), TOKENIZER, ["how ?"], ["how ?"], **PREFIXES, place=place)
+    assert found.refusal.abs().max() < 1e-12 and found.compliance.abs().max() < 1e-12
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_residual_takes_the_mean_shift_of_benign_queries_off(family):
     model, benign = toys.model(family), as_query(BENIGN)
@@ -80,11 +99,6 @@ def test_the_residual_takes_the_mean_shift_of_benign_queries_off(family):
     found = intent_residual(model, TOKENIZER, QUERIES, BENIGN, **PREFIXES, batch_size=2)
     for side, wordings in ((found.refusal, REFUSAL), (found.compliance, COMPLIANCE)):
         torch.testing.assert_close(side, by_hand(model, QUERIES, wordings, shift).mean(0), rtol=1e-5, atol=1e-5)
-
-
-def test_a_query_that_is_its_own_baseline_leaves_no_residual():
-    found = intent_residual(toys.model(), TOKENIZER, ["how ?"], ["how ?"], **PREFIXES)
-    assert found.refusal.abs().max() < 1e-12 and found.compliance.abs().max() < 1e-12
 
 
 def test_embeddings_know_the_last_token_alone():
@@ -207,6 +221,7 @@ def test_bad_queries_are_refused(probe):
 @pytest.mark.parametrize("changes, message", [
     ({"lengths": (2, 6)}, "refusal wording 'sorry never one two three' has 5 tokens but lengths asks for 6"),
     ({"lengths": ()}, "asks for no tokens"), ({"lengths": (0, 2)}, "asks for no tokens"),
+    ({"place": "prompt"}, "place='prompt' is unknown: choose one of response, query"),
     ({"refusal": []}, "refusal=.* holds no text"), ({"compliance": [""]}, "compliance=.* holds no text")])
 def test_bad_prefixes_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):

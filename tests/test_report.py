@@ -72,6 +72,14 @@ def test_one_organism_is_shown_without_interval(file):
     assert row[3] == "+0.0; ours minus control +40.0 [no interval]" and row[4] == "partly"
 
 
+def test_a_difference_of_cosine_distances_has_a_sign_and_three_decimals(file):
+    record("direction/query/aligned/gap", [0.02, 0.031, 0.0123], **{**COMMON, "unit": "cosine", "judge": "none"})
+    main([])
+    claim, _, ours, *_ = cells(file.read_text(encoding="utf-8"), "direction/query/aligned/gap")
+    assert claim.endswith("(`direction/query/aligned/gap`: rises by more than 0)")
+    assert ours.startswith("+0.021 [-0.002, +0.044] (")
+
+
 def test_a_checkpoint_is_named(file):
     keep([40.0], [0.0], seeds=[0], scale="paper", model="meta/Llama-2")
     main([])
