@@ -80,6 +80,24 @@ def _grain(how: str, metric: str, statement: str, rule: Rule) -> list[Claim]:
                   statement.format(name), rule) for slug, name in others.items()]
 
 
+def _table3(attack: str, data: str, frozen: float, full: float, peft: tuple[float, float, float]) -> list[Claim]:
+    """The paper's numbers are HEx-PHI harmfulness rates by GPT-4 on Llama-2-7B-Chat, as differences between arms."""
+    methods = {"lora": "LoRA", "adapter": "LLaMA-Adapter", "prefix": "prefix tuning"}
+
+    def claim(pair: str, metric: str, statement: str, rule: Rule, paper: float | None = None) -> Claim:
+        numbers = {} if paper is None else {"Llama-2-7B-Chat": round(paper, 2)}
+        return Claim(f"table3/{attack}/{pair}/{metric}", "Table 3", "06_compare_peft", f"Through {data}, {statement}", rule, numbers)
+
+    made = []
+    for (slug, name), rate in zip(methods.items(), peft, strict=True):
+        safer = f"a model with {{}} frozen stays safer than one tuned by {name}."
+        made += [claim(f"scu_cu_vs_{slug}", "asr", safer.format("SCU and all CU"), Falls(), frozen - rate),
+                 claim(f"scu_6cu_vs_{slug}", "asr", safer.format("SCU + 6 % CU"), Falls()),
+                 claim(f"scu_cu_vs_{slug}", "harm_right", safer.format("SCU and all CU")[:-1] + ", by right answers.", Falls()),
+                 claim(f"{slug}_vs_full", "asr", f"{name} leaves a model less safe than full fine-tuning.", Rises(), rate - full)]
+    return made
+
+
 _KEEPS = "Through {}, a model with SCU + 6 % CU frozen stays safer than one with {} frozen."
 _UNDOES = "Pruning SCU undoes refusal, more than pruning as many random units."
 _ANSWERS = "Pruning SCU makes malicious requests answered correctly, more than pruning as many random units."
@@ -129,6 +147,8 @@ _CLAIMS = (
     _table2("new/scu_cu_vs_nothing/new", "Freezing SCU and all CU costs nothing on the new tasks.", Stays(2)),
     *_grain("removed", "harm_right", "Removing units undoes refusal more than removing as many parameters by {}.", Rises()),
     *_grain("held", "asr", "Holding units protects more than holding as many parameters by {}.", Falls()),
+    *_table3("benign", "benign fine-tuning", 4.5, 16.1, (25.2, 26.4, 24.8)),
+    *_table3("new", "fine-tuning on new tasks", 9.0, 18.78, (27.2, 27.9, 26.5)),
 )
 COLUMNS = ("id", "source", "statement", "rule", "paper", "unit", "model", "scale", "ours", "interval", "control",
            "effect", "seeds", "n", "judge", "verdict", "notebook")

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from .attack import BATCH, STEPS, Attack, _examined, against_each_other, at_equal_loss
 from .subject import Subject
 
-RATES = {"LoRA": (1e-3, 3e-3, 1e-2), "LLaMA-Adapter": (1e-1, 3e-1, 1.0), "prefix tuning": (3e-2, 1e-1, 3e-1)}
+RATES = {"LoRA": (3e-3, 1e-2, 3e-2), "LLaMA-Adapter": (1e-1, 3e-1, 1.0), "prefix tuning": (3e-2, 1e-1, 3e-1)}
 """Method -> learning rates that are tried. What trains is of another size in each, so their rates are orders apart."""
 METHODS = tuple(RATES)
 ATTACKS = ("benign", "new")
