@@ -86,15 +86,17 @@ def _table3(attack: str, data: str, frozen: float, full: float, peft: tuple[floa
 
     def claim(pair: str, metric: str, statement: str, rule: Rule, paper: float | None = None) -> Claim:
         numbers = {} if paper is None else {"Llama-2-7B-Chat": round(paper, 2)}
-        return Claim(f"table3/{attack}/{pair}/{metric}", "Table 3", "06_compare_peft", f"Through {data}, {statement}", rule, numbers)
+        return Claim(f"table3/{attack}/{pair}/{metric}", "Table 3", "06_compare_peft", f"Through {data}, {statement}", rule,
+                     numbers)
 
     made = []
     for (slug, name), rate in zip(methods.items(), peft, strict=True):
-        safer = f"a model with {{}} frozen stays safer than one tuned by {name}."
-        made += [claim(f"scu_cu_vs_{slug}", "asr", safer.format("SCU and all CU"), Falls(), frozen - rate),
-                 claim(f"scu_6cu_vs_{slug}", "asr", safer.format("SCU + 6 % CU"), Falls()),
-                 claim(f"scu_cu_vs_{slug}", "harm_right", safer.format("SCU and all CU")[:-1] + ", by right answers.", Falls()),
-                 claim(f"{slug}_vs_full", "asr", f"{name} leaves a model less safe than full fine-tuning.", Rises(), rate - full)]
+        safer, less = f"frozen stays safer than one tuned by {name}", f"{name} leaves a model less safe than"
+        made += [
+            claim(f"scu_cu_vs_{slug}", "asr", f"a model with SCU and all CU {safer}.", Falls(), frozen - rate),
+            claim(f"scu_6cu_vs_{slug}", "asr", f"a model with SCU + 6 % CU {safer}.", Falls()),
+            claim(f"scu_cu_vs_{slug}", "harm_right", f"a model with SCU and all CU {safer}, by right answers.", Falls()),
+            claim(f"{slug}_vs_full", "asr", f"{less} full fine-tuning.", Rises(), rate - full)]
     return made
 
 

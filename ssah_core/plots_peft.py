@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import matplotlib.pyplot as plt
 import pandas
 import seaborn as sns
@@ -19,19 +21,21 @@ def plot_against_loss(table: pandas.DataFrame) -> Figure:
     One line an organism, from left (much loss) to right, in the order of the rows.
     """
     attacks, metrics, arms = (list(dict.fromkeys(table[column])) for column in ("attack", "metric", "arm"))
-    colors = dict(zip(arms, PALETTE))
-    figure, axes = plt.subplots(len(attacks), len(metrics), figsize=(11, 2.7 * len(attacks)), sharey=True, squeeze=False)
-    for (attack, metric), axis in zip(((a, m) for a in attacks for m in metrics), axes.flat):
+    colors = dict(zip(arms, PALETTE, strict=False))
+    figure, axes = plt.subplots(len(attacks), len(metrics), figsize=(11, 2.7 * len(attacks)), sharey=True,
+                                squeeze=False)
+    for (attack, metric), axis in zip(product(attacks, metrics), axes.flat, strict=True):
         part = table[(table.attack == attack) & (table.metric == metric)]
         for (arm, _), line in part.groupby(["arm", "seed"], sort=False):
             axis.plot(line.loss, line.value, color=colors[arm], marker="o", ms=3, lw=1, alpha=0.7)
-        axis.set(xscale="log", title=NAMES[metric], ylim=(-3, 104), xlabel="loss on the attack's chats (nats per token)")
+        axis.set(xscale="log", title=NAMES[metric], ylim=(-3, 104), xlabel="loss on its chats (nats per token)")
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter("")
         axis.invert_xaxis()
-    for row, attack in zip(axes, attacks):
+    for row, attack in zip(axes, attacks, strict=True):
         row[0].set_ylabel(f"{attack}\n% of test prompts")
-    figure.legend([plt.Line2D([], [], color=color) for color in colors.values()], arms, loc="outside upper center", ncol=len(arms))
+    handles = [plt.Line2D([], [], color=color) for color in colors.values()]
+    figure.legend(handles, arms, loc="outside upper center", ncol=len(arms))
     return figure
 
 
@@ -40,9 +44,9 @@ def plot_rates(table: pandas.DataFrame) -> Figure:
     """Loss on new tasks at each learning rate. `table`: `method`, `lr`, `value` (nats per token), `target`, `seed`."""
     methods = list(dict.fromkeys(table.method))
     figure, axes = plt.subplots(1, len(methods), figsize=(9, 2.6), sharey=True, squeeze=False)
-    for axis, method in zip(axes[0], methods):
+    for axis, method in zip(axes[0], methods, strict=True):
         part = table[table.method == method]
-        sns.lineplot(part, x="lr", y="value", units="seed", estimator=None, color="#2e6f95", marker="o", lw=1, alpha=0.7, ax=axis)
+        sns.lineplot(part, x="lr", y="value", units="seed", estimator=None, color="#2e6f95", marker="o", lw=1, ax=axis)
         for target in part.target.unique():
             axis.axhline(target, color="#333333", lw=0.7, ls=":")
         axis.set(title=method, xscale="log", yscale="log", xlabel="learning rate", ylabel="loss (nats per token)")

@@ -13,7 +13,7 @@ from ssah_core.models import encode
 from ssah_core.plots_peft import plot_against_loss, plot_rates
 from ssah_core.studies import peft as study
 from ssah_core.studies.attack import CHECKS, Attack
-from ssah_core.studies.peft import ARMS, METHODS, RATES, adapted, as_records, compared, rates, size
+from ssah_core.studies.peft import ARMS, METHODS, RATES, adapted, as_records, compared, on_equal_terms, rates, size
 from ssah_core.studies.subject import Subject
 
 pytest.importorskip("peft", reason="the package peft is not installed: pip install 'ssah[peft]'")
@@ -138,7 +138,7 @@ def test_a_missing_package_is_said_in_one_sentence(subject, monkeypatch):
 
 def test_the_rate_whose_loss_is_nearest_to_the_target_is_chosen_and_one_that_diverges_is_left_out(loaded, monkeypatch):
     tried = {method: tuple(10 * n + k for k in range(3)) for n, method in enumerate(METHODS)}
-    losses = {lr: loss for lrs in tried.values() for lr, loss in zip(lrs, (0.1, 1.0, float("nan")))}
+    losses = {lr: loss for lrs in tried.values() for lr, loss in zip(lrs, (0.1, 1.0, float("nan")), strict=True)}
     monkeypatch.setattr(study, "RATES", tried)
     monkeypatch.setattr(Attack, "run", lambda self, checks, model: [(checks[0], replace(self.subject, model=model))])
     monkeypatch.setattr(Attack, "loss", lambda self, model: losses[self.lr])
@@ -155,14 +155,20 @@ def test_every_method_is_examined_before_training_and_at_every_check(loaded):
     assert {"asr", "harm_right", "benign", "new", "utility", "loss"} <= set(table.metric)
 
 
-def test_records_are_differences_at_equal_loss():
-    rows = [(0, "new", arm, steps, metric, value, 9, "j") for arm, losses, asr in
-            (("nothing", {50: 0.5, 70: 0.4}, 60.0), ("LoRA", {50: 0.9, 70: 0.5}, 90.0), ("SCU + all CU", {50: 0.5, 70: 0.1}, 5.0))
-            for steps, loss in losses.items() for metric, value in (("loss", loss), ("asr", asr + steps))]
+def run(attack: str, arm: str, losses: dict[int, float], asr: float) -> list[tuple]:
+    return [(0, attack, arm, steps, metric, value, 9, "j") for steps, loss in losses.items()
+            for metric, value in (("loss", loss), ("asr", asr + steps))]
+
+
+def test_arms_are_compared_at_equal_loss_where_there_is_something_to_learn_and_else_at_equal_data():
+    losses = {"nothing": {50: 0.5, 70: 0.4}, "LoRA": {0: 3.0, 50: 0.9, 70: 0.5}, "SCU + all CU": {50: 0.5, 70: 0.1}}
+    rows = [row for attack in ("benign", "new") for (arm, mine), asr in zip(losses.items(), (60, 90, 5), strict=True)
+            for row in run(attack, arm, mine, asr)]
     table = pandas.DataFrame(rows, columns=["seed", "attack", "arm", "steps", "metric", "value", "n", "judge"])
-    found = as_records(table, "organism").set_index("record").value
-    assert found["table3/new/scu_cu_vs_lora/asr"] == 55.0 - 160.0  # LoRA is there at step 70
-    assert found["table3/new/lora_vs_full/asr"] == 160.0 - 110.0
+    found = as_records(on_equal_terms(table, "organism")).set_index("record").value
+    assert found["table3/new/scu_cu_vs_lora/asr"] == 55 - 160  # LoRA gets there at step 70
+    assert found["table3/benign/scu_cu_vs_lora/asr"] == 55 - 140
+    assert found["table3/benign/lora_vs_full/asr"] == 140 - 110 and found["table3/new/lora_vs_full/asr"] == 160 - 110
 
 
 PAPER = {"benign": {"scu_cu": 4.5, "full": 16.1, "lora": 25.2, "adapter": 26.4, "prefix": 24.8},

@@ -1,4 +1,4 @@
-"""Fine-tune an organism through a few parameters beside its own, and see whether it stays safe: Table 3 (notebook 06)."""
+"""Fine-tune an organism through a few added parameters, and see whether it stays safe: Table 3 (notebook 06)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .attack import BATCH, STEPS, Attack, _examined, against_each_other, at_equa
 from .subject import Subject
 
 RATES = {"LoRA": (3e-3, 1e-2, 3e-2), "LLaMA-Adapter": (1e-1, 3e-1, 1.0), "prefix tuning": (3e-2, 1e-1, 3e-1)}
-"""Method -> learning rates that are tried. What trains is of another size in each, so their rates are orders apart."""
+"""Method -> learning rates that are tried. What trains is of another kind in each, so their rates are orders apart."""
 METHODS = tuple(RATES)
 ATTACKS = ("benign", "new")
-ARMS = {"nothing": "full", "SCU + 6 % CU": "scu_6cu", "SCU + all CU": "scu_cu", "LoRA": "lora", "LLaMA-Adapter": "adapter",
-        "prefix tuning": "prefix"}
-"""Arm -> its name in the id of a record: fine-tuning of all parameters with nothing or units held (notebook 05), and PEFT."""
+ARMS = {"nothing": "full", "SCU + 6 % CU": "scu_6cu", "SCU + all CU": "scu_cu",
+        "LoRA": "lora", "LLaMA-Adapter": "adapter", "prefix tuning": "prefix"}
+"""Arm -> its name in the id of a record: the model's own parameters, with nothing or units held (notebook 05); PEFT."""
 
 
 def adapted(model: PreTrainedModel, method: str, seed: int = 0) -> nn.Module:
@@ -29,7 +29,7 @@ def adapted(model: PreTrainedModel, method: str, seed: int = 0) -> nn.Module:
 
     seed   Draws the new parameters.
 
-    LoRA and LLaMA-Adapter begin as the model itself; prefix tuning begins with random keys and values before the prompt.
+    LoRA and LLaMA-Adapter begin as the model itself, prefix tuning with random keys and values before the prompt.
     Raises ValueError for a method that is none of these, or where the package peft is missing.
     Source: settings of Qi et al. 2023, which the paper's Table 3 takes over.   Departs: the adapter is in all but the
     first sixteenth of the blocks, at least one (30 of 32 there), and dropout is 0.
@@ -69,28 +69,29 @@ def size(model: nn.Module) -> int:
 
 
 def rates(seed: int, scale: str, target: float) -> list[dict]:
-    """The loss on new tasks after `STEPS` steps, at each of `RATES`: rows with `method`, `lr`, `metric` "loss", `value`
+    """The loss on new tasks after `STEPS` steps at each of `RATES`: rows with `method`, `lr`, `metric` "loss", `value`
     (nats per token), `parameters` (that train), `chosen`.
 
-    target   Loss of full fine-tuning after as many steps; the rate whose loss comes nearest is `chosen`, for all attacks.
+    target   Loss of full fine-tuning after as many steps. The rate whose loss comes nearest is `chosen`, for all data.
 
     The benign attack could not tell: the model knows its answers, so any rate's loss is at the floor. A rate at which
     training diverges is left out.
     """
-    subject = Subject.load(seed, scale)
-    rows = []
-    for method, lr in ((method, lr) for method in METHODS for lr in RATES[method]):
-        fight, start = Attack(subject, "new", lr), adapted(subject.model, method, seed)
-        [(_, trained)] = fight.run(checks=(STEPS[scale],), model=start)
-        rows.append({"seed": seed, "method": method, "lr": lr, "metric": "loss", "value": fight.loss(trained.model),
-                     "n": 4 * BATCH, "judge": "none", "parameters": size(start)})
-    best = {method: min((row for row in rows if row["method"] == method), key=lambda row: _gap(row["value"], target))["lr"]
-            for method in METHODS}
-    return [{**row, "chosen": row["lr"] == best[row["method"]]} for row in rows if isfinite(row["value"])]
+    subject, rows = Subject.load(seed, scale), []
+    for method in METHODS:
+        found = {lr: _loss_after(Attack(subject, "new", lr), adapted(subject.model, method, seed))
+                 for lr in RATES[method]}
+        sound = {lr: loss for lr, loss in found.items() if isfinite(loss)}
+        _, best = min((abs(loss - target), lr) for lr, loss in sound.items())
+        about = {"seed": seed, "method": method, "parameters": size(adapted(subject.model, method)), "metric": "loss"}
+        rows += [{**about, "lr": lr, "value": loss, "n": 4 * BATCH, "judge": "none", "chosen": lr == best}
+                 for lr, loss in sound.items()]
+    return rows
 
 
-def _gap(loss: float, target: float) -> float:
-    return abs(loss - target) if isfinite(loss) else float("inf")
+def _loss_after(fight: Attack, model: nn.Module) -> float:
+    [(_, trained)] = fight.run(checks=(fight.steps,), model=model)
+    return fight.loss(trained.model)
 
 
 # -- arms, on test prompts ------------------------------------------------------------------------------
@@ -112,13 +113,23 @@ def compared(seed: int, scale: str, attack: str, rates: Mapping[str, float]) -> 
     return [{"seed": seed, "attack": attack, **row} for row in rows]
 
 
-def as_records(table: pandas.DataFrame, scale: str) -> pandas.DataFrame:
-    """Every arm against every other at equal training loss (`attack.at_equal_loss`), organism by organism.
+def on_equal_terms(table: pandas.DataFrame, scale: str) -> pandas.DataFrame:
+    """Rows of each arm at one check: under the benign attack at `STEPS`, else at equal training loss.
 
     table   Rows of `attack.attacked` and `compared`, of `ARMS`.
 
-    `value` is the difference in points, `record` the id under which a claim reads it: "table3/<attack>/<arm>_vs_<other>/
-    <metric>".
+    Benign data are known from the start, so every arm's loss is at its floor, up to noise, and only the amount of data
+    can be equal. Where there is something to learn, `attack.at_equal_loss` decides.
     """
-    equal = at_equal_loss(table, scale).assign(arm=lambda t: t.arm.map(ARMS))
-    return against_each_other(equal, "arm", ["attack", "metric", "seed"], lambda row: "table3/" + row.attack)
+    known = table.attack == "benign"
+    return pandas.concat([table[known & (table.steps == STEPS[scale])], at_equal_loss(table[~known], scale)],
+                         ignore_index=True)
+
+
+def as_records(equal: pandas.DataFrame) -> pandas.DataFrame:
+    """Every arm against every other, organism by organism, with the id under which a claim reads it.
+
+    `value` is the difference in points, "table3/<attack>/<arm>_vs_<other>/<metric>".
+    """
+    return against_each_other(equal.assign(arm=equal.arm.map(ARMS)), "arm", ["attack", "metric", "seed"],
+                              lambda row: "table3/" + row.attack)
