@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import partial
 from math import isfinite
 
 import pandas
@@ -68,25 +69,22 @@ def size(model: nn.Module) -> int:
 # -- learning rates, by training loss --------------------------------------------------------------------
 
 
-def rates(seed: int, scale: str, target: float) -> list[dict]:
-    """The loss on new tasks after `STEPS` steps at each of `RATES`: rows with `method`, `lr`, `metric` "loss", `value`
-    (nats per token), `parameters` (that train), `chosen`.
+def rates(seed: int, scale: str, method: str, target: float) -> list[dict]:
+    """A method's loss on new tasks after `STEPS` steps at each of its `RATES`: rows with `method`, `lr`, `metric` "loss",
+    `value` (nats per token), `parameters` (that train), `chosen`.
 
     target   Loss of full fine-tuning after as many steps. The rate whose loss comes nearest is `chosen`, for all data.
 
     The benign attack could not tell: the model knows its answers, so any rate's loss is at the floor. A rate at which
     training diverges is left out.
     """
-    subject, rows = Subject.load(seed, scale), []
-    for method in METHODS:
-        found = {lr: _loss_after(Attack(subject, "new", lr), adapted(subject.model, method, seed))
-                 for lr in RATES[method]}
-        sound = {lr: loss for lr, loss in found.items() if isfinite(loss)}
-        _, best = min((abs(loss - target), lr) for lr, loss in sound.items())
-        about = {"seed": seed, "method": method, "parameters": size(adapted(subject.model, method)), "metric": "loss"}
-        rows += [{**about, "lr": lr, "value": loss, "n": 4 * BATCH, "judge": "none", "chosen": lr == best}
-                 for lr, loss in sound.items()]
-    return rows
+    subject = Subject.load(seed, scale)
+    start = partial(adapted, subject.model, method, seed)
+    losses = {lr: _loss_after(Attack(subject, "new", lr), start()) for lr in RATES[method]}
+    losses = {lr: loss for lr, loss in losses.items() if isfinite(loss)}
+    _, best = min((abs(loss - target), lr) for lr, loss in losses.items())
+    about = {"seed": seed, "method": method, "parameters": size(start()), "metric": "loss", "n": 4 * BATCH, "judge": "none"}
+    return [{**about, "lr": lr, "value": loss, "chosen": lr == best} for lr, loss in losses.items()]
 
 
 def _loss_after(fight: Attack, model: nn.Module) -> float:
