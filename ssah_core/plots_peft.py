@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, LogLocator
 
 from .plots import NAMES, _plot
 
@@ -22,17 +23,16 @@ def plot_against_loss(table: pandas.DataFrame) -> Figure:
     """
     attacks, metrics, arms = (list(dict.fromkeys(table[column])) for column in ("attack", "metric", "arm"))
     colors = dict(zip(arms, PALETTE, strict=False))
-    figure, axes = plt.subplots(len(attacks), len(metrics), figsize=(11, 2.7 * len(attacks)), sharey=True,
-                                squeeze=False)
+    figure, axes = plt.subplots(len(attacks), len(metrics), figsize=(11, 2.7 * len(attacks)), sharex="row",
+                                sharey=True, squeeze=False)
     for (attack, metric), axis in zip(product(attacks, metrics), axes.flat, strict=True):
         part = table[(table.attack == attack) & (table.metric == metric)]
         for (arm, _), line in part.groupby(["arm", "seed"], sort=False):
             axis.plot(line.loss, line.value, color=colors[arm], marker="o", ms=3, lw=1, alpha=0.7)
         axis.set(xscale="log", title=NAMES[metric], ylim=(-3, 104), xlabel="loss on its chats (nats per token)")
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.xaxis.set_minor_formatter("")
-        axis.invert_xaxis()
+        axis.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter="")
     for row, attack in zip(axes, attacks, strict=True):
+        row[0].invert_xaxis()
         row[0].set_ylabel(f"{attack}\n% of test prompts")
     handles = [plt.Line2D([], [], color=color) for color in colors.values()]
     figure.legend(handles, arms, loc="outside upper center", ncol=len(arms))
@@ -50,5 +50,6 @@ def plot_rates(table: pandas.DataFrame) -> Figure:
         for target in part.target.unique():
             axis.axhline(target, color="#333333", lw=0.7, ls=":")
         axis.set(title=method, xscale="log", yscale="log", xlabel="learning rate", ylabel="loss (nats per token)")
-        axis.yaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set(major_locator=FixedLocator(part.lr.unique()), major_formatter="{x:g}", minor_formatter="")
+        axis.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter="")
     return figure

@@ -70,8 +70,8 @@ def size(model: nn.Module) -> int:
 
 
 def rates(seed: int, scale: str, method: str, target: float) -> list[dict]:
-    """A method's loss on new tasks after `STEPS` steps at each of its `RATES`: rows with `method`, `lr`, `metric` "loss",
-    `value` (nats per token), `parameters` (that train), `chosen`.
+    """A method's loss on new tasks after `STEPS` steps at each of its `RATES`: rows with `method`, `lr`, `metric`
+    "loss", `value` (nats per token), `parameters` (that train), `chosen`.
 
     target   Loss of full fine-tuning after as many steps. The rate whose loss comes nearest is `chosen`, for all data.
 
@@ -83,7 +83,8 @@ def rates(seed: int, scale: str, method: str, target: float) -> list[dict]:
     losses = {lr: _loss_after(Attack(subject, "new", lr), start()) for lr in RATES[method]}
     losses = {lr: loss for lr, loss in losses.items() if isfinite(loss)}
     _, best = min((abs(loss - target), lr) for lr, loss in losses.items())
-    about = {"seed": seed, "method": method, "parameters": size(start()), "metric": "loss", "n": 4 * BATCH, "judge": "none"}
+    about = {"seed": seed, "method": method, "parameters": size(start()), "metric": "loss", "n": 4 * BATCH,
+             "judge": "none"}
     return [{**about, "lr": lr, "value": loss, "chosen": lr == best} for lr, loss in losses.items()]
 
 
