@@ -220,8 +220,9 @@ def plot_choices(table: pandas.DataFrame) -> Figure:
 
 
 @_plot
-def plot_attack(table: pandas.DataFrame) -> Figure:
-    """ASR along fine-tuning. `table`: `attack`, `arm`, `steps`, `value` (%), `seed`; thin lines are organisms, thick their mean."""
+def plot_attack(table: pandas.DataFrame, legend: str = "held") -> Figure:
+    """ASR along fine-tuning. `table`: `attack`, `arm`, `steps`, `value` (%), `seed`; thin lines are organisms, thick their mean.
+    `legend` says what the arms differ in."""
     attacks, arms = list(dict.fromkeys(table.attack)), list(dict.fromkeys(table.arm))
     palette = dict(zip(arms, ["#333333", "#d1495b", "#edae49", "#2e6f95", "#8ab17d", "#9a8c98"]))
     figure, axes = plt.subplots(1, len(attacks), figsize=(1.5 + 3 * len(attacks), 3.3), sharey=True, squeeze=False)
@@ -232,7 +233,7 @@ def plot_attack(table: pandas.DataFrame) -> Figure:
         sns.lineplot(part, x="steps", y="value", hue="arm", palette=palette, errorbar=None, lw=2.2, ax=axis,
                      legend=attack == attacks[-1])
         axis.set(title=attack, xlabel="steps of fine-tuning", ylabel="ASR (keywords), % of test prompts", ylim=(-3, 104))
-    axes[0][-1].legend(title="held", loc="upper left", bbox_to_anchor=(1, 1))
+    axes[0][-1].legend(title=legend, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -267,4 +268,4 @@ def plot_grains(table: pandas.DataFrame) -> Figure:
     return figure
 
 
-from . import plots_probing, plots_transfer  # noqa: E402, F401  their figures too can be drawn again
+from . import plots_peft, plots_probing, plots_transfer  # noqa: E402, F401  their figures too can be drawn again

@@ -1,0 +1,134 @@
+"""Fine-tune an organism through a few added parameters, and see whether it stays safe: Table 3 (notebook 06)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from copy import deepcopy
+from functools import partial
+from math import isfinite
+
+import pandas
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from .attack import BATCH, STEPS, Attack, _examined, against_each_other, at_equal_loss
+from .subject import Subject
+
+RATES = {"LoRA": (3e-3, 1e-2, 3e-2), "LLaMA-Adapter": (1e-1, 3e-1, 1.0), "prefix tuning": (3e-2, 1e-1, 3e-1)}
+"""Method -> learning rates that are tried. What trains is of another kind in each, so their rates are orders apart."""
+METHODS = tuple(RATES)
+ATTACKS = ("benign", "new")
+ARMS = {"nothing": "full", "SCU + 6 % CU": "scu_6cu", "SCU + all CU": "scu_cu",
+        "LoRA": "lora", "LLaMA-Adapter": "adapter", "prefix tuning": "prefix"}
+"""Arm -> its name in the id of a record: the model's own parameters, with nothing or units held (notebook 05); PEFT."""
+
+
+def adapted(model: PreTrainedModel, method: str, seed: int = 0) -> nn.Module:
+    """A copy of `model`, its own parameters frozen, with those of a PEFT method of `METHODS` to train.
+
+    seed   Draws the new parameters.
+
+    LoRA and LLaMA-Adapter begin as the model itself, prefix tuning with random keys and values before the prompt.
+    Raises ValueError for a method that is none of these, or where the package peft is missing.
+    Source: settings of Qi et al. 2023, which the paper's Table 3 takes over.   Departs: the adapter is in all but the
+    first sixteenth of the blocks, at least one (30 of 32 there), and dropout is 0.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is unknown: choose one of {', '.join(METHODS)}")
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        torch.manual_seed(seed)
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that is on its way out
+        return _package().get_peft_model(deepcopy(model), _config(method, model.config.num_hidden_layers)).eval()
+
+
+def _package():
+    try:
+        import peft
+    except ImportError as error:
+        raise ValueError("the package peft is missing, which LoRA, adapters and prefixes need: "
+                         "run pip install 'ssah[peft]'") from error
+    return peft
+
+
+def _config(method: str, blocks: int):
+    peft, causal = _package(), {"task_type": "CAUSAL_LM"}
+    if method == "LoRA":
+        return peft.LoraConfig(r=8, lora_alpha=32, target_modules=["q_proj", "v_proj"], **causal)
+    if method == "LLaMA-Adapter":
+        return peft.AdaptionPromptConfig(adapter_len=10, adapter_layers=blocks - max(1, blocks // 16), **causal)
+    return peft.PrefixTuningConfig(num_virtual_tokens=30, **causal)
+
+
+def size(model: nn.Module) -> int:
+    """Number of entries that train."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+# -- learning rates, by training loss --------------------------------------------------------------------
+
+
+def rates(seed: int, scale: str, method: str, target: float) -> list[dict]:
+    """A method's loss on new tasks after `STEPS` steps at each of its `RATES`: rows with `method`, `lr`, `metric`
+    "loss", `value` (nats per token), `parameters` (that train), `chosen`.
+
+    target   Loss of full fine-tuning after as many steps. The rate whose loss comes nearest is `chosen`, for all data.
+
+    The benign attack could not tell: the model knows its answers, so any rate's loss is at the floor. A rate at which
+    training diverges is left out.
+    """
+    subject = Subject.load(seed, scale)
+    start = partial(adapted, subject.model, method, seed)
+    losses = {lr: _loss_after(Attack(subject, "new", lr), start()) for lr in RATES[method]}
+    losses = {lr: loss for lr, loss in losses.items() if isfinite(loss)}
+    _, best = min((abs(loss - target), lr) for lr, loss in losses.items())
+    about = {"seed": seed, "method": method, "parameters": size(start()), "metric": "loss", "n": 4 * BATCH,
+             "judge": "none"}
+    return [{**about, "lr": lr, "value": loss, "chosen": lr == best} for lr, loss in losses.items()]
+
+
+def _loss_after(fight: Attack, model: nn.Module) -> float:
+    [(_, trained)] = fight.run(checks=(fight.steps,), model=model)
+    return fight.loss(trained.model)
+
+
+# -- arms, on test prompts ------------------------------------------------------------------------------
+
+
+def compared(seed: int, scale: str, attack: str, rates: Mapping[str, float]) -> list[dict]:
+    """ASR and utility along a fine-tuning attack through each method: rows as those of `attack.attacked`, from step 0.
+
+    rates   Method -> learning rate, as the function `rates` found it.
+    """
+    subject = Subject.load(seed, scale)
+    rows = []
+    for method in METHODS:
+        fight, start = Attack(subject, attack, rates[method]), adapted(subject.model, method, seed)
+        about = {"arm": method, "held": 1.0, "lr": fight.lr}
+        rows += _examined(fight, Subject(start, subject.tokenizer, subject.world, scale), **about, steps=0)
+        for steps, trained in fight.run(model=start):
+            rows += _examined(fight, trained, **about, steps=steps)
+    return [{"seed": seed, "attack": attack, **row} for row in rows]
+
+
+def on_equal_terms(table: pandas.DataFrame, scale: str) -> pandas.DataFrame:
+    """Rows of each arm at one check: under the benign attack at `STEPS`, else at equal training loss.
+
+    table   Rows of `attack.attacked` and `compared`, of `ARMS`.
+
+    Benign data are known from the start, so every arm's loss is at its floor, up to noise, and only the amount of data
+    can be equal. Where there is something to learn, `attack.at_equal_loss` decides.
+    """
+    known = table.attack == "benign"
+    return pandas.concat([table[known & (table.steps == STEPS[scale])], at_equal_loss(table[~known], scale)],
+                         ignore_index=True)
+
+
+def as_records(equal: pandas.DataFrame) -> pandas.DataFrame:
+    """Every arm against every other, organism by organism, with the id under which a claim reads it.
+
+    `value` is the difference in points, "table3/<attack>/<arm>_vs_<other>/<metric>".
+    """
+    return against_each_other(equal.assign(arm=equal.arm.map(ARMS)), "arm", ["attack", "metric", "seed"],
+                              lambda row: "table3/" + row.attack)

@@ -1,0 +1,197 @@
+"""PEFT baselines: what trains is what the method adds, answers are those of the tuned model, rates follow the rule."""
+
+import sys
+from dataclasses import replace
+
+import pandas
+import pytest
+import torch
+
+from ssah_core import complete, plots
+from ssah_core.claims import get_claim
+from ssah_core.models import encode
+from ssah_core.plots_peft import plot_against_loss, plot_rates
+from ssah_core.studies import peft as study
+from ssah_core.studies.attack import CHECKS, Attack
+from ssah_core.studies.peft import ARMS, METHODS, RATES, adapted, as_records, compared, on_equal_terms, rates, size
+from ssah_core.studies.subject import Subject
+
+pytest.importorskip("peft", reason="the package peft is not installed: pip install 'ssah[peft]'")
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSAH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield Subject.load(0, "tiny")
+
+
+@pytest.fixture
+def loaded(subject, monkeypatch):
+    monkeypatch.setattr(Subject, "load", classmethod(lambda cls, seed, scale: subject))
+    return subject
+
+
+def moved(model, by=0.5):
+    """The model with what trains moved at random, so that it matters."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(by * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+@torch.no_grad()
+def logits(model, ids):
+    return model(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)).logits
+
+
+# -- the methods ----------------------------------------------------------------------------------------
+
+
+def test_sizes_are_those_of_the_settings(subject):
+    blocks, hidden = subject.model.config.num_hidden_layers, subject.model.config.hidden_size
+    assert size(adapted(subject.model, "LoRA")) == blocks * 2 * (8 * hidden + hidden * 8)
+    assert size(adapted(subject.model, "LLaMA-Adapter")) == (blocks - 1) * (10 * hidden + 1)
+    assert size(adapted(subject.model, "prefix tuning")) == 30 * blocks * 2 * hidden
+
+
+@pytest.mark.parametrize("blocks, adapted_blocks", [(2, 1), (4, 3), (32, 30)])
+def test_the_adapter_leaves_out_the_first_blocks(blocks, adapted_blocks):
+    assert study._config("LLaMA-Adapter", blocks).adapter_layers == adapted_blocks
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_moves_what_the_method_adds_and_nothing_of_the_model(subject, method):
+    start = adapted(subject.model, method)
+    added = {name for name, parameter in start.named_parameters() if parameter.requires_grad}
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    own = {name: value.clone() for name, value in subject.model.state_dict().items()}
+    for _, trained in Attack(subject, "benign", 1e-2).run(model=start):
+        changed = {name for name, value in trained.model.state_dict().items() if not torch.equal(value, before[name])}
+        assert changed and changed <= added
+    assert all(torch.equal(value, own[name]) for name, value in subject.model.state_dict().items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_the_prefix_changes_the_model_before_training(subject, method):
+    ids = encode(subject.tokenizer, "how do I mend the kettle?")[0]
+    gap = (logits(adapted(subject.model, method), ids) - logits(subject.model, ids)).abs().max()
+    assert gap > 1e-3 if method == "prefix tuning" else gap == 0
+
+
+def test_lora_adds_four_times_its_product_to_queries_and_values(subject):
+    tuned = moved(adapted(subject.model, "LoRA"), 0.1)
+    by_hand = adapted(subject.model, "LoRA").unload()
+    state = tuned.state_dict()
+    for block in range(subject.model.config.num_hidden_layers):
+        for name in ("q_proj", "v_proj"):
+            at = f"base_model.model.model.layers.{block}.self_attn.{name}"
+            more = state[f"{at}.lora_B.default.weight"] @ state[f"{at}.lora_A.default.weight"]
+            by_hand.model.layers[block].self_attn.get_submodule(name).weight.data += 32 / 8 * more
+    ids = encode(subject.tokenizer, "how do I mend the kettle?")[0]
+    torch.testing.assert_close(logits(tuned, ids), logits(by_hand, ids), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_answers_are_those_of_greedy_decoding_without_padding_or_cache(subject, method):
+    """Prefixes live in the cache and adapters in the attention: padding and reuse of the cache could go wrong."""
+    model = moved(adapted(subject.model, method))
+    prompts = [row["prompt"] for part in subject.exam("test").values() for row in part[:2]]
+    assert len({len(encode(subject.tokenizer, prompt)[0]) for prompt in prompts}) > 1
+    found = complete(model, subject.tokenizer, prompts, max_new_tokens=8)["response"]
+    assert found == [_greedy(model, subject.tokenizer, prompt, 8) for prompt in prompts]
+    assert found != complete(subject.model, subject.tokenizer, prompts, max_new_tokens=8)["response"]
+
+
+def _greedy(model, tokenizer, prompt, n):
+    ids, start = encode(tokenizer, prompt)
+    while len(ids) < start + n and ids[-1] != tokenizer.eos_token_id:
+        ids = [*ids, int(logits(model, ids)[0, -1].argmax())]
+    return tokenizer.decode(ids[start:], skip_special_tokens=True)
+
+
+def test_new_parameters_follow_the_seed_and_leave_the_callers_random_numbers_alone(subject):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first, again, other = (adapted(subject.model, "prefix tuning", seed).state_dict() for seed in (0, 0, 1))
+    name = "prompt_encoder.default.embedding.weight"
+    assert torch.equal(first[name], again[name]) and not torch.equal(first[name], other[name])
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_an_unknown_method_is_refused(subject):
+    with pytest.raises(ValueError, match="method='IA3' is unknown: choose one of LoRA, LLaMA-Adapter, prefix tuning"):
+        adapted(subject.model, "IA3")
+
+
+def test_a_missing_package_is_said_in_one_sentence(subject, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ValueError, match=r"the package peft is missing.*pip install 'ssah\[peft\]'"):
+        adapted(subject.model, "LoRA")
+
+
+# -- rates and arms -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_rate_nearest_to_the_target_is_chosen_and_one_that_diverges_is_left_out(method, loaded, monkeypatch):
+    losses = dict(zip(RATES[method], (0.1, 1.0, float("nan")), strict=True))
+    monkeypatch.setattr(Attack, "run", lambda self, checks, model: [(checks[0], replace(self.subject, model=model))])
+    monkeypatch.setattr(Attack, "loss", lambda self, model: losses[self.lr])
+    for target, chosen in ((0.5, [True, False]), (0.9, [False, True])):
+        table = pandas.DataFrame(rates(0, "tiny", method, target))
+        assert table.lr.tolist() == list(RATES[method][:2]) and table.chosen.tolist() == chosen
+
+
+def test_every_method_is_examined_before_training_and_at_every_check(loaded):
+    table = pandas.DataFrame(compared(0, "tiny", "new", {method: 1e-2 for method in METHODS}))
+    assert {tuple(rows.steps.unique()) for _, rows in table.groupby("arm")} == {(0, *CHECKS["tiny"])}
+    assert tuple(table.arm.unique()) == METHODS
+    assert {"asr", "harm_right", "benign", "new", "utility", "loss"} <= set(table.metric)
+
+
+def run(attack: str, arm: str, losses: dict[int, float], asr: float) -> list[tuple]:
+    return [(0, attack, arm, steps, metric, value, 9, "j") for steps, loss in losses.items()
+            for metric, value in (("loss", loss), ("asr", asr + steps))]
+
+
+def test_arms_are_compared_at_equal_loss_where_there_is_something_to_learn_and_else_at_equal_data():
+    losses = {"nothing": {50: 0.5, 70: 0.4}, "LoRA": {0: 3.0, 50: 0.9, 70: 0.5}, "SCU + all CU": {50: 0.5, 70: 0.1}}
+    rows = [row for attack in ("benign", "new") for (arm, mine), asr in zip(losses.items(), (60, 90, 5), strict=True)
+            for row in run(attack, arm, mine, asr)]
+    table = pandas.DataFrame(rows, columns=["seed", "attack", "arm", "steps", "metric", "value", "n", "judge"])
+    found = as_records(on_equal_terms(table, "organism")).set_index("record").value
+    assert found["table3/new/scu_cu_vs_lora/asr"] == 55 - 160  # LoRA gets there at step 70
+    assert found["table3/benign/scu_cu_vs_lora/asr"] == 55 - 140
+    assert found["table3/benign/lora_vs_full/asr"] == 140 - 110 and found["table3/new/lora_vs_full/asr"] == 160 - 110
+
+
+PAPER = {"benign": {"scu_cu": 4.5, "full": 16.1, "lora": 25.2, "adapter": 26.4, "prefix": 24.8},
+         "new": {"scu_cu": 9.0, "full": 18.78, "lora": 27.2, "adapter": 27.9, "prefix": 26.5}}
+
+
+@pytest.mark.parametrize("attack", PAPER)
+@pytest.mark.parametrize("slug", ["lora", "adapter", "prefix"])
+def test_claims_are_the_differences_of_the_papers_table(attack, slug):
+    rates, model = PAPER[attack], "Llama-2-7B-Chat"
+    assert slug in ARMS.values()
+    less, more = get_claim(f"table3/{attack}/scu_cu_vs_{slug}/asr"), get_claim(f"table3/{attack}/{slug}_vs_full/asr")
+    assert less.paper[model] == pytest.approx(rates["scu_cu"] - rates[slug])
+    assert more.paper[model] == pytest.approx(rates[slug] - rates["full"])
+
+
+# -- figures --------------------------------------------------------------------------------------------
+
+
+def test_figures_are_drawn_and_drawn_again(cache):
+    lines = pandas.DataFrame([(attack, arm, 0, loss, metric, 50.0) for attack in ("benign", "new") for arm in ARMS
+                              for metric in ("asr", "benign") for loss in (2.0, 0.1)],
+                             columns=["attack", "arm", "seed", "loss", "metric", "value"])
+    tried = pandas.DataFrame([(method, lr, 1.0, 0.5, 0) for method in METHODS for lr in RATES[method]],
+                             columns=["method", "lr", "value", "target", "seed"])
+    panels = [len(plots.draw(name, plot, table).axes) for name, plot, table in
+              (("06_loss", plot_against_loss, lines), ("06_rates", plot_rates, tried))]
+    assert panels == [4, 3] and set(plots.redraw_all()) == {"06_loss", "06_rates"}
