@@ -121,6 +121,8 @@ def _about(model, tokenizer, rows: Sequence[Mapping], arm: str, chunk: int, seed
 
 def _claim(folder: Path, about: Mapping[str, Any]) -> None:
     """Write what a folder is to hold, or see that it holds the same."""
+    for partial in folder.glob(".*"):  # what a killed run was about to write
+        partial.unlink()
     file = folder / "settings.json"
     if not file.is_file():
         if folder.is_dir() and any(folder.iterdir()):

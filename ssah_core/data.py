@@ -161,8 +161,8 @@ def _ours(row: Mapping, n: int, layout: Layout, place: str, source: Source) -> d
     if source.final:
         _, mark, answer = ours["response"].rpartition(source.final)
         if not mark:
-            raise ValueError(f"{place} row {n}: column {layout.columns['response'][0]!r} has no {source.final!r} before "
-                             "its final answer; are its columns swapped? Get it again from its source")
+            raise ValueError(f"{place} row {n}: column {layout.columns['response'][0]!r} has no {source.final!r} "
+                             "before its final answer; are its columns swapped? Get it again from its source")
         ours["answer"] = answer.strip().replace(",", "")
     return ours
 
