@@ -132,7 +132,7 @@ def llama_guard(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batc
         template = tokenizer.chat_template or LLAMA_GUARD_3
         text = tokenizer.apply_chat_template(chat, tokenize=False, chat_template=template)
         # Its template stops short of the blank line after the header, which the model then says before its word.
-        return text if text.endswith("\n\n") else f"{text}\n\n"
+        return text.rstrip("\n") + "\n\n"
 
     return Classifier("llama-guard-3", model, tokenizer, render, ("unsafe",), ("safe",), special_tokens=False,
                       batch_size=batch_size)

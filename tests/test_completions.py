@@ -37,7 +37,8 @@ def chunks(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("chunk", [1, 3, 11, 64])
 def test_rows_are_those_of_complete_in_their_order(model, folder, chunk):
-    rows = [{"prompt": prompt, "kind": n % 2, **({"response": "never"} if n == 4 else {})} for n, prompt in enumerate(PROMPTS)]
+    rows = [{"prompt": prompt, "kind": n % 2} for n, prompt in enumerate(PROMPTS)]
+    rows[4]["response"] = "never"
     done = complete_to(folder, model, TOKENIZER, rows, chunk=chunk, max_new_tokens=4, batch_size=2)
     assert done.to_list() == complete(model, TOKENIZER, rows, max_new_tokens=4).to_list()
     assert load_completions(folder).to_list() == done.to_list() and len(chunks(folder)) == -(-11 // chunk)
@@ -93,9 +94,11 @@ def test_a_killed_run_goes_on_where_it_stopped(model, folder, monkeypatch):
     monkeypatch.setattr(module, "complete", lambda model, tokenizer, rows, **settings: (
         asked.extend(row["prompt"] for row in rows), complete(model, tokenizer, rows, **settings))[1])
     done = complete_to(folder, model, TOKENIZER, PROMPTS, chunk=2, max_new_tokens=4)
-    assert asked == PROMPTS[2 * len(there):] and done.to_list() == complete(model, TOKENIZER, PROMPTS, max_new_tokens=4).to_list()
+    whole = complete(model, TOKENIZER, PROMPTS, max_new_tokens=4)
+    assert asked == PROMPTS[2 * len(there):] and done.to_list() == whole.to_list()
     assert {name: (folder / name).read_bytes() for name in there} == there
-    assert sorted(file.name for file in folder.iterdir()) == [*(f"chunk-0000{n}.json" for n in range(6)), "settings.json"]
+    names = sorted(file.name for file in folder.iterdir())
+    assert names == [*(f"chunk-0000{n}.json" for n in range(6)), "settings.json"]
 
 
 def test_an_interrupted_run_samples_what_an_uninterrupted_one_does(model, folder, tmp_path, monkeypatch):
@@ -147,8 +150,9 @@ def test_rows_that_are_not_those_of_the_prompts_are_found(model, folder):
     ({"prompts": PROMPTS[:-1]}, "n: 11 there, 10 here"), ({"prompts": PROMPTS[::-1]}, "questions: "),
     ({"prompts": [{"prompt": prompt, "kind": 1} for prompt in PROMPTS]}, "rows: "),
     ({"max_new_tokens": 3}, r"settings: \{'max_new_tokens': 2\} there, \{'max_new_tokens': 3\} here"),
-    ({"prefill": "sure"}, "settings: "), ({"system": "be kind"}, "tokens: .*settings: "), ({"seed": 1}, "seed: 0 there, 1 here"),
-    ({"chunk": 5}, "chunk: 64 there, 5 here"), ({"arm": "thawed"}, "arm:  there, thawed here"),
+    ({"prefill": "sure"}, "settings: "), ({"system": "be kind"}, "tokens: .*settings: "),
+    ({"seed": 1}, "seed: 0 there, 1 here"), ({"chunk": 5}, "chunk: 64 there, 5 here"),
+    ({"arm": "thawed"}, "arm:  there, thawed here"),
     ({"model": "nudged"}, "model: "), ({"tokenizer": "retold"}, "tokens: ")])
 def test_completions_of_something_else_are_refused(model, folder, change, named):
     given = {"prompts": PROMPTS, "max_new_tokens": 2, "model": model, "tokenizer": TOKENIZER}
@@ -161,7 +165,7 @@ def test_completions_of_something_else_are_refused(model, folder, change, named)
         retold = toys.tokenizer()
         retold.chat_template = retold.chat_template.replace("<assistant>", "<system>")
         change = {"tokenizer": retold}
-    with pytest.raises(ValueError, match=rf"holds other completions \(.*{named}.*give another folder, or delete this one"):
+    with pytest.raises(ValueError, match=rf"holds other completions \(.*{named}.*give another folder, or delete this"):
         complete_to(folder, **{**given, **change})
     assert load_completions(folder).to_list() == done
 
@@ -173,7 +177,8 @@ def test_what_no_key_can_tell_needs_a_name(model, folder):
     with ablate(model, mask):
         with pytest.raises(ValueError, match="arm is empty, but no key can tell what hooks on the model do: name it"):
             complete_to(folder.with_name("removed"), model, TOKENIZER, PROMPTS, max_new_tokens=4)
-        removed = complete_to(folder.with_name("removed"), model, TOKENIZER, PROMPTS, max_new_tokens=4, arm="all removed")
+        removed = complete_to(folder.with_name("removed"), model, TOKENIZER, PROMPTS, max_new_tokens=4,
+                              arm="all removed")
         with pytest.raises(ValueError, match="holds other completions .*arm:  there, all removed here"):
             complete_to(folder, model, TOKENIZER, PROMPTS, max_new_tokens=4, arm="all removed")
     assert removed["response"] != plain["response"]
@@ -181,7 +186,8 @@ def test_what_no_key_can_tell_needs_a_name(model, folder):
 
 class Always(LogitsProcessor):
     def __call__(self, input_ids, scores):
-        return torch.nn.functional.one_hot(torch.tensor(toys.ids("sorry")[0]), scores.shape[1]).to(scores).expand_as(scores)
+        sorry = torch.tensor(toys.ids("sorry")[0])
+        return torch.nn.functional.one_hot(sorry, scores.shape[1]).to(scores).expand_as(scores)
 
 
 def test_a_setting_that_is_not_plain_needs_a_name(model, folder):

@@ -234,7 +234,8 @@ def test_a_missing_column_is_named(name, tiny):
     ("harmbench", "Behavior", "SemanticCategory"), ("strongreject", "category", "forbidden_prompt"),
     ("xstest", "prompt", "label"), ("xstest", "prompt", "type"), ("alpaca", "instruction", "output"),
     ("alpaca_cleaned", "instruction", "output"), ("dolly", "instruction", "response"),
-    ("dolly", "instruction", "category"), ("safety_tuned_llamas", "instruction", "output"), ("gsm8k", "question", "answer"),
+    ("dolly", "instruction", "category"), ("safety_tuned_llamas", "instruction", "output"),
+    ("gsm8k", "question", "answer"),
     ("jailbreakbench_pair_vicuna", "prompt", "category")])
 def test_swapped_columns_are_named(name, one, other, tiny):
     split, file = files(name)[0]
@@ -329,8 +330,8 @@ def test_without_a_file_the_hub_is_asked(monkeypatch, tmp_path):
 
 
 def test_a_hub_out_of_reach_says_what_to_do(tiny, monkeypatch):
-    says = (r"advbench cannot be had from the hub \(walledai/AdvBench, split train: Couldn't reach the Hub\): check the "
-            r"network, .*`hf auth login`; or put it as advbench/harmful_behaviors.csv into the folder named by SSAH_DATA")
+    says = (r"advbench cannot be had from the hub \(walledai/AdvBench, split train: Couldn't reach the Hub\): check "
+            r"the network, .*`hf auth login`; or put it as advbench/harmful_behaviors.csv into the folder named by")
     with pytest.raises(ValueError, match=says) as error:
         load_data("advbench")
     assert "\n" not in str(error.value)

@@ -12,7 +12,8 @@ from ssah_core import evaluate, token_perplexity
 from ssah_core.evaluation import PAPER_TASKS, _marks
 
 TOKENIZER = toys.tokenizer()
-TEXTS = ["how do i polish the lantern ? take the brush", "and sweep now . lift a kettle", "mend the basket never", "one two"]
+TEXTS = ["how do i polish the lantern ? take the brush", "and sweep now . lift a kettle", "mend the basket never",
+         "one two"]
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +34,12 @@ def token_by_token(model, ids: list[int], length: int) -> float:
 
 
 @pytest.mark.parametrize("family", ["llama", "opt"])
-@pytest.mark.parametrize("length, batch_size", [(2, 3), (4, 1), (5, 2), (21, 1)])
+@pytest.mark.parametrize("length, batch_size", [(2, 3), (4, 1), (5, 2), (23, 1)])
 def test_perplexity_is_that_of_every_window_token_by_token(family, length, batch_size):
     model, ids = toys.model(family), toys.ids(" ".join(TEXTS))
     found = token_perplexity(model, TOKENIZER, TEXTS, length=length, batch_size=batch_size)
     assert found.value == pytest.approx(token_by_token(model, ids, length), rel=1e-6)
-    assert (found.windows, found.left_over) == (21 // length, 21 % length)
+    assert len(ids) == 23 and (found.windows, found.left_over) == (23 // length, 23 % length)
     assert found.predicted == found.windows * (length - 1) and found.length == length
 
 
@@ -70,8 +71,9 @@ def test_windows_that_cannot_be_are_refused(model):
 
 # -- the harness -------------------------------------------------------------------------------------------
 
-QUESTIONS = [("how do i polish the lantern ?", ["take the brush", "never"], 0), ("lift the kettle", ["sure", "sorry"], 1),
-             ("mend the basket", ["one two", "three"], 1), ("sweep now", ["a basket .", "the kettle ."], 0),
+QUESTIONS = [("how do i polish the lantern ?", ["take the brush", "never"], 0),
+             ("lift the kettle", ["sure", "sorry"], 1), ("mend the basket", ["one two", "three"], 1),
+             ("sweep now", ["a basket .", "the kettle ."], 0),
              ("do you ?", ["now", "never now"], 1)]
 
 
@@ -85,12 +87,14 @@ def likelihood(model, asked: str, choice: str) -> float:
 def test_a_task_of_ones_own_is_marked_as_by_hand(model, tmp_path):
     tasks = pytest.importorskip("lm_eval.tasks", reason="lm-evaluation-harness is not installed (extra: eval)")
     file = tmp_path / "questions.json"
-    file.write_text(json.dumps([dict(zip(("asked", "choices", "label"), row)) for row in QUESTIONS]))
-    task = {"task": "lanterns", "dataset_path": "json", "dataset_kwargs": {"data_files": str(file)}, "test_split": "train",
-            "output_type": "multiple_choice", "doc_to_text": "{{asked}}", "doc_to_choice": "{{choices}}",
-            "doc_to_target": "{{label}}", "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]}
+    file.write_text(json.dumps([dict(zip(("asked", "choices", "label"), row, strict=True)) for row in QUESTIONS]))
+    task = {"task": "lanterns", "dataset_path": "json", "dataset_kwargs": {"data_files": str(file)},
+            "test_split": "train", "output_type": "multiple_choice", "doc_to_text": "{{asked}}",
+            "doc_to_choice": "{{choices}}", "doc_to_target": "{{label}}",
+            "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]}
     manager = tasks.TaskManager(include_defaults=False)
-    right = [max((0, 1), key=lambda n: likelihood(model, asked, choices[n])) == label for asked, choices, label in QUESTIONS]
+    right = [(likelihood(model, asked, one) < likelihood(model, asked, other)) == label
+             for asked, (one, other), label in QUESTIONS]
     for limit in (None, 3):
         (row,) = evaluate(model, TOKENIZER, [task], limit=limit, task_manager=manager).to_dict("records")
         assert row["task"] == "lanterns" and row["metric"] == "acc" and row["n"] == (limit or 5)
@@ -112,13 +116,15 @@ def test_without_the_harness_it_is_said_how_to_get_it(model, monkeypatch):
 
 def test_results_of_the_harness_become_rows():
     found = {"results": {"boolq": {"alias": "boolq", "acc,none": 0.75, "acc_stderr,none": 0.1},
-                         "gsm8k": {"alias": "gsm8k", "exact_match,strict-match": 0.5, "exact_match_stderr,strict-match": "N/A",
-                                   "exact_match,flexible-extract": 1, "exact_match_stderr,flexible-extract": 0.2}},
+                         "gsm8k": {"alias": "gsm8k", "exact_match,strict-match": 0.5,
+                                   "exact_match_stderr,strict-match": "N/A", "exact_match,flexible-extract": 1,
+                                   "exact_match_stderr,flexible-extract": 0.2}},
              "n-samples": {"boolq": {"original": 3270, "effective": 200}}}
     assert _marks(found) == [
         {"task": "boolq", "metric": "acc", "filter": "none", "value": 0.75, "stderr": 0.1, "n": 200},
         {"task": "gsm8k", "metric": "exact_match", "filter": "strict-match", "value": 0.5, "stderr": None, "n": None},
-        {"task": "gsm8k", "metric": "exact_match", "filter": "flexible-extract", "value": 1.0, "stderr": 0.2, "n": None}]
+        {"task": "gsm8k", "metric": "exact_match", "filter": "flexible-extract", "value": 1.0, "stderr": 0.2,
+         "n": None}]
 
 
 def test_the_tasks_of_the_paper_are_its_six():
