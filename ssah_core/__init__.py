@@ -1,8 +1,13 @@
 """ssah: the Superficial Safety Alignment Hypothesis, as code to rerun and to use on models of your own."""
 
+from . import keyword_lists  # noqa: F401  its judges have names once it is imported
 from .ablation import ablate
 from .claims import list_claims, verdicts
+from .classifiers import Classifier, harmbench_classifier, llama_guard
+from .completions import complete_to, load_completions, own_refusals
+from .data import count_data, list_data, load_data
 from .entries import FrozenReport, check_frozen, rewind
+from .evaluation import TokenPerplexity, evaluate, token_perplexity
 from .freezing import freeze, train_only
 from .generation import complete
 from .guard import DirectionGuard
@@ -18,15 +23,18 @@ from .probing import intent_residual, reasoning_direction
 from .readout import fit_readout, linear_probe
 from .records import Record, load_records, record, record_rows
 from .selfcheck import check_units
+from .splits import disjoint
 from .statistics import mean_interval, paired_difference, wilson
 from .taxonomy import label_units, overlap, transfer
 from .units import UnitMap
 
 __all__ = [
-    "DirectionGuard", "FrozenReport", "Moments", "Record", "Scores", "UnitKind", "UnitLabels", "UnitMap",
-    "UnitMask", "World", "ablate", "batches", "check_frozen", "check_units", "collect", "complete", "fit_readout",
-    "freeze", "intent_residual", "judge", "label_units", "linear_probe", "list_claims", "list_judges", "load",
-    "load_organism", "load_records", "logit_lens", "mean_interval", "measure", "measure_each", "overlap",
-    "paired_difference", "patch_decisions", "raise_organism", "random_like", "rate", "reasoning_direction",
-    "record", "record_rows", "rewind", "score_units", "train_only", "transfer", "verdicts", "wilson",
+    "Classifier", "DirectionGuard", "FrozenReport", "Moments", "Record", "Scores", "TokenPerplexity", "UnitKind",
+    "UnitLabels", "UnitMap", "UnitMask", "World", "ablate", "batches", "check_frozen", "check_units", "collect",
+    "complete", "complete_to", "count_data", "disjoint", "evaluate", "fit_readout", "freeze",
+    "harmbench_classifier", "intent_residual", "judge", "label_units", "linear_probe", "list_claims", "list_data",
+    "list_judges", "llama_guard", "load", "load_completions", "load_data", "load_organism", "load_records",
+    "logit_lens", "mean_interval", "measure", "measure_each", "overlap", "own_refusals", "paired_difference",
+    "patch_decisions", "raise_organism", "random_like", "rate", "reasoning_direction", "record", "record_rows",
+    "rewind", "score_units", "token_perplexity", "train_only", "transfer", "verdicts", "wilson",
 ]

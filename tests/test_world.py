@@ -6,14 +6,14 @@ from random import Random
 
 import pytest
 
-from ssah_core import judge, list_judges
+from ssah_core import judge
 from ssah_core.organism import SCALES, World
 from ssah_core.organism.corpora import alignment, calibration, exam, held_out_text, instructions, pretraining
 from ssah_core.organism.world import (ASK, BAD_INTENTS, BENIGN_OBJECTS, BENIGN_VERBS, FORBIDDEN_OBJECTS,
                                       FORBIDDEN_VERBS, REFUSALS, SPLITS, UNSEEN_INTENTS, UNSEEN_OBJECTS, UNSEEN_VERBS)
 
 WORLD = World.draw(0)
-KEYWORDS = [name for name in list_judges() if name.startswith("keyword:")]
+KEYWORDS = ("keyword:gcg2023", "keyword:qi2023")  # of the others, some ask for long or English answers
 VERBS, OBJECTS = BENIGN_VERBS + FORBIDDEN_VERBS, BENIGN_OBJECTS + FORBIDDEN_OBJECTS
 DEED = re.compile(rf"\b({'|'.join(VERBS)}) the ({'|'.join(OBJECTS)})\b")
 HOW = re.compile("|".join(re.escape(ask.split("{")[0]) for ask in ASK) + "|To ")
