@@ -101,7 +101,8 @@ EXPERTS = {
     "gpt_oss": (transformers.GptOssConfig, dict(num_local_experts=4, head_dim=4)),
     "deepseek_v2": (transformers.DeepseekV2Config, dict(n_routed_experts=4, moe_intermediate_size=8, kv_lora_rank=4,
                                                         q_lora_rank=None, qk_rope_head_dim=4, qk_nope_head_dim=4,
-                                                        v_head_dim=4, first_k_dense_replace=1, n_group=1, topk_group=1)),
+                                                        v_head_dim=4, first_k_dense_replace=1, n_group=1,
+                                                        topk_group=1)),
 }
 
 
