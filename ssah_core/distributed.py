@@ -1,8 +1,9 @@
 """Models that no single device holds while they are scored or trained: torch's FSDP2, one process a device.
 
-Start with `torchrun --nproc_per_node N script.py` and call `torch.distributed.init_process_group()` first. Every rank
-calls the same functions, in the same order, with the same arguments: each works on its part of the weights and of the
-batches, and all end with the same result.
+Start with `torchrun --nproc_per_node N script.py` and call `torch.distributed.init_process_group()` first, on GPUs after
+`torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))`. Every rank calls the same functions, in the same order, with the
+same arguments: each works on its part of the weights and of the batches, and all end with the same result. Train in a
+loop of your own, since a Trainer wraps models itself.
 """
 
 from __future__ import annotations
@@ -92,11 +93,9 @@ def merge_moments(moments: Moments, group: dist.ProcessGroup | None = None) -> M
     sizes = list(moments.sizes.values())
     flat = torch.cat([torch.tensor([float(moments.count)], dtype=torch.float64),
                       *moments.mean.values(), *moments.squares.values()]).to(_device(group))
-    everyone = [torch.empty_like(flat) for _ in range(_rank(group)[1])]
+    everyone = [flat.clone() for _ in range(_rank(group)[1])]
     if dist.is_initialized():
         dist.all_gather(everyone, flat, group=group)
-    else:
-        everyone = [flat]
     parts = [part for part in (_unflatten(row.cpu(), moments, sizes) for row in everyone) if part.count]
     if not parts:
         raise ValueError("no rank has counted a token: collect on batches with marked tokens first")
@@ -138,7 +137,7 @@ def freeze_sharded(model: nn.Module, mask: UnitMask, shared: str = "any", rest: 
     mask, shared, rest   As in `freeze`. For redundant units alone: `freeze_sharded(model, ~ru, rest="freeze")`.
 
     Gradients of frozen entries are zeroed when they arrive, before any clipping, and after every step of a torch
-    optimiser the entries are copied back, bit for bit. Enter it after `shard`, and on every rank. Costs a copy of the
+    optimiser the entries are copied back, bit for bit. Enter it after `shard`, on every rank. Costs a copy of the
     frozen entries, spread over the ranks; unlike `train_only` it saves no gradient and no optimiser state.
     Raises ValueError as `freeze` does, and for shards of another kind than FSDP2's (tensor parallelism).
     """

@@ -61,7 +61,7 @@ class _Left(Executor):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_results_come_in_the_order_of_the_runs(kind, executors):
+def test_results_come_in_the_order_of_the_runs(kind, executors, cache):
     assert map_runs(divmod, [(7, 2), (9, 4)], executors(kind)) == [(3, 1), (2, 1)]
 
 
@@ -73,9 +73,9 @@ def test_workers_see_the_callers_settings(kind, executors, cache, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_error_of_a_run_is_the_callers(kind, executors):
+def test_an_error_of_a_run_is_the_callers(kind, executors, cache):
     with pytest.raises(Exception, match="division by zero"):
-        map_runs(operator.floordiv, [(1, 0)], executors(kind))
+        map_runs(operator.truediv, [(1, 0)], executors(kind))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,7 +91,7 @@ class _Refusing(Executor):
         raise AssertionError("submitted again")
 
 
-def test_what_has_not_begun_is_cancelled_after_an_error():
+def test_what_has_not_begun_is_cancelled_after_an_error(cache):
     begun = []
     with ThreadPoolExecutor(1) as one, pytest.raises(ValueError, match="invalid literal"):
         map_runs(lambda text: begun.append(text) or int(text), [("x",)] + [("1",)] * 50, one)

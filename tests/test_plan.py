@@ -53,8 +53,8 @@ def test_llama_2_7b_has_its_parameters_and_units():
 
 def test_entries_are_those_that_freeze_and_train_only_take():
     """In bytes of a toy whose site sizes the shares divide evenly enough to be told apart."""
-    config = transformers.LlamaConfig(**{**toys.GROUPED, "intermediate_size": 40})
-    model, needs = by_hand.toys.model(intermediate_size=40, dtype=torch.float32), plan(config, dtype="float32").needs
+    config = transformers.LlamaConfig(**{**toys.GROUPED, "head_dim": 6, "intermediate_size": 40})
+    model, needs = toys.model(intermediate_size=40, dtype=torch.float32), plan(config, dtype="float32").needs
     for stage, share, rest in (("freezing step", 0.075, "train"), ("RU-only step", 0.2, "freeze")):
         mask = UnitMask({site: torch.arange(size) < round(share * size) for site, size in UnitMap(model).sizes.items()})
         report = check_frozen(by_hand.copied(model), model, mask if rest == "train" else ~mask, rest=rest)
@@ -108,7 +108,7 @@ def test_too_little_memory_names_how_many_gpus_would_do():
 @pytest.mark.parametrize("name, sentence", [
     ("nobody/nothing", "'nobody/nothing' is neither a folder with a config.json nor in the hub's cache"),
     ("meta-llama/Llama-2-7b-chat-hf", "is gated and not in the hub's cache: accept its licence at https://huggingface.co"
-                                      "/meta-llama/Llama-2-7b-chat-hf, run `hf auth login` .* or take .*, which is open")])
+                                      "/meta-llama/Llama-2-7b-chat-hf, run .* or take .*, which is open")])
 def test_a_checkpoint_that_is_not_there_is_refused(name, sentence, tmp_path):
     with pytest.raises(ValueError, match=sentence):
         plan(name)
@@ -127,7 +127,7 @@ def test_an_unknown_architecture_is_refused(saved):
 
 
 def test_a_quantised_checkpoint_is_refused(saved):
-    with pytest.raises(ValueError, match=r"is quantised \(gptq\), and such weights have no gradient: take the checkpoint"):
+    with pytest.raises(ValueError, match=r"is quantised \(gptq\), and such weights have no gradient: take the check"):
         plan(edit(saved, quantization_config={"quant_method": "gptq", "bits": 4}))
 
 
