@@ -62,7 +62,7 @@ def has_chat_template(name: str | Path) -> bool | None:
 def on_meta(config: PreTrainedConfig) -> PreTrainedModel:
     """A config's model without memory: names and shapes alone."""
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
 
 
 def _absent(name: str, error: OSError) -> str:

@@ -123,7 +123,7 @@ def _timed(work: Callable, device) -> tuple:
 def _random_model(config: PreTrainedConfig, dtype: str, device: str) -> PreTrainedModel:
     torch.manual_seed(0)
     with torch.device(device):
-        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
+        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), trust_remote_code=False).eval()
 
 
 def _fitted(config: PreTrainedConfig, dtype: str, rows: int, tokens: int, memory: float) -> tuple:
