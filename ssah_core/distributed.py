@@ -1,9 +1,9 @@
 """Models that no single device holds while they are scored or trained: torch's FSDP2, one process a device.
 
-Start with `torchrun --nproc_per_node N script.py` and call `torch.distributed.init_process_group()` first, on GPUs after
-`torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))`. Every rank calls the same functions, in the same order, with the
-same arguments: each works on its part of the weights and of the batches, and all end with the same result. Train in a
-loop of your own, since a Trainer wraps models itself.
+Start with `torchrun --nproc_per_node N script.py` and call `torch.distributed.init_process_group()` first, and on GPUs
+before it `torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))`. Every rank calls the same functions, in the same order,
+with the same arguments: each works on its part of the weights and of the batches, and all end with the same result.
+Train in a loop of your own, since a Trainer wraps models itself.
 """
 
 from __future__ import annotations
