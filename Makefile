@@ -2,6 +2,7 @@
 PYTHON ?= python3
 SEEDS ?= 1
 SCALE ?= organism
+GPUS ?= 1
 # The torch that `make lock` pins. Without a bound, the newest release may bring a CUDA build of several GB.
 TORCH ?= 2.13.0
 
@@ -21,8 +22,12 @@ $(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
 	echo "$(PYTHON) cannot make an environment, since its ensurepip is missing; on Debian: apt install python3-venv" >&2; exit 1; }
 endef
 
+define CHECK_MODEL
+test -n '$(MODEL)' || { echo "MODEL is not set; name a folder or a hub id: make $(MAKECMDGOALS) MODEL=Qwen/Qwen2.5-7B-Instruct" >&2; exit 1; }
+endef
+
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce test lab figures report lock clean
+.PHONY: help env reproduce test paper rehearse lab figures report lock clean
 
 help:  ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -44,6 +49,15 @@ test: $(INSTALLED)  ## unit tests, every notebook at tiny scale, every committed
 	$(BIN)/python -c 'from ssah_core.organism import raise_organism; raise_organism()'
 	env -u MPLBACKEND $(BIN)/python -m pytest -v -p no:cacheprovider \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=1800 notebooks/*.ipynb
+
+paper: $(INSTALLED)  ## plan a run on a checkpoint, then do it if nothing is missing (MODEL=Qwen/Qwen2.5-7B-Instruct GPUS=1)
+	@$(CHECK_MODEL)
+	$(BIN)/python -m ssah_core.plan $(MODEL) --gpus $(GPUS)
+	$(BIN)/python -m ssah_core.execute --scale paper --notebooks 10 -p model $(MODEL)
+
+rehearse: $(INSTALLED)  ## try a checkpoint's shape on random weights, from its config alone (MODEL=...)
+	@$(CHECK_MODEL)
+	$(BIN)/python -m ssah_core.plan $(MODEL) --rehearse
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	cd notebooks && ../$(BIN)/jupyter lab

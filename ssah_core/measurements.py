@@ -7,21 +7,19 @@ without a model.
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor
 from datetime import UTC, datetime
 from importlib.metadata import version
 from numbers import Real
 from pathlib import Path
 
 import pandas
-import torch
-from tqdm.auto import tqdm
 
 from . import paths, store
+from .executors import local_workers, map_runs
 
 SCALES = ("tiny", "organism", "paper")
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
@@ -60,18 +58,19 @@ def measure(study: str, compute: Callable[[], list[dict]], *, seed: int, scale: 
 
 def measure_each(study: str, function: Callable[..., list[dict]], seeds: Sequence[int], scale: str,
                  each: Mapping[int, Mapping] | None = None, over: Mapping[str, Mapping] | None = None,
-                 **settings) -> pandas.DataFrame:
+                 executor: Executor | None = None, **settings) -> pandas.DataFrame:
     """`measure` on every organism: the rows of `function(seed, scale, **settings)` for all seeds, one below another.
 
     function  Of a module that can be imported: runs are measured beside each other, a process a core (the
               environment variable SSAH_WORKERS sets another number).
     each      Further settings of one organism: seed -> settings.
     over      Variants, each a study of its own: name -> settings; "chosen" becomes study "<study>/chosen".
+    executor  Where runs that have no rows yet are measured, see `ssah_core.executors`; default this machine.
     """
     variants = {f"{study}/{name}": more for name, more in over.items()} if over else {study: {}}
     runs = [(name, function, seed, scale, {**settings, **more, **(each or {}).get(seed, {})})
             for name, more in variants.items() for seed in seeds]
-    _measure_beside([run for run in runs if not _is_measured(run)])
+    _measure_beside([run for run in runs if not _is_measured(run)], executor)
     return pandas.concat([_measure_run(run) for run in runs], ignore_index=True)
 
 
@@ -96,23 +95,15 @@ def _is_measured(run: tuple) -> bool:
     return True
 
 
-def _measure_beside(runs: list[tuple]) -> None:
-    workers = min(len(runs), int(os.environ.get("SSAH_WORKERS") or os.cpu_count() or 1))
-    if workers < 2:  # the caller measures, with all cores
-        return
-    start = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in an unknown state
-    with ProcessPoolExecutor(workers, start, initializer=_share_cores, initargs=(workers,)) as pool:
-        done = [pool.submit(_measure_run, run) for run in runs]
-        try:
-            hidden = os.environ.get("TQDM_DISABLE") == "1"  # which tqdm's bar for notebooks does not heed
-            for future in tqdm(as_completed(done), desc=runs[0][0], total=len(runs), unit="run", leave=False, disable=hidden):
-                future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+def _measure_beside(runs: list[tuple], executor: Executor | None) -> None:
+    if not executor and not os.environ.get("SSAH_EXECUTOR") and local_workers(len(runs)) < 2:
+        return  # the caller measures, with all cores
+    map_runs(_keep_run, [(run,) for run in runs], executor, label=runs[0][0] if runs else None)
 
 
-def _share_cores(workers: int) -> None:
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+def _keep_run(run: tuple) -> None:
+    """Measure one run; its rows are in the cache then, and need not travel."""
+    _measure_run(run)
 
 
 def _is_ignoring() -> bool:

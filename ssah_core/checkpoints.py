@@ -1,0 +1,80 @@
+"""What a checkpoint's config says before any weight is read: whether it can be used at all, and its shape."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.utils import cached_file
+
+GATED = ("meta-llama/", "google/gemma", "mistralai/")
+OPEN = {"HuggingFaceTB/SmolLM2-1.7B-Instruct": 1.7e9, "HuggingFaceTB/SmolLM3-3B": 3.1e9,
+        "allenai/OLMo-2-1124-7B-Instruct": 7.3e9, "Qwen/Qwen2.5-7B-Instruct": 7.6e9,
+        "allenai/OLMo-2-1124-13B-Instruct": 13.7e9, "Qwen/Qwen2.5-32B-Instruct": 32.8e9}
+"""Chat models that need no licence to be accepted, by parameters."""
+
+
+def read_config(name: str | Path) -> PreTrainedConfig:
+    """The config of a checkpoint, from a folder, the hub's cache or the hub.
+
+    Raises ValueError, each with the next step: an unknown or uncached id, one that is gated, a model that brings code
+    of its own, weights that are stored quantised, a tokenizer without a chat template.
+    """
+    try:
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except OSError as error:
+        raise ValueError(_absent(str(name), error)) from error
+    except ValueError as error:
+        why = ("brings code of its own, which ssah never runs" if "trust_remote_code" in str(error)
+               else "is of no architecture that this transformers knows")
+        raise ValueError(f"model={str(name)!r} {why}: take one that transformers holds, such as "
+                         f"{an_open_one(7e9)}") from error
+    quantised = getattr(config, "quantization_config", None)
+    if quantised:
+        method = quantised["quant_method"] if isinstance(quantised, Mapping) else type(quantised).__name__
+        raise ValueError(f"model={str(name)!r} is quantised ({method}), and such weights have no gradient: take the "
+                         "checkpoint that it was made from, in bfloat16 or float32")
+    if has_chat_template(name) is False:
+        raise ValueError(f"model={str(name)!r} has a tokenizer without a chat template: take the chat or instruct "
+                         "version, or add chat_template.jinja beside the tokenizer")
+    return config
+
+
+def has_chat_template(name: str | Path) -> bool | None:
+    """Whether a checkpoint's tokenizer has a chat template; None if it has no tokenizer, as beside a lone config."""
+    found = {}
+    for file in ("chat_template.jinja", "tokenizer_config.json"):
+        try:
+            found[file] = cached_file(str(name), file)
+        except OSError:
+            found[file] = None
+    settings = found["tokenizer_config.json"]
+    if not any(found.values()):
+        return None
+    inside = json.loads(Path(settings).read_text(encoding="utf-8")) if settings else {}
+    return bool(found["chat_template.jinja"] or inside.get("chat_template"))
+
+
+def on_meta(config: PreTrainedConfig) -> PreTrainedModel:
+    """A config's model without memory: names and shapes alone."""
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+
+
+def _absent(name: str, error: OSError) -> str:
+    causes = {type(cause).__name__ for cause in (error, error.__cause__, error.__context__)}
+    if "GatedRepoError" in causes or name.startswith(GATED):
+        return (f"model={name!r} is gated and not in the hub's cache: accept its licence at "
+                f"https://huggingface.co/{name}, run `hf auth login` and download it once, or take "
+                f"{an_open_one(7e9)}, which is open")
+    return (f"model={name!r} is neither a folder with a config.json nor in the hub's cache, and the hub does not give "
+            "it: check the spelling and the network, or download it once where there is one (`hf download`)")
+
+
+def an_open_one(count: float) -> str:
+    """The open model whose size is nearest."""
+    return min(OPEN, key=lambda name: abs(math.log(OPEN[name] / count)))

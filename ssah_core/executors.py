@@ -1,0 +1,148 @@
+"""Where runs are computed: on this machine, on a Dask cluster or by Slurm. All that is needed of one is `submit`.
+
+A run is one call of one function of an importable module that keeps its result under a key of its own in the cache and
+reads it back where it is there (`measure` does). So it may be computed anywhere that sees the same cache and figures,
+twice or after an interruption; which executor computes it decides nothing but the time. Workers get the environment
+variables that begin with SSAH_.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from . import paths
+
+
+def map_runs(function: Callable, runs: Iterable[tuple], executor: Executor | None = None,
+             label: str | None = None) -> list:
+    """`function(*run)` for every run, beside each other; results in the order of the runs.
+
+    function   Of a module that the workers can import.
+    executor   Anything with `submit` that gives `concurrent.futures` futures: `local_executor()` (the default),
+               `dask_executor(client)`, `slurm_executor(folder)`. It is left open, unless it is the default. The
+               environment variable SSAH_EXECUTOR sets another default, see `named_executor`.
+    label      Of a progress bar; None shows none.
+
+    An exception of a run is raised here, and runs that have not begun are then cancelled.
+    """
+    runs = list(runs)
+    if not runs:
+        return []
+    if executor is None:
+        with named_executor(os.environ.get("SSAH_EXECUTOR") or "local", len(runs)) as own:
+            return map_runs(function, runs, own, label)
+    environment = {name: value for name, value in os.environ.items() if name.startswith("SSAH_")}
+    environment |= {"SSAH_CACHE": str(paths.cache()), "SSAH_FIGURES": str(paths.figures())}  # wherever a worker stands
+    futures = [executor.submit(_run, function, run, environment) for run in runs]
+    try:
+        hidden = label is None or os.environ.get("TQDM_DISABLE") == "1"  # which tqdm's bar for notebooks does not heed
+        for future in tqdm(as_completed(futures), desc=label, total=len(runs), unit="run", leave=False, disable=hidden):
+            future.result()
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+    return [future.result() for future in futures]
+
+
+def _run(function: Callable, run: tuple, environment: Mapping[str, str]) -> Any:
+    for stale in [name for name in os.environ if name.startswith("SSAH_") and name not in environment]:
+        del os.environ[stale]  # of an earlier run on the same worker
+    os.environ.update(environment)
+    return function(*run)
+
+
+def named_executor(name: str, runs: int | None = None) -> Executor:
+    """An executor by name, as SSAH_EXECUTOR gives it to notebooks: "local", "dask:tcp://host:8786" (the scheduler), or
+    "slurm:gpus_per_node=1,timeout_min=600" (submitit's parameters; logs go to the cache). ValueError for another."""
+    kind, _, more = name.partition(":")
+    if kind == "local":
+        return local_executor(runs)
+    if kind == "dask" and more:
+        return dask_executor(_client(more))
+    if kind == "slurm" and all("=" in pair for pair in filter(None, more.split(","))):
+        given = dict(pair.split("=", 1) for pair in filter(None, more.split(",")))
+        return slurm_executor(paths.cache() / "jobs", given.pop("cluster", None),
+                              **{key: int(value) if value.isdecimal() else value for key, value in given.items()})
+    raise ValueError(f"executor {name!r} is unknown: choose local, dask:ADDRESS or slurm:NAME=VALUE,...")
+
+
+def _client(address: str) -> Any:
+    try:
+        from dask.distributed import Client
+    except ImportError:
+        raise ValueError("a Dask executor needs dask.distributed, which is not installed: "
+                         "pip install 'ssah[dask]'") from None
+    return Client(address)
+
+
+def local_executor(runs: int | None = None) -> ProcessPoolExecutor:
+    """Processes on this machine, which share its cores: one a core (SSAH_WORKERS sets another number), and no more
+    than there are `runs`."""
+    workers = local_workers(runs)
+    start = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in an unknown state
+    return ProcessPoolExecutor(workers, start, initializer=_share_cores, initargs=(workers,))
+
+
+def local_workers(runs: int | None = None) -> int:
+    """How many processes `local_executor` has."""
+    workers = int(os.environ.get("SSAH_WORKERS") or os.cpu_count() or 1)
+    return max(1, workers if runs is None else min(runs, workers))
+
+
+def _share_cores(workers: int) -> None:
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+
+
+def dask_executor(client: Any) -> Executor:
+    """The workers of a Dask cluster: `dask_executor(dask.distributed.Client("tcp://..."))`. Extra "dask".
+
+    Give each worker one thread and its share of the cores (`threads_per_worker=1`, OMP_NUM_THREADS), or one GPU.
+    """
+    return client.get_executor(pure=False)  # a run whose result is wanted anew is not a cached one
+
+
+def slurm_executor(folder: str | Path, cluster: str | None = None, **parameters) -> Executor:
+    """One job a run through submitit: Slurm where it is, else processes of this machine. Extra "slurm".
+
+    folder       Where jobs keep their logs: seen by all nodes.
+    cluster      "slurm", "local" or "debug"; None takes Slurm if it is there.
+    parameters   As submitit names them: `timeout_min`, `gpus_per_node`, `cpus_per_task`, `slurm_partition`, ...
+
+    Raises ValueError if submitit is not installed.
+    """
+    try:
+        import submitit
+    except ImportError:
+        raise ValueError("slurm_executor needs submitit, which is not installed: pip install 'ssah[slurm]'") from None
+    executor = submitit.AutoExecutor(folder=str(folder), cluster=cluster)
+    executor.update_parameters(**parameters)
+    return _Jobs(executor)
+
+
+class _Jobs(Executor):
+    """submitit's jobs as `concurrent.futures` futures: a thread waits for each."""
+
+    WAITING = 256
+
+    def __init__(self, executor: Any):
+        self._executor, self._jobs, self._threads = executor, [], ThreadPoolExecutor(self.WAITING)
+
+    def submit(self, function: Callable, /, *args, **kwargs) -> Future:
+        job = self._executor.submit(function, *args, **kwargs)
+        self._jobs.append(job)
+        return self._threads.submit(job.result)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        if cancel_futures:
+            for job in self._jobs:
+                job.cancel()
+        self._threads.shutdown(wait, cancel_futures=cancel_futures)

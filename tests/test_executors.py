@@ -1,0 +1,135 @@
+"""Runs computed by local processes, by a Dask cluster and by submitit's jobs: the same results, in order, once."""
+
+import builtins
+import operator
+import os
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+
+import pandas
+import pytest
+
+from ssah_core import dask_executor, map_runs, measure_each, slurm_executor
+from ssah_core.executors import _run, local_executor, named_executor
+from ssah_core.studies import raising
+
+KINDS = ("local", "dask", "submitit")
+
+
+@pytest.fixture(scope="module")
+def executors(tmp_path_factory):
+    """One executor of a kind, made when it is first asked for and closed at the end."""
+    made = {}
+
+    def get(kind: str) -> Executor:
+        if kind not in made:
+            made[kind] = {"local": _local, "dask": _dask, "submitit": _submitit}[kind](tmp_path_factory)
+        return made[kind][0]
+
+    with pytest.MonkeyPatch.context() as patch:  # jobs are processes of their own, which look for ssah_core
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield get
+        for executor, *others in made.values():
+            executor.shutdown(cancel_futures=True)
+            for other in others:
+                other.close()
+
+
+def _local(folders):
+    return local_executor(2),
+
+
+def _dask(folders):
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed (extra 'dask')")
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None,
+                                       local_directory=str(folders.mktemp("dask")))
+    client = distributed.Client(cluster)
+    return _Left(dask_executor(client)), client, cluster
+
+
+def _submitit(folders):
+    pytest.importorskip("submitit", reason="submitit is not installed (extra 'slurm')")
+    return slurm_executor(folders.mktemp("jobs"), cluster="local", timeout_min=20),
+
+
+class _Left(Executor):
+    """Dask's executor knows no cancel_futures."""
+
+    def __init__(self, executor):
+        self.submit = executor.submit
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_results_come_in_the_order_of_the_runs(kind, executors, cache):
+    assert map_runs(divmod, [(7, 2), (9, 4)], executors(kind)) == [(3, 1), (2, 1)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_see_the_callers_settings(kind, executors, cache, monkeypatch):
+    monkeypatch.setenv("SSAH_RECORDS", "ignore")
+    seen, = map_runs(os.path.expandvars, [("$SSAH_CACHE $SSAH_FIGURES $SSAH_RECORDS",)], executors(kind))
+    assert seen == f"{cache} {cache.parent / 'figures'} ignore"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_of_a_run_is_the_callers(kind, executors, cache):
+    with pytest.raises(Exception, match="division by zero"):
+        map_runs(operator.truediv, [(1, 0)], executors(kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_organisms_are_measured_once_wherever_that_is(kind, executors, cache):
+    there = measure_each("losses", raising.losses, [1], "tiny", executor=executors(kind))
+    assert there.seed.unique().tolist() == [1]
+    again = measure_each("losses", raising.losses, [1], "tiny", executor=_Refusing())
+    pandas.testing.assert_frame_equal(again, there)
+
+
+class _Refusing(Executor):
+    def submit(self, function, /, *args, **kwargs):
+        raise AssertionError("submitted again")
+
+
+def test_what_has_not_begun_is_cancelled_after_an_error(cache):
+    begun = []
+    with ThreadPoolExecutor(1) as one, pytest.raises(ValueError, match="invalid literal"):
+        map_runs(lambda text: begun.append(text) or int(text), [("x",)] + [("1",)] * 50, one)
+    assert len(begun) < 51
+
+
+def test_a_worker_forgets_the_settings_of_an_earlier_run(cache, monkeypatch):
+    monkeypatch.setenv("SSAH_OF_OLD", "1")  # put back afterwards, with the others
+    assert _run(os.getenv, ("SSAH_OF_OLD",), {"SSAH_CACHE": str(cache)}) is None
+    assert os.environ["SSAH_CACHE"] == str(cache) and "SSAH_FIGURES" not in os.environ
+
+
+def test_no_runs_need_no_executor():
+    assert map_runs(divmod, [], _Refusing()) == []
+
+
+def test_notebooks_take_the_executor_that_the_environment_names(monkeypatch, cache):
+    pytest.importorskip("submitit", reason="submitit is not installed (extra 'slurm')")
+    monkeypatch.setenv("SSAH_EXECUTOR", "slurm:cluster=debug,timeout_min=5")
+    assert map_runs(divmod, [(7, 2)]) == [(3, 1)]
+    assert list((cache / "jobs").iterdir())
+
+
+@pytest.mark.parametrize("name", ["ray", "dask", "dask:", "slurm:gpus", ""])
+def test_an_unknown_executor_is_refused(name):
+    with pytest.raises(ValueError, match="is unknown: choose local, dask:ADDRESS or slurm:NAME=VALUE"):
+        named_executor(name)
+
+
+@pytest.mark.parametrize("module, name", [("submitit", "slurm:"), ("dask.distributed", "dask:tcp://nowhere:1")])
+def test_an_extra_that_is_not_installed_is_named(module, name, monkeypatch, cache):
+    real = builtins.__import__
+
+    def without(imported, *args, **kwargs):
+        if imported == module:
+            raise ImportError(imported)
+        return real(imported, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ValueError, match=r"not installed: pip install 'ssah\[(slurm|dask)\]'"):
+        named_executor(name)
