@@ -27,6 +27,7 @@ def find_suffix(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prom
     rng = torch.Generator().manual_seed(seed)
     frame = _Frame.of(tokenizer, prompt, start, target)
     best, texts = torch.tensor(tokenizer(start, add_special_tokens=False)["input_ids"]), [start]
+    space = start[:len(start) - len(start.lstrip())]  # many tokenizers drop it from what they decode
     with evaluating(model):
         low = frame.losses(model, best[None])[0]
         for _ in range(steps):
@@ -34,7 +35,7 @@ def find_suffix(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prom
             tried = best.repeat(candidates, 1)
             place = torch.randint(len(best), (candidates,), generator=rng)
             tried[range(candidates), place] = favoured[place, torch.randint(top, (candidates,), generator=rng)]
-            said = tokenizer.batch_decode(tried, skip_special_tokens=True)
+            said = [space + text.lstrip() for text in tokenizer.batch_decode(tried, skip_special_tokens=True)]
             typed = [n for n, text in enumerate(said)
                      if encode(tokenizer, prompt + text)[0] == frame.before + tried[n].tolist() + frame.after]
             losses = frame.losses(model, tried[typed]) if typed else low[None]

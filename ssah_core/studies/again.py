@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
 
+import pandas
 import torch
 from torch import Tensor
 
@@ -206,3 +207,32 @@ def _seconds(subject: Subject, read: Readout, prompts: Sequence[str], guarded: b
         begin = time.process_time()
         complete(subject.model, subject.tokenizer, prompts, max_new_tokens=tokens, min_new_tokens=tokens, **settings)
         return time.process_time() - begin
+
+
+# -- records ---------------------------------------------------------------------------------------------
+
+SLUGS = {"aligned": "aligned", "recovery": "recovery", "recovery, RU": "recovery_ru", "guard": "guard",
+         "recovery + guard": "both"}
+"""Arm -> its name in the id of a record."""
+
+
+def as_records(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Numbers that claims read, from rows of `arms`: one row a number and organism, with its `record`.
+
+    "worst" is the highest value under a prefill of the answer at length over all its lengths, of seen harm; "prefill_5"
+    that at 5 tokens. Utility is a difference to the aligned model, in points; "cost" that of the worst batch size.
+    """
+    table = table.assign(arm=table.arm.map(SLUGS))
+    keys = ["arm", "metric", "seed"]
+    prefill = table[(table.attack == "prefill") & (table.kind == "harm")]
+    exam = table[(table.attack == "exam") & table.metric.isin(["benign", "refused", "utility"])]
+    before = exam[(exam.arm == "aligned") & (exam.metric == "utility")].set_index("seed").value
+    change = exam.value - exam.seed.map(before).where(exam.metric == "utility", 0)
+    parts = {"worst": _highest(prefill, keys), "cost": _highest(table[table.attack == "speed"], keys),
+             **{f"prefill_{k}": prefill[prefill.x == k] for k in (0, 1, 5)}, "exam": exam.assign(value=change)}
+    return pandas.concat([rows.assign(record="deep/" + rows.arm + f"/{name}/" + rows.metric)
+                          for name, rows in parts.items()], ignore_index=True)
+
+
+def _highest(rows: pandas.DataFrame, keys: list[str]) -> pandas.DataFrame:
+    return rows.sort_values("value").groupby(keys, as_index=False).last()
