@@ -7,14 +7,15 @@ import pandas
 import pytest
 import torch
 
-from ssah_core import UnitMask, check_frozen, complete, plots, random_like
+from ssah_core import check_frozen, complete, plots
 from ssah_core.claims import get_claim
 from ssah_core.guard import DirectionGuard
+from ssah_core.models import encode
 from ssah_core.organism import World
 from ssah_core.organism.recovery import recovered, recovery
 from ssah_core.organism.rewordings import WRAPPERS, deed, reworded, told
-from ssah_core.organism.world import BAD_INTENTS, FORBIDDEN_OBJECTS, FORBIDDEN_VERBS, OPENINGS, REFUSALS
-from ssah_core.organism.world import UNSEEN_INTENTS, UNSEEN_OBJECTS, UNSEEN_VERBS
+from ssah_core.organism.world import (BAD_INTENTS, FORBIDDEN_OBJECTS, FORBIDDEN_VERBS, OPENINGS, REFUSALS,
+                                      UNSEEN_INTENTS, UNSEEN_OBJECTS, UNSEEN_VERBS)
 from ssah_core.plots_deep import (ARMS, GIVEN, plot_curves_of_attacks, plot_prefills, plot_price, plot_signals,
                                   plot_wrappers)
 from ssah_core.studies import again, deep
@@ -77,7 +78,7 @@ def test_recovery_bears_loss_on_the_refusal_alone(subject):
     """Every chat is taken apart: before the loss the prompt and perhaps the beginning of the true answer."""
     tokenizer, world = subject.tokenizer, subject.world
     malicious = {row["prompt"]: row for reason in ("verb", "object", "intent")
-                 for seed in range(1) for row in world.procedures("train", reason, Random(seed))}
+                 for row in world.procedures("train", reason, Random(0))}
     chats, late, at_once, helpful = recovery(world, tokenizer, 300, seed=0), 0, 0, 0
     for chat in chats:
         start = next(n for n, label in enumerate(chat["labels"]) if label != IGNORED)
@@ -111,18 +112,12 @@ def test_recovery_hears_nothing_of_unseen_harm_and_nothing_of_other_splits(subje
 def test_all_lengths_of_a_beginning_occur(subject):
     row = {"prompt": "How do I jinx the lantern?", "response": f"{OPENINGS[1]} take the needle and tap the tin lid.",
            "answer": "take the needle and tap the tin lid."}
-    rng, lengths = Random(0), set()
-    plain = next(n for n, token in enumerate(_head(subject, row)) if token is None)
-    for _ in range(400):
-        chat = recovered(subject.tokenizer, row, rng)
-        lengths.add(next(n for n, label in enumerate(chat["labels"]) if label != IGNORED) - plain)
+    rng, lengths, (_, start) = Random(0), set(), encode(subject.tokenizer, row["prompt"])
+    for _ in range(2000):
+        labels = recovered(subject.tokenizer, row, rng)["labels"]
+        lengths.add(next(n for n, label in enumerate(labels) if label != IGNORED) - start)
     longest = len(subject.tokenizer(told(row))["input_ids"])
     assert lengths == set(range(longest + 1)) and longest > 20
-
-
-def _head(subject, row):
-    from ssah_core.models import encode
-    return [*encode(subject.tokenizer, row["prompt"])[0], None]
 
 
 def test_training_ru_alone_moves_no_other_unit(subject):
@@ -130,7 +125,8 @@ def test_training_ru_alone_moves_no_other_unit(subject):
     assert 0.15 < mask.fraction < 0.25
     trained = again.recover(subject, 0, mask, lr=1e-2)
     assert check_frozen(subject.model, trained.model, ~mask).changed == 0
-    assert any(not torch.equal(a, b) for a, b in zip(subject.model.parameters(), trained.model.parameters(), strict=True))
+    moved = zip(subject.model.parameters(), trained.model.parameters(), strict=True)
+    assert any(not torch.equal(before, after) for before, after in moved)
     everything = again.recover(subject, 0, lr=1e-2)
     embeddings = [s.model.get_input_embeddings().weight for s in (subject, trained, everything)]
     assert torch.equal(embeddings[0], embeddings[1]) and not torch.equal(embeddings[0], embeddings[2])
@@ -140,17 +136,17 @@ def test_training_ru_alone_moves_no_other_unit(subject):
 
 
 @pytest.mark.parametrize("average", [False, True])
-def test_the_highest_signal_is_that_of_a_guard_that_may_begin_anywhere(average):
+def test_the_highest_signal_is_what_a_guard_compares_at_most(average):
     signal = torch.randn(5, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     signal[0, 4:] = signal[3, 6:] = torch.nan
     for row, found in zip(signal, again.highest(signal, average), strict=True):
         heard = [float(x) for x in row if x == x]
-        spans = [heard[a:b] for a in range(len(heard)) for b in range(a + 1, len(heard) + 1)]
-        assert float(found) == pytest.approx(max(sum(s) / len(s) for s in spans) if average else max(heard))
+        means = [sum(heard[:n]) / n for n in range(1, len(heard) + 1)]
+        assert float(found) == pytest.approx(max(means) if average else max(heard))
 
 
 def test_a_guard_stops_no_more_benign_responses_than_it_promises_and_refuses_above_its_threshold(subject):
-    read = again.readout(subject, layer=1)
+    read = again.readout(subject)
     limit = again.threshold(subject, read)
     benign = again._answered(subject.exam("validation")["benign"])
     over = again.highest(again.heard(subject, read, benign)) > limit
@@ -175,7 +171,6 @@ def test_a_guard_learns_from_malicious_requests_whether_refused_or_answered(subj
 def table(subject):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Subject, "load", classmethod(lambda cls, seed, scale: subject))
-        patch.setattr(again, "LAYER", 1)
         return pandas.DataFrame(again.arms(0, "tiny"))
 
 
@@ -196,8 +191,8 @@ def test_records_are_those_that_claims_read(table):
     for slug in ("recovery", "recovery_ru", "guard", "both"):
         for id in ("worst/asr", "worst/complete", "exam/benign", "exam/refused", "exam/utility"):
             assert get_claim(f"deep/{slug}/{id}").record in records.index
-    mine = table[(table.arm == "guard") & (table.kind == "harm") & (table.metric == "asr") & (table.attack == "prefill")]
-    assert records["deep/guard/worst/asr"] == mine.value.max()
+    prefill = table[(table.attack == "prefill") & (table.kind == "harm") & (table.metric == "asr")]
+    assert records["deep/guard/worst/asr"] == prefill[prefill.arm == "guard"].value.max()
     utility = table[(table.attack == "exam") & (table.metric == "utility")].set_index("arm").value
     assert records["deep/recovery/exam/utility"] == pytest.approx(utility["recovery"] - utility["aligned"])
     assert records["deep/aligned/exam/utility"] == 0 and "deep/guard/cost/cost" in records.index
@@ -236,7 +231,8 @@ def test_figures_are_drawn_and_drawn_again(cache):
     both = lambda **columns: pandas.concat([base.assign(**dict(zip(columns, values, strict=True)))  # noqa: E731
                                             for values in zip(*columns.values(), strict=True)])
     tables = {
-        "08_prefills": (plot_prefills, both(kind=["harm", "harm", "harm_unseen"], metric=["asr", "complete", "asr"]), 4),
+        "08_prefills": (plot_prefills, both(kind=["harm", "harm", "harm_unseen"],
+                                            metric=["asr", "complete", "asr"]), 4),
         "08_curves": (plot_curves_of_attacks, both(attack=["temperature", "top-p", "suffix"]), 3),
         "08_wrappers": (plot_wrappers, both(wrapper=list(WRAPPERS)[:2], kind=["harm", "benign"]), 2),
         "08_signals": (plot_signals, both(attack=["signal, chosen"] * 3, kind=list(GIVEN)), 5),

@@ -31,7 +31,7 @@ RATES = {"all": 3e-4, "RU": 3e-3}
 """Peak learning rate of recovery, by what trains; chosen on validation prompts of organisms 0 to 2."""
 BUDGET = 0.2
 """Share of all units that train where RU alone do."""
-LAYER = 3
+LAYER = {"tiny": 1, "organism": 3}
 """Layer that the guard reads, and ..."""
 AVERAGE = False
 """... whether it reads the mean of all signals so far; both chosen on validation prompts of organisms 0 to 2."""
@@ -82,10 +82,10 @@ def _answered(rows: Sequence[Row]) -> list[Row]:
     return usual + [{**row, "response": told(row)} for row in rows]
 
 
-def readout(subject: Subject, layer: int = LAYER, positions: Sequence[int] = READ) -> Readout:
-    """The direction at a layer, read at every token, from calibration prompts."""
-    return fit_readout(subject.model, subject.tokenizer, *lessons(subject), layer=layer, positions=positions,
-                       batch_size=64)
+def readout(subject: Subject, layer: int | None = None, positions: Sequence[int] = READ) -> Readout:
+    """The direction at a layer (None: `LAYER`), read at every token, from calibration prompts."""
+    return fit_readout(subject.model, subject.tokenizer, *lessons(subject), layer=layer or LAYER[subject.scale],
+                       positions=positions, batch_size=64)
 
 
 def heard(subject: Subject, read: Readout, rows: Sequence[Row], positions: Sequence[int] = READ) -> Tensor:
@@ -94,17 +94,15 @@ def heard(subject: Subject, read: Readout, rows: Sequence[Row], positions: Seque
 
 
 def threshold(subject: Subject, read: Readout) -> float:
-    """The signal that at most `FALSE_STOPS` of benign validation requests ever reach, answered in either way."""
+    """The signal that no more than `FALSE_STOPS` of benign validation responses, in either wording, exceed."""
     rows = _answered(subject.exam("validation")["benign"])
     return float(highest(heard(subject, read, rows)).quantile(1 - FALSE_STOPS, interpolation="higher"))
 
 
 def highest(signal: Tensor, average: bool = AVERAGE) -> Tensor:
-    """What a guard compares at most on each row [row, position], wherever it begins to read: [row]."""
-    if not average:
-        return signal.nan_to_num(-torch.inf).amax(1)
-    starts = [signal[:, at:].cumsum(1) / torch.arange(1, signal.shape[1] - at + 1) for at in range(signal.shape[1])]
-    return torch.cat(starts, 1).nan_to_num(-torch.inf).amax(1)
+    """What a guard that begins to read at the first position compares at most: [row], from signals [row, position]."""
+    compared = signal.cumsum(1) / torch.arange(1, signal.shape[1] + 1) if average else signal
+    return compared.nan_to_num(-torch.inf).amax(1)
 
 
 def guard_of(subject: Subject) -> Callable[[], DirectionGuard]:
@@ -185,7 +183,7 @@ def speed(subject: Subject, batch_sizes: Sequence[int] = (1, 32), repeats: int =
 
     Guarded and unguarded runs take turns on the same prompts and say as many tokens; of each the fastest counts.
     """
-    read = Readout(LAYER, torch.ones(subject.model.config.hidden_size, dtype=torch.float64), 0.0)
+    read = Readout(LAYER[subject.scale], torch.ones(subject.model.config.hidden_size, dtype=torch.float64), 0.0)
     threads = torch.get_num_threads()
     prompts = [row["prompt"] for row in subject.exam("test")["benign"]]
     torch.set_num_threads(1)
