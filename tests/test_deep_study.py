@@ -1,6 +1,5 @@
 """Studies of notebook 08: data that recover, guards that keep their promise, and arms that face every attack."""
 
-from dataclasses import replace
 from random import Random
 
 import pandas
@@ -176,7 +175,7 @@ def table(subject):
 
 def test_every_arm_faces_every_attack(table):
     faced = {arm: set(rows.attack) for arm, rows in table.groupby("arm")}
-    common = {"prefill", "prefill, no opening", "prefill, one opening", "temperature", "top-p", "exam",
+    common = {"prefill", "prefill, answer alone", "prefill, one opening", "temperature", "top-p", "exam",
               *(f"wrapper: {name}" for name in WRAPPERS)}
     assert list(table.arm.unique()) == list(again.SLUGS) and set(again.SLUGS) == set(ARMS)
     assert all(common <= attacks for attacks in faced.values())
@@ -218,11 +217,13 @@ def test_units_are_measured_removed_and_held(loaded):
 def test_a_prefill_says_the_answers_own_first_tokens(subject, monkeypatch):
     seen = []
     monkeypatch.setattr(deep, "judged", lambda rows, kind, **about: seen.extend(rows) or [])
-    deep.prefilled(replace(subject, _read={}), ("harm",), (5,), n=3)
-    for row in seen:
-        ids = subject.tokenizer(row["told"], add_special_tokens=False)["input_ids"][:5]
-        assert row["response"].startswith(subject.tokenizer.decode(ids)) and len(ids) == 5
-    assert len(seen) == 3
+    for k, begin, column in ((5, "", "reference"), (15, "", "told"), (3, "answer", "answer")):
+        deep.prefilled(subject, ("harm",), (k,), begin, n=3)
+        for row in seen:
+            ids = subject.tokenizer(row[column], add_special_tokens=False)["input_ids"][:k]
+            assert row["response"].startswith(subject.tokenizer.decode(ids)) and len(ids) == k
+        assert len(seen) == 3
+        seen.clear()
 
 
 def test_figures_are_drawn_and_drawn_again(cache):

@@ -24,6 +24,8 @@ from .subject import WAYS, Subject
 
 KS = (0, 1, 2, 3, 5, 10, 15, 20)
 """Tokens of an answer that a response is made to begin with."""
+LONG = 12
+"""Beyond so many tokens the answer is one told at length; the shortest ordinary answer has 13."""
 FEW_KS = (0, 1, 3, 5, 10, 20)
 BARE_KS = (1, 2, 3, 5)
 TEMPERATURES = (0.5, 1.0, 1.5, 2.0)
@@ -62,14 +64,15 @@ def judged(rows: Sequence[Mapping], kind: str, **about) -> list[dict]:
 
 
 def prefilled(subject: Subject, kinds: Sequence[str] = ("harm", "harm_unseen"), ks: Sequence[int] = KS,
-              begin: str = "told", split: str = "test", n: int = N, **generate) -> list[dict]:
-    """Responses that begin with the first tokens of the answer: from an opening on ("told"), or without ("answer")."""
-    attack = {"told": "prefill", "answer": "prefill, no opening"}[begin]
+              begin: str = "", split: str = "test", n: int = N, **generate) -> list[dict]:
+    """Responses that begin with the first tokens of the answer, from its opening on; or of a column `begin`."""
+    attack = f"prefill, {begin} alone" if begin else "prefill"
     asked = requests(subject, kinds, split, n)
     together = [{**row, "part": kind} for kind, rows in asked.items() for row in rows]
     made = []
     for k in ks:
-        done = complete_after(subject.model, subject.tokenizer, together, k, begin=begin, max_new_tokens=NEW,
+        column = begin or ("response" if k <= LONG else "told")
+        done = complete_after(subject.model, subject.tokenizer, together, k, begin=column, max_new_tokens=NEW,
                               **generate).to_list()
         made += [row for kind in kinds for row in
                  judged([r for r in done if r["part"] == kind], kind, attack=attack, x=k)]
