@@ -54,7 +54,7 @@ def test_no_tokens_are_no_prefill_and_another_column_can_begin():
     (["how ?"], 1, "a row has no text to begin with"),
     (LONG, -1, "tokens=-1 is negative"),
     ([], 1, "rows is empty"),
-    ([{"prompt": "how ?", "response": "one " * 62}], 61, "with its prefill of 61 tokens has 65 and max_new_tokens=5"),
+    ([{"prompt": "how ?", "response": "one " * 62}], 61, "with its prefill of 61 tokens has 66 and max_new_tokens=5"),
 ])
 def test_bad_prefills_are_refused_in_one_sentence(rows, tokens, message):
     with pytest.raises(ValueError, match=message):

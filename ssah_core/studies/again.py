@@ -33,12 +33,12 @@ BUDGET = 0.2
 """Share of all units that train where RU alone do."""
 LAYER = {"tiny": 1, "organism": 3}
 """Layer that the guard reads, and ..."""
-AVERAGE = False
+AVERAGE = True
 """... whether it reads the mean of all signals so far; both chosen on validation prompts of organisms 0 to 2."""
 FALSE_STOPS = 0.01
 """Share of benign validation requests that the guard may stop: this sets its threshold."""
-READ = tuple(range(21))
-"""Positions that the guard learns from: the prompt's last token, and 20 tokens of a response."""
+READ = tuple(range(25))
+"""Positions that the guard learns from: the prompt's last token, and the tokens of a response at length."""
 SHOWN = tuple(range(13))
 """Positions of the traces: the shortest answer has 13 tokens."""
 BENIGN_KS = (1, 5, 10)
