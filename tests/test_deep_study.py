@@ -5,6 +5,7 @@ from random import Random
 import pandas
 import pytest
 import torch
+import toys
 
 from ssah_core import check_frozen, complete, plots
 from ssah_core.claims import get_claim
@@ -161,6 +162,20 @@ def test_a_guard_learns_from_malicious_requests_whether_refused_or_answered(subj
     assert kinds == {(True, True, False), (True, False, False), (True, False, True), (False, False, False),
                      (False, False, True)}
     assert labels == [row["reason"] != "benign" for row in rows]
+
+
+def test_the_guards_cost_is_held_against_runs_without_one(subject, monkeypatch):
+    watched = []
+
+    def count(model, *args, **generate):
+        watched.append((toys.hooks(model), "logits_processor" in generate))
+        return sum(range(100_000))  # some time must pass
+
+    monkeypatch.setattr(again, "complete", count)
+    threads = torch.get_num_threads()
+    (row,) = again.speed(subject, (2,), repeats=3)
+    assert watched == [(0, False), (1, True)] * 3 and row["x"] == 2 and row["value"] < 100
+    assert torch.get_num_threads() == threads
 
 
 # -- arms -----------------------------------------------------------------------------------------------

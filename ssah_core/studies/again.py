@@ -200,8 +200,9 @@ def speed(subject: Subject, batch_sizes: Sequence[int] = (1, 32), repeats: int =
 
 
 def _seconds(subject: Subject, read: Readout, prompts: Sequence[str], guarded: bool, tokens: int = 32) -> float:
-    with DirectionGuard(subject.model, subject.tokenizer, read, threshold=float("inf")) as guard:
-        settings = {"logits_processor": [guard]} if guarded else {}
+    watching = DirectionGuard(subject.model, subject.tokenizer, read, threshold=float("inf"))
+    with watching if guarded else nullcontext() as guard:
+        settings = {"logits_processor": [guard]} if guard else {}
         begin = time.process_time()
         complete(subject.model, subject.tokenizer, prompts, max_new_tokens=tokens, min_new_tokens=tokens, **settings)
         return time.process_time() - begin
