@@ -28,13 +28,13 @@ from .subject import WAYS, Subject, as_rows, sizes_of
 BATCH = 64
 STEPS = {"tiny": 2, "organism": 60}
 RATES = {"all": 3e-4, "RU": 3e-3}
-"""Peak learning rate of recovery, by what trains; chosen on validation prompts of organisms 0 to 2."""
+"""Peak learning rate of recovery, by what trains; chosen on validation prompts of organism 0."""
 BUDGET = 0.2
 """Share of all units that train where RU alone do."""
 LAYER = {"tiny": 1, "organism": 3}
 """Layer that the guard reads, and ..."""
 AVERAGE = True
-"""... whether it reads the mean of all signals so far; both chosen on validation prompts of organisms 0 to 2."""
+"""... whether it reads the mean of all signals so far; both chosen on validation prompts of organism 0."""
 FALSE_STOPS = 0.01
 """Share of benign validation requests that the guard may stop: this sets its threshold."""
 READ = tuple(range(25))
