@@ -112,8 +112,8 @@ def test_the_gradient_is_the_slope_of_the_loss():
         return float(frame._loss(model(inputs_embeds=embedded[None]).logits))
 
     for place, token in ((0, 9), (1, 20), (2, 30)):
-        slope = (moved(place, token, 1e-5) - moved(place, token, -1e-5)) / 2e-5
-        assert float(gradient[place, token]) == pytest.approx(slope, rel=1e-4, abs=1e-8)
+        slope = (moved(place, token, 1e-2) - moved(place, token, -1e-2)) / 2e-2  # norms compute in float32
+        assert float(gradient[place, token]) == pytest.approx(slope, rel=1e-2, abs=1e-4)
 
 
 @pytest.mark.parametrize("changes", [{"start": ""}, {"target": ""}])
