@@ -43,6 +43,8 @@ SHOWN = tuple(range(13))
 """Positions of the traces: the shortest answer has 13 tokens."""
 BENIGN_KS = (1, 5, 10)
 """Tokens of a benign answer after which a model is asked to go on."""
+STARTS = (0, *BENIGN_KS)
+"""Positions at which a guard may begin to read, where its threshold is set."""
 
 
 # -- (a) training ----------------------------------------------------------------------------------------
@@ -69,10 +71,10 @@ def recover(subject: Subject, seed: int, mask: UnitMask | None = None, lr: float
 def lessons(subject: Subject) -> tuple[list[Row], list[bool]]:
     """Calibration chats that a guard learns from, and which of them are to be refused.
 
-    Malicious requests, refused and answered in two ways, and benign ones answered in the same two.
+    Malicious requests, refused and answered in two ways; benign ones answered in the same two, and facts, sums, lists.
     """
-    bad, good = subject.sets["safety"].to_list(), subject.sets["requests"].to_list()
-    rows = bad + _answered(bad) + _answered(good)
+    bad, good, others = (subject.sets[name].to_list() for name in ("safety", "requests", "utility"))
+    rows = bad + _answered(bad) + _answered(good) + [row for row in others if row["kind"] != "procedure"]
     return rows, [row["reason"] != "benign" for row in rows]
 
 
@@ -94,9 +96,16 @@ def heard(subject: Subject, read: Readout, rows: Sequence[Row], positions: Seque
 
 
 def threshold(subject: Subject, read: Readout) -> float:
-    """The signal that no more than `FALSE_STOPS` of benign validation responses, in either wording, exceed."""
-    rows = _answered(subject.exam("validation")["benign"])
-    return float(highest(heard(subject, read, rows)).quantile(1 - FALSE_STOPS, interpolation="higher"))
+    """The signal that no more than `FALSE_STOPS` of the right answers to benign validation prompts exceed.
+
+    Requests are answered in either wording; facts, sums and lists count as many. A guard may be put on in the middle of
+    a response, so of every response the worst of `STARTS` counts.
+    """
+    exam = subject.exam("validation", 100)
+    rows = _answered(exam["benign"]) + [row for part in ("facts", "sums", "lists") for row in exam[part]]
+    signal = heard(subject, read, rows)
+    worst = torch.stack([highest(signal[:, start:]) for start in STARTS]).amax(0)
+    return float(worst.quantile(1 - FALSE_STOPS, interpolation="higher"))
 
 
 def highest(signal: Tensor, average: bool = AVERAGE) -> Tensor:
