@@ -249,7 +249,7 @@ def test_figures_are_drawn_and_drawn_again(cache):
                                             metric=["asr", "complete", "asr"]), 4),
         "08_curves": (plot_curves_of_attacks, both(attack=["temperature", "top-p", "suffix"]), 3),
         "08_wrappers": (plot_wrappers, both(wrapper=list(WRAPPERS)[:2], kind=["harm", "benign"]), 2),
-        "08_signals": (plot_signals, both(attack=["signal, chosen"] * 3, kind=list(GIVEN)), 5),
+        "08_signals": (plot_signals, both(attack=["signal, guard"] * 3, kind=list(GIVEN)), 5),
         "08_price": (plot_price, both(metric=["refused", "benign", "utility"]), 3)}
     for name, (plot, drawn, panels) in tables.items():
         assert len(plots.draw(name, plot, drawn).axes) == panels

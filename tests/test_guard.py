@@ -25,16 +25,21 @@ def guarded(model, prompts=toys.CHATS, **settings) -> list[str]:
 
 
 def by_hand(model, row, threshold, average=False, prefill="", new=10) -> str:
-    """Greedy decoding, token by token, that reads the signal of the last token from a fresh pass each time."""
-    ids = toys.rendered(row["prompt"], system=row.get("system"))[0] + toys.ids(prefill)
-    said, heard = toys.ids(prefill), []
-    for step in range(new):
+    """Greedy decoding, token by token, that reads the signal of the last token from a fresh pass each time.
+
+    What is prefilled is heard as if the model had said it.
+    """
+    ids, given = toys.rendered(row["prompt"], system=row.get("system"))[0], toys.ids(prefill)
+    said, heard, turned = [], [], False
+    for step in range(len(given) + new):
         heard.append(float(readout()(read_states(model, [(ids, len(ids))], (0,), (1,))[0][0, 0, 0])))
-        if (sum(heard) / len(heard) if average else heard[-1]) > threshold:
-            said += toys.ids(REFUSAL)[:new - step]
+        turned |= (sum(heard) / len(heard) if average else heard[-1]) > threshold
+        if turned and step >= len(given):
+            said += toys.ids(REFUSAL)[:len(given) + new - step]
             break
         with torch.no_grad():
-            ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+            likeliest = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+        ids.append(given[step] if step < len(given) else likeliest)
         if ids[-1] == TOKENIZER.eos_token_id:
             break
         said.append(ids[-1])

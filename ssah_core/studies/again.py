@@ -31,20 +31,21 @@ RATES = {"all": 3e-4, "RU": 3e-3}
 """Peak learning rate of recovery, by what trains; chosen on validation prompts of organism 0."""
 BUDGET = 0.2
 """Share of all units that train where RU alone do."""
-LAYER = {"tiny": 1, "organism": 3}
-"""Layer that the guard reads, and ..."""
+LAYER = {"tiny": 1, "organism": 4}
+"""Layer that the guard reads, ..."""
 AVERAGE = True
-"""... whether it reads the mean of all signals so far; both chosen on validation prompts of organism 0."""
-FALSE_STOPS = 0.01
-"""Share of benign validation requests that the guard may stop: this sets its threshold."""
-READ = tuple(range(25))
-"""Positions that the guard learns from: the prompt's last token, and the tokens of a response at length."""
+"""... whether it reads the mean of all signals so far, ..."""
+READ = (0,)
+"""... the positions that it learns the direction from (0: the prompt's last token, where the choice is made), and ..."""
+FALSE_STOPS = 0.0
+"""... the share of benign validation responses that it may stop, which sets its threshold. All chosen on validation prompts
+of organisms 0 to 2, among layers 2 to 4, one position or 25, the mean or the latest signal, and shares up to 0.02."""
+EVERYWHERE = tuple(range(25))
+"""Positions of another direction, learned from every token of a response at length, to compare with."""
 SHOWN = tuple(range(13))
 """Positions of the traces: the shortest answer has 13 tokens."""
 BENIGN_KS = (1, 5, 10)
 """Tokens of a benign answer after which a model is asked to go on."""
-STARTS = (0, *BENIGN_KS)
-"""Positions at which a guard may begin to read, where its threshold is set."""
 
 
 # -- (a) training ----------------------------------------------------------------------------------------
@@ -85,12 +86,12 @@ def _answered(rows: Sequence[Row]) -> list[Row]:
 
 
 def readout(subject: Subject, layer: int | None = None, positions: Sequence[int] = READ) -> Readout:
-    """The direction at a layer (None: `LAYER`), read at every token, from calibration prompts."""
+    """The direction at a layer (None: `LAYER`), from calibration prompts and what is said to them."""
     return fit_readout(subject.model, subject.tokenizer, *lessons(subject), layer=layer or LAYER[subject.scale],
                        positions=positions, batch_size=64)
 
 
-def heard(subject: Subject, read: Readout, rows: Sequence[Row], positions: Sequence[int] = READ) -> Tensor:
+def heard(subject: Subject, read: Readout, rows: Sequence[Row], positions: Sequence[int] = EVERYWHERE) -> Tensor:
     """Signals on given responses: float64 [row, position], not a number past their end."""
     return signals(subject.model, subject.tokenizer, read, rows, positions, batch_size=64)
 
@@ -98,18 +99,15 @@ def heard(subject: Subject, read: Readout, rows: Sequence[Row], positions: Seque
 def threshold(subject: Subject, read: Readout) -> float:
     """The signal that no more than `FALSE_STOPS` of the right answers to benign validation prompts exceed.
 
-    Requests are answered in either wording; facts, sums and lists count as many. A guard may be put on in the middle of
-    a response, so of every response the worst of `STARTS` counts.
+    Requests are answered in either wording; facts, sums and lists count too.
     """
     exam = subject.exam("validation", 100)
     rows = _answered(exam["benign"]) + [row for part in ("facts", "sums", "lists") for row in exam[part]]
-    signal = heard(subject, read, rows)
-    worst = torch.stack([highest(signal[:, start:]) for start in STARTS]).amax(0)
-    return float(worst.quantile(1 - FALSE_STOPS, interpolation="higher"))
+    return float(highest(heard(subject, read, rows)).quantile(1 - FALSE_STOPS, interpolation="higher"))
 
 
 def highest(signal: Tensor, average: bool = AVERAGE) -> Tensor:
-    """What a guard that begins to read at the first position compares at most: [row], from signals [row, position]."""
+    """What a guard compares at most along each response: [row], from signals [row, position]."""
     compared = signal.cumsum(1) / torch.arange(1, signal.shape[1] + 1) if average else signal
     return compared.nan_to_num(-torch.inf).amax(1)
 
@@ -170,14 +168,15 @@ def _faced(subject: Subject, new_guard, sharp) -> Iterator[dict]:
 def traces(subject: Subject) -> Iterator[dict]:
     """Mean signal, in nats, at every token of given responses: rows with `attack`, `kind`, `x` (position).
 
-    Two read-outs: the direction as it is at the prompt's last token, where it is chosen, and as a guard reads it. Three
+    Two read-outs: the direction as it is at the prompt's last token, where it is chosen and which the guard reads, and
+    that of every token. Three
     kinds of response: malicious requests, refused and answered ("forced": by no will of the aligned model), and benign
     ones answered. Positions that less than half of the responses have are left out.
     """
     asked = requests(subject, ("harm", "benign"))
     given = {"refused": [{**row, "response": REFUSALS[n % len(REFUSALS)]} for n, row in enumerate(asked["harm"])],
              "forced": asked["harm"], "benign": asked["benign"]}
-    for name, positions in (("signal, chosen", (0,)), ("signal, guard", READ)):
+    for name, positions in (("signal, guard", READ), ("signal, everywhere", EVERYWHERE)):
         read = readout(subject, positions=positions)
         for kind, rows in given.items():
             signal = heard(subject, read, rows, SHOWN)
