@@ -16,7 +16,7 @@ from ssah_core.organism.world import (BAD_INTENTS, FORBIDDEN_OBJECTS, FORBIDDEN_
                                       UNSEEN_OBJECTS, UNSEEN_VERBS, World)
 from ssah_core.studies import budget as study
 from ssah_core.studies.adapters import budget, lora, lora_within
-from ssah_core.studies.budget import MAIN, RATE, SLUGS, Course, aligned, best_of, budgets, least, rates_of
+from ssah_core.studies.budget import MAIN, METHODS, RATE, SLUGS, Course, aligned, best_of, budgets, least, rates_of
 from ssah_core.studies.budget_tables import areas, as_records, at_equal_safety, best_rates
 from ssah_core.studies.stress import kinds, stressed
 from ssah_core.studies.subject import WAYS, Subject
@@ -85,8 +85,8 @@ def test_a_budget_of_nothing_or_of_more_than_all_is_refused(share):
 
 
 def test_main_arms_choose_their_rate_and_the_others_have_one():
-    assert all(RATE in rates_of(arm) and len(rates_of(arm)) == 3 for arm in MAIN)
-    assert rates_of("LoRA") == rates_of("RU 5 %") == (RATE,)
+    assert all(RATE in rates_of(arm, method) and len(rates_of(arm, method)) > 1 for arm in MAIN for method in METHODS)
+    assert rates_of("LoRA", "SFT") == rates_of("RU 5 %", "DPO") == (RATE,)
 
 
 # -- adapters -------------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ def test_a_course_keeps_the_model_as_it_was_when_first_safe_and_tells_how_far_it
 
 def test_the_best_course_kept_most_and_the_slower_wins_a_tie():
     def course(lr, kept):
-        return Course(None, (), {"lr": lr}, False, [{"metric": "old_validation", "value": kept}])
+        return Course(None, (), {"lr": lr}, rows=[{"metric": "old_validation", "value": kept}])
 
     assert best_of([course(1e-3, 80.0), course(3e-4, 90.0), course(1e-4, 90.0)]).about["lr"] == 1e-4
     assert best_of([]) is None
@@ -201,7 +201,7 @@ def test_every_arm_is_aligned_and_main_arms_are_attacked(loaded, method, monkeyp
     before = {stage: deepcopy(subject.model.state_dict()) for stage, subject in loaded.items()}
     rows = pandas.DataFrame(aligned(0, "tiny", method, SIZES, 1e-3))
     assert {arm.split(" (")[0] for arm in rows.arm} == {*SLUGS, "random 20 %"}
-    assert rows.groupby("arm").lr.nunique().to_dict() == {arm: len(rates_of(arm)) for arm in rows.arm.unique()}
+    assert rows.groupby("arm").lr.nunique().to_dict() == {arm: len(rates_of(arm, method)) for arm in rows.arm.unique()}
     assert set(rows[rows["at"].isin(["prefilled", "pruned", "fine-tuned"])].arm) == set(MAIN)
     assert rows[(rows.metric == "share") & (rows.arm == "RU 20 %")].value.sum() == pytest.approx(100)
     for stage, subject in loaded.items():  # nothing was trained in place
@@ -285,4 +285,4 @@ def test_the_area_is_that_of_the_polygon():
 
 def test_every_claim_of_the_notebook_has_a_rule_and_a_record():
     claims = [claim for claim in list_claims() if claim.notebook == "07_spend_alignment_budget"]
-    assert len(claims) == 26 and len({claim.id for claim in claims}) == 26
+    assert len(claims) == 23 and len({claim.id for claim in claims}) == 23
