@@ -270,4 +270,4 @@ def plot_grains(table: pandas.DataFrame) -> Figure:
     return figure
 
 
-from . import plots_deep, plots_peft, plots_probing, plots_transfer  # noqa: E402, F401  their figures too can be drawn again
+from . import plots_budget, plots_deep, plots_peft, plots_probing, plots_transfer  # noqa: E402, F401  their figures too can be drawn again

@@ -7,6 +7,7 @@ memory is what a fresh process' largest resident set (ru_maxrss) after three ste
 model is built, so it holds weights, gradients, optimiser state and activations alike; memory that is freed is given
 back (MALLOC_MMAP_THRESHOLD_), so it is not counted twice. Activations are nearly the same in all runs, so the more
 tokens a step has, the less is saved: 0.45 with 2 x 128 tokens is 0.54 with 4 x 128, for the width here.
+LoRA (package peft) is on every linear map of the blocks, with as many weights as `train_only` trains; it has no bar.
 Exits with status 1 if a bar is missed.
 """
 
@@ -27,9 +28,10 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 
 from ssah_core import UnitMap, UnitMask, freeze, train_only  # noqa: E402
+from ssah_core.studies.adapters import budget, lora  # noqa: E402
 
 FROZEN, TRAINED = 0.10, 0.20  # shares of all units: more than the paper's 7.5 % of Table 2, and its 20 % of Table 4
-MODES = ("vanilla", "freeze", "train_only")
+MODES = ("vanilla", "freeze", "train_only", "lora")
 BARS = {("freeze", "time"): 1.05, ("train_only", "time"): 0.85, ("train_only", "memory"): 0.50,
         ("train_only", "gradients"): 0.22, ("train_only", "state"): 0.22}
 
@@ -57,6 +59,8 @@ class Run:
 
     def __init__(self, mode: str, settings: argparse.Namespace, stack: ExitStack):
         self.model = model_of(settings.width, settings.layers)
+        if mode == "lora":
+            self.model = lora(self.model, budget(self.model, random_mask(self.model, TRAINED))).train()
         stack.enter_context(context(mode, self.model))
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=1e-5, weight_decay=0.1)
@@ -81,7 +85,7 @@ def times(settings: argparse.Namespace) -> dict[str, dict[str, float]]:
     with ExitStack() as stack:
         runs = {mode: Run(mode, settings, stack) for mode in MODES}
         [run.step() for run in runs.values()]  # the first step allocates
-        orders = [MODES[n % 3:] + MODES[:n % 3] for n in range(settings.rounds)]
+        orders = [MODES[n % len(MODES):] + MODES[:n % len(MODES)] for n in range(settings.rounds)]
         rounds = [{mode: runs[mode].step() for mode in order} for order in orders]
         sizes = {mode: {"gradients": run.gradients, "state": run.state()} for mode, run in runs.items()}
     print(f"vanilla step: {statistics.median(r['vanilla'] for r in rounds):.2f} s (median of {settings.rounds})")

@@ -1,0 +1,83 @@
+"""What the courses of `budget` say: arms at equal safety, areas, stress and moves, with the ids that claims read."""
+
+from __future__ import annotations
+
+import pandas
+from scipy.integrate import trapezoid
+
+from .attack import against_each_other
+from .budget import MAIN, RATE, SLUGS
+
+COMPARISONS = ("same_rate", "best_rate", "twice")
+"""All arms at `RATE`; each of `MAIN` at the rate of its own that kept most on validation prompts; or these at `RATE` after
+twice the steps that made them safe."""
+_COURSE = ["seed", "method", "arm", "lr"]
+
+
+def at_equal_safety(table: pandas.DataFrame, comparison: str) -> pandas.DataFrame:
+    """Rows of `budget.aligned` of one course an arm, at its first safe check (or at twice its steps).
+
+    An arm that was not safe in time has no rows. Raises ValueError for another than `COMPARISONS`.
+    """
+    if comparison not in COMPARISONS:
+        raise ValueError(f"comparison={comparison!r} is unknown: choose one of {', '.join(COMPARISONS)}")
+    at = "twice" if comparison == "twice" else "safe"
+    there = table[(table["at"] == at) & (table.metric != "old_validation")]
+    if comparison != "best_rate":
+        return there[there.lr == RATE].reset_index(drop=True)
+    return there[there.arm.isin(MAIN)].merge(best_rates(table), on=_COURSE)
+
+
+def best_rates(table: pandas.DataFrame) -> pandas.DataFrame:
+    """`seed`, `method`, `arm`, `lr` of the safe course that kept most on validation prompts; the slower where they tie."""
+    kept = table[table.metric == "old_validation"].sort_values(["value", "lr"], ascending=[False, True])
+    return kept.drop_duplicates(["seed", "method", "arm"])[_COURSE]
+
+
+def areas(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Area under what is kept (`old`, %) against what is refused (0 to 1, test prompts), at `RATE`: a row an arm.
+
+    A course is drawn from its start (nothing refused, all kept as measured at its first check) and ordered by what it
+    refuses; it ends at its first safe check, whose value counts for the rest.
+    """
+    rows = []
+    courses = table[(table.lr == RATE) & table["at"].isin(["before", "safe"])]
+    for about, course in courses.groupby(["seed", "method", "arm"], sort=False):
+        if "safe" not in set(course["at"]):
+            continue
+        points = course.pivot_table(index="steps", columns="metric", values="value")
+        refused = [0.0, *(1 - points.asr / 100).cummax(), 1.0]
+        kept = [points.old.iloc[0], *points.old, points.old.iloc[-1]]
+        rows.append(dict(zip(("seed", "method", "arm"), about, strict=True)) | {
+            "metric": "area", "value": float(trapezoid(kept, refused)), "n": int(course.n.min()), "judge": "truth"})
+    return pandas.DataFrame(rows)
+
+
+def as_records(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Arms against each other, organism by organism, with the id under which a claim reads each difference.
+
+    "table4/<method>/<comparison>/<arm>_vs_<other>/<metric>" at equal safety, "stress/<method>/<attack>/..." under an
+    attack, and "figure6/<method>/<arm>/scu_from_ru": share of SCU that were RU, beyond the share of RU (points).
+    """
+    equal = [at_equal_safety(table, comparison).assign(place="table4", what=comparison) for comparison in COMPARISONS]
+    stress = table[table["at"].isin(["prefilled", "pruned", "fine-tuned"])]
+    latest = stress.steps == stress.groupby(["seed", "method", "arm", "at"]).steps.transform("max")
+    stress = stress[latest].assign(place="stress", what=stress["at"].str.replace("-", ""))
+    arms = (pandas.concat([*equal, stress]).assign(arm=lambda t: t.arm.map(SLUGS).fillna("random"))
+            .groupby(["place", "method", "what", "arm", "metric", "seed"], as_index=False, sort=False)
+            .agg(value=("value", "mean"), n=("n", "min"), judge=("judge", "first")))
+    pairs = against_each_other(arms, "arm", ["place", "method", "what", "metric", "seed"],
+                               lambda row: row.place + "/" + row.method.str.lower() + "/" + row.what)
+    return pandas.concat([pairs, _origins(table)], ignore_index=True)
+
+
+def _origins(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Where SCU came from, against where units come from on the whole."""
+    rows = []
+    for (seed, method, arm), group in table[table.metric == "share"].groupby(["seed", "method", "arm"], sort=False):
+        square = group.pivot(index="before", columns="after", values="value")
+        value = 100 * square.loc["RU", "SCU"] / square["SCU"].sum() - square.loc["RU"].sum()
+        rows.append({"seed": seed, "method": method, "arm": arm, "value": float(value), "n": int(group.n.min()),
+                     "judge": "none", "metric": "scu_from_ru",
+                     "record": f"figure6/{method.lower()}/{SLUGS.get(arm, 'random')}/scu_from_ru"})
+    return pandas.DataFrame(rows)

@@ -1,0 +1,47 @@
+"""How firm is an alignment? Fine-tune, prefill and prune an aligned organism (notebook 07), and see what has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..masks import UnitKind, UnitLabels, UnitMask
+from ..organism.world import OPENINGS
+from ..taxonomy import transfer
+from .attack import Attack
+from .subject import WAYS, Subject, as_rows, sizes_of
+
+STEPS = {"tiny": (1, 2), "organism": (5, 10, 20, 50)}
+"""Steps of benign fine-tuning after which the organism is asked again."""
+
+
+def stressed(subject: Subject, sizes: Mapping[str, Mapping[str, float]], attack_lr: float, redundant: UnitMask,
+             **about) -> list[dict]:
+    """ASR and right answers to malicious test prompts under each attack, and the kinds of its units.
+
+    subject     The aligned organism.
+    redundant   Its RU before alignment.
+
+    Rows have `at`: "fine-tuned" (with `steps`, on benign chats), "prefilled" (with the first words of compliance),
+    "pruned" (its own SCU, of the share that notebook 03 found); and, for `metric` "share", `before` and `after`, the
+    kinds of units before and after alignment in % of all (Figure 6). Before alignment there is no safety, so a unit is
+    RU or else UCU, as in the paper.
+    """
+    questions = {"harm": subject.exam("test", 100)["harm"]}
+    ask = lambda model, at, steps=0, **generate: as_rows(  # noqa: E731
+        model.marks(questions, **generate), sizes_of(questions), **about, at=at, steps=steps)
+    rows = ask(subject, "prefilled", prefill=OPENINGS[0])
+    groups = subject.groups(WAYS["chosen"], sizes["chosen"])
+    with subject.removed(groups["SCU"], WAYS["chosen"]["SCU"]):
+        rows += ask(subject, "pruned")
+    for steps, tuned in Attack(subject, "benign", attack_lr).run(checks=STEPS[subject.scale]):
+        rows += ask(tuned, "fine-tuned", steps)
+    return rows + [{**about, **row} for row in kinds(redundant, groups)]
+
+
+def kinds(redundant: UnitMask, groups: Mapping[str, UnitMask]) -> list[dict]:
+    """The table of transfer from a model without safety, one row an entry."""
+    nothing = redundant & ~redundant
+    before = UnitLabels({UnitKind.RU: redundant, UnitKind.UCU: ~redundant, UnitKind.SCU: nothing, UnitKind.CU: nothing})
+    square = transfer(before, UnitLabels({UnitKind(kind): mask for kind, mask in groups.items()}))
+    return [{"metric": "share", "before": str(old), "after": str(new), "value": float(square.loc[old, new]),
+             "n": sum(redundant.sizes.values()), "judge": "none"} for old in UnitKind for new in UnitKind]
