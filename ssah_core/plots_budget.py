@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 
 from .plots import _plot
 
@@ -25,7 +26,7 @@ def plot_speed(table: pandas.DataFrame) -> Figure:
             axis.scatter(mine.steps, mine.value, s=9, color=color, alpha=0.35, lw=0)
             axis.plot(mean.steps, mean.value, color=color, marker="o", ms=6, lw=1.8, label=arm)
         axis.set(title=method, xscale="log", xlabel="steps until safe", ylim=(-3, 104))
-        axis.xaxis.set(major_formatter="{x:g}", minor_formatter="")
+        axis.xaxis.set(major_locator=FixedLocator([10, 20, 40, 80, 160]), major_formatter="{x:g}", minor_formatter="")
     return _labelled(figure, axes, KEPT)
 
 
