@@ -148,7 +148,8 @@ def _table4(method: str) -> list[Claim]:
            "best_rate": "each at its own best learning rate"}
     made = [Claim(f"table4/{method.lower()}/{comparison}/ru_vs_{slug}/old", "Table 4", notebook,
                   f"Aligned by {method} through RU, a model keeps more of its abilities than through {name}, {rate}.",
-                  Rises(), {"LLaMA-7B": 4.6} if (method, comparison, slug) == ("SFT", "same_rate", "all") else {})
+                  *((Rises(0), {"LLaMA-7B": 4.6}) if (method, comparison, slug) == ("SFT", "same_rate", "all")
+                    else (Rises(),)))
             for comparison, rate in how.items() if method == "SFT" or comparison != "twice" for slug, name in others.items()]
     attacks = {"finetuned": "benign fine-tuning", "prefilled": "prefilling", "pruned": "pruning its SCU"}
     made += [Claim(f"stress/{method.lower()}/{attack}/ru_vs_all/asr", "Firmness of Table 4's models", notebook,

@@ -21,7 +21,7 @@ FORBIDDEN = {
 }
 # A path that starts at the top of somebody's disk; web addresses and a/b are none.
 MACHINE_PATH = r"(?<![\w.:/~-])(?:/(?:home|root|tmp|work|usr|opt|var|mnt|data|Users|private|content)/|~/|[A-Z]:\\)"
-LONGEST, TYPICAL, HEAVIEST, TEXT_PER_CODE = 25, 8, 600_000, 0.7
+LONGEST, TYPICAL, HEAVIEST, TEXT_PER_CODE = 25, 8, 900_000, 0.7
 
 
 def problems(notebook: Path) -> list[str]:
