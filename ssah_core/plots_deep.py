@@ -52,7 +52,7 @@ def plot_prefills(table: pandas.DataFrame) -> Figure:
             _lines(table[(table.kind == kind) & (table.metric == metric)], axis, "arm", colors)
             axis.set(title=f"{KINDS[kind]}: {MARKS[metric]}", ylim=(-3, 104), ylabel="% of test prompts", xlabel="")
     for axis in axes[-1]:
-        axis.set_xlabel("tokens of the answer that the response begins with")
+        axis.set_xlabel("tokens of the answer, prefilled")
     _legend(figure, colors)
     return figure
 

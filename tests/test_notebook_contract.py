@@ -151,7 +151,7 @@ BREAKS = {
     "more than 8 lines": lambda nb: [cell.update(source="x = 1\n" * 9) for cell in (nb.cells[1], nb.cells[3])],
     "more than 25 lines": _in(3, source="#\n" * 26),
     "fewer than 0.7": lambda nb: nb.cells.extend(new_code_cell("1", execution_count=3) for _ in range(3)),
-    "larger than": _output(output_type="display_data", data={"image/png": "A" * 600_001}),
+    "larger than": _output(output_type="display_data", data={"image/png": "A" * 900_001}),
     "a definition": _in(3, source="x = 1\ndef f(): pass"),
     "an installation": _in(3, source="# pip install ssah"),
     "sys.path": _in(3, source="sys.path.append('..')"),
