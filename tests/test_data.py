@@ -207,7 +207,7 @@ def test_lines_of_running_text_are_those_of_the_hub(tiny):
 
 def test_rows_are_drawn_by_seed(tiny):
     put(tiny, "advbench/harmful_behaviors.csv", TINY["advbench"])
-    draw = [load_data("advbench", n=8, seed=seed)["prompt"] for seed in (0, 0, 1)]
+    draw = [list(load_data("advbench", n=8, seed=seed)["prompt"]) for seed in (0, 0, 1)]
     assert draw[0] == draw[1] != draw[2] and len(set(draw[0])) == 8 and set(draw[0]) < set(ASKED)
     for n in (0, 31):
         with pytest.raises(ValueError, match=rf"n={n} rows cannot be drawn of advbench .*choose 1 to 30"):
