@@ -16,3 +16,20 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SSAH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SSAH_FIGURES", str(tmp_path / "figures"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory):
+    """A tiny aligned organism on the table, with a cache for all tests of a file."""
+    from ssah_core.studies.subject import Subject  # slow to import, and few tests need it
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSAH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield Subject.load(0, "tiny")
+
+
+@pytest.fixture
+def loaded(subject, monkeypatch: pytest.MonkeyPatch):
+    """The same, and what every study loads."""
+    monkeypatch.setattr(type(subject), "load", classmethod(lambda cls, seed, scale: subject))
+    return subject

@@ -11,16 +11,9 @@ from ssah_core.masks import split_sites
 from ssah_core.organism.downstream import ATTACKS, fine_tuning
 from ssah_core.studies.attack import CHECKS, DRAWS, MAIN_ARMS, Attack, as_records, at_equal_loss, attacked, held_units
 from ssah_core.studies.controls import like_magnitude, whole_sites
-from ssah_core.studies.subject import WAYS, Subject
+from ssah_core.studies.subject import WAYS
 
 SIZES = {way: {"SCU": 0.1, "UCU": 0.2, "RU": 0.2} for way in WAYS}
-
-
-@pytest.fixture(scope="module")
-def subject(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSAH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield Subject.load(0, "tiny")
 
 
 # -- data -----------------------------------------------------------------------------------------------
@@ -121,8 +114,7 @@ def test_two_phases_hold_the_few_throughout(subject):
     assert steps == [check for check in CHECKS["tiny"] if check > 1]
 
 
-def test_an_attack_gives_every_arm_at_every_check(subject, monkeypatch):
-    monkeypatch.setattr(Subject, "load", classmethod(lambda cls, seed, scale: subject))
+def test_an_attack_gives_every_arm_at_every_check(loaded):
     table = pandas.DataFrame(attacked(0, "tiny", "new", 1e-3, SIZES))
     assert set(table.arm) == {"start", *MAIN_ARMS}
     assert set(table[table.arm != "start"].steps) == set(CHECKS["tiny"])

@@ -25,19 +25,6 @@ from ssah_core.training import IGNORED
 SIZES = {"chosen": {"SCU": 0.1, "UCU": 0.1, "RU": 0.2}}
 
 
-@pytest.fixture(scope="module")
-def subject(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSAH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield Subject.load(0, "tiny")
-
-
-@pytest.fixture
-def loaded(subject, monkeypatch):
-    monkeypatch.setattr(Subject, "load", classmethod(lambda cls, seed, scale: subject))
-    return subject
-
-
 # -- rewordings -----------------------------------------------------------------------------------------
 
 WORLD = World.draw(0)

@@ -1,7 +1,6 @@
 """Grains are of equal size, found as Wei et al. find them, and removed or held exactly."""
 
 import pandas
-import pytest
 import torch
 import toys
 
@@ -9,14 +8,7 @@ from ssah_core import UnitMap, ablate
 from ssah_core.masks import split_sites
 from ssah_core.studies import granularity
 from ssah_core.studies.controls import whole_heads
-from ssah_core.studies.subject import WAYS, Subject
-
-
-@pytest.fixture(scope="module")
-def subject(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSAH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield Subject.load(0, "tiny")
+from ssah_core.studies.subject import WAYS
 
 
 def some(model, share=0.3):
@@ -86,8 +78,7 @@ def test_heads_are_whole_and_the_best(subject):
     assert sum(bool(mask[-size:].all()) for site, mask in chosen.sites.items() if site.startswith("attn")) == 1
 
 
-def test_every_grain_is_removed_and_held(subject, monkeypatch):
-    monkeypatch.setattr(Subject, "load", classmethod(lambda cls, seed, scale: subject))
+def test_every_grain_is_removed_and_held(loaded):
     sizes = {way: {"SCU": 0.1, "UCU": 0.2, "RU": 0.2} for way in WAYS}
     table = pandas.DataFrame(granularity.grains(0, "tiny", 1e-3, sizes))
     assert set(table.grain) == {"none", *granularity.GRAINS} and set(table.how) == {"removed", "held"}

@@ -14,22 +14,8 @@ from ssah_core.plots_peft import plot_against_loss, plot_rates
 from ssah_core.studies import peft as study
 from ssah_core.studies.attack import CHECKS, Attack
 from ssah_core.studies.peft import ARMS, METHODS, RATES, adapted, as_records, compared, on_equal_terms, rates, size
-from ssah_core.studies.subject import Subject
 
 pytest.importorskip("peft", reason="the package peft is not installed: pip install 'ssah[peft]'")
-
-
-@pytest.fixture(scope="module")
-def subject(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSAH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield Subject.load(0, "tiny")
-
-
-@pytest.fixture
-def loaded(subject, monkeypatch):
-    monkeypatch.setattr(Subject, "load", classmethod(lambda cls, seed, scale: subject))
-    return subject
 
 
 def moved(model, by=0.5):

@@ -4,7 +4,7 @@ import pandas
 import pytest
 
 from ssah_core.studies.removal import GRID, TOLERANCE, changes, choices, group_sizes
-from ssah_core.studies.subject import WAYS, Subject
+from ssah_core.studies.subject import WAYS
 
 
 def curves(harm) -> pandas.DataFrame:
@@ -39,13 +39,6 @@ def test_changes_subtract_the_whole_model_of_the_same_organism_and_average_rando
     found = changes(table).set_index(["record", "seed"]).value.to_dict()
     assert found == {("table1/scu/asr", 0): 60.0, ("table1/scu/asr", 1): 70.0, ("table1/scu/perplexity", 0): 1.5,
                      ("table1/random_scu/asr", 0): 2.0}
-
-
-@pytest.fixture(scope="module")
-def subject(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSAH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield Subject.load(0, "tiny")
 
 
 def test_a_unit_of_two_groups_belongs_to_the_first_and_nothing_takes_its_place(subject):

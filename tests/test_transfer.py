@@ -96,13 +96,6 @@ def test_an_unknown_rule_is_refused():
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSAH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield Subject.load(0, "tiny")
-
-
-@pytest.fixture(scope="module")
 def rows(subject):
     return pandas.DataFrame(study.transfers(0, "tiny", {"benign": 1e-3, "new": 1e-3}, dict.fromkeys(WAYS, SIZES)))
 
