@@ -1,6 +1,7 @@
 """ssah: the Superficial Safety Alignment Hypothesis, as code to rerun and to use on models of your own."""
 
 from . import keyword_lists  # noqa: F401  its judges have names once it is imported
+from . import published  # noqa: F401  studies find the subjects of scale "paper" once it is imported
 from .ablation import ablate
 from .claims import list_claims, verdicts
 from .classifiers import Classifier, harmbench_classifier, llama_guard
@@ -24,6 +25,7 @@ from .organism import World, load_organism, raise_organism
 from .patching import patch_decisions
 from .placement import load_placed, score_in_blocks
 from .probing import intent_residual, reasoning_direction
+from .published import on_model
 from .readout import fit_readout, linear_probe
 from .records import Record, load_records, record, record_rows
 from .selfcheck import check_units
@@ -39,8 +41,8 @@ __all__ = [
     "disjoint", "evaluate", "fit_readout", "freeze", "freeze_sharded", "gather_state", "harmbench_classifier",
     "intent_residual", "judge", "label_units", "linear_probe", "list_claims", "list_data", "list_judges",
     "llama_guard", "load", "load_completions", "load_data", "load_organism", "load_placed", "load_records",
-    "local_state", "logit_lens", "map_runs", "mean_interval", "measure", "measure_each", "merge_moments", "overlap",
-    "own_refusals", "paired_difference", "patch_decisions", "raise_organism", "random_like", "rate",
+    "local_state", "logit_lens", "map_runs", "mean_interval", "measure", "measure_each", "merge_moments", "on_model",
+    "overlap", "own_refusals", "paired_difference", "patch_decisions", "raise_organism", "random_like", "rate",
     "reasoning_direction", "record", "record_rows", "rewind", "score_in_blocks", "score_units", "shard",
     "slurm_executor", "token_perplexity", "train_only", "transfer", "verdicts", "wilson",
 ]

@@ -11,15 +11,17 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from .organism import World
 from .organism.raise_ import train_tokenizer
 
-NAME = "ssah/random-qwen3"
+NAME, BASE = "ssah/random-qwen3", "ssah/random-qwen3-base"
+"""A chat checkpoint, and the one that it might have been aligned from."""
 
 
-def put_into_hub_cache(home: Path, name: str = NAME, seed: int = 0) -> None:
-    """Write a random Qwen3 chat checkpoint (4 blocks, grouped queries) into the hub cache of an HF_HOME.
+def put_into_hub_cache(home: Path, name: str = NAME, seed: int = 0, chat: bool = True) -> None:
+    """Write a random Qwen3 checkpoint (4 blocks, grouped queries) into the hub cache of an HF_HOME.
 
     home   What the environment variable HF_HOME names. Where it was set before transformers was imported,
            `load(name)` finds the checkpoint offline, as it finds one that `hf download` put there.
     name   "organisation/model".
+    chat   False: as a base checkpoint is, with other weights and no chat template.
 
     The tokenizer is the organism's, with its chat template. The weights mean nothing: no answer of it makes sense.
     """
@@ -28,7 +30,9 @@ def put_into_hub_cache(home: Path, name: str = NAME, seed: int = 0) -> None:
     (folder / "refs").mkdir(parents=True, exist_ok=True)
     (folder / "refs" / "main").write_text(commit, encoding="utf-8")
     tokenizer = train_tokenizer(World.draw(seed))
-    torch.manual_seed(seed)
+    if not chat:
+        tokenizer.chat_template = None
+    torch.manual_seed(seed if chat else seed + 1)
     model = Qwen3ForCausalLM(Qwen3Config(
         vocab_size=len(tokenizer), hidden_size=64, intermediate_size=192, num_hidden_layers=4, num_attention_heads=4,
         num_key_value_heads=2, head_dim=24, max_position_embeddings=256, bos_token_id=tokenizer.bos_token_id,

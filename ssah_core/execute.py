@@ -1,7 +1,8 @@
 """Run the numbered notebooks in place: python -m ssah_core.execute [--seeds N] [--scale S] [--notebooks 00 03] [-p n 5]
 
 First the organisms are raised, then every notebook that is not up to date runs, then the report is written.
-Stopped runs go on where they stopped.
+On a checkpoint, --scale paper -p model M, no organism is raised, and what was committed stays: notebooks, figures and
+records of the run go to a folder of its own, runs/M. Stopped runs go on where they stopped.
 """
 
 from __future__ import annotations
@@ -10,130 +11,19 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import papermill
-from jupyter_client import AsyncKernelManager
-from nbclient.exceptions import DeadKernelError
-from papermill.exceptions import PapermillExecutionError
 
 from . import paths, store
-from .parameters import assigned_values, check_parameters, is_tagged, parse_parameters, read_parameters, tagged
+from .measurements import SCALES, slug
+from .notebook_runs import NotebookFailed, environment, run_notebook, without_injected
+from .parameters import check_parameters, parse_parameters, read_parameters
 
-SCALES = ("tiny", "organism", "paper")
-# Committed records are not read, and no progress bar ends up in an output.
-KERNEL_ENVIRONMENT = {"SSAH_RECORDS": "ignore", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-
-
-class NotebookFailed(RuntimeError):
-    """A notebook stopped at an error; the message names the notebook, the cell and the error."""
-
-
-# --- running a notebook ---
-
-
-def run_notebook(notebook: Path, parameters: dict[str, Any], output: Path) -> None:
-    """Run a notebook from top to bottom in its own folder, and put the result at `output` (may be `notebook`).
-
-    parameters  Overrides of the notebook's defaults; one that equals its default is not injected.
-
-    Committed records are not read. `output` is replaced only by a complete run.
-    Raises ValueError for a wrong parameter, NotebookFailed for a cell that fails.
-    """
-    known = read_parameters(notebook)
-    given = check_parameters(notebook, parameters)
-    changed = {name: value for name, value in given.items() if value != known[name].default}
-    partial = output.with_name(f".{output.stem}.partial.ipynb")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        nbformat.write(_without_injected(notebook), partial)
-        _execute(notebook, changed, partial)
-        nbformat.write(strip_noise(nbformat.read(partial, as_version=4)), partial)
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def strip_noise(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook without what differs from run to run: papermill's and the widgets' metadata, timings, the
-    Python version, and an injected cell that only repeats the defaults. Outputs and counts stay."""
-    for name in ("papermill", "widgets"):
-        nb.metadata.pop(name, None)
-    nb.metadata.get("language_info", {}).pop("version", None)
-    defaults = assigned_values(tagged(nb, "parameters"))
-    nb.cells = [cell for cell in nb.cells if not _repeats(cell, defaults)]
-    for cell in nb.cells:
-        _strip_cell(cell)
-    return nb
-
-
-def _strip_cell(cell: nbformat.NotebookNode) -> None:
-    for name in ("papermill", "execution"):
-        cell.metadata.pop(name, None)
-    if not cell.metadata.get("tags", True):
-        del cell.metadata["tags"]
-    if is_tagged(cell, "injected-parameters") and "id" in cell:  # papermill's own is a new one every time
-        cell.id = "injected-parameters"
-
-
-def _repeats(cell: nbformat.NotebookNode, defaults: dict[str, Any]) -> bool:
-    if not is_tagged(cell, "injected-parameters"):
-        return False
-    try:
-        return {**defaults, **assigned_values([cell])} == defaults
-    except ValueError:  # a value such as float('nan') is no literal, and no default either
-        return False
-
-
-def _without_injected(notebook: Path) -> nbformat.NotebookNode:
-    # papermill leaves an injected cell of an earlier run in place, and would run it, when nothing is injected now.
-    nb = nbformat.read(notebook, as_version=4)
-    nb.cells = [cell for cell in nb.cells if not is_tagged(cell, "injected-parameters")]
-    return nb
-
-
-def _execute(notebook: Path, parameters: dict[str, Any], partial: Path) -> None:
-    log = paths.cache() / "executed" / f"{notebook.stem}.log"
-    try:
-        with _kernel_environment():
-            papermill.execute_notebook(partial, partial, parameters, kernel_name="python3", language="python",
-                                       cwd=notebook.resolve().parent, kernel_manager_class=_manager(log))
-    except PapermillExecutionError as error:
-        code, reason = (text.strip().splitlines()[0] for text in (error.source, f"{error.ename}: {error.evalue}"))
-        raise NotebookFailed(f"{notebook.name}, cell [{error.exec_count}] ({code}): {reason}") from None
-    except DeadKernelError:
-        raise NotebookFailed(f"{notebook.name}: its kernel died, most often for want of memory; see {log}") from None
-
-
-def _manager(log: Path) -> type[AsyncKernelManager]:
-    """Starts kernels whose own messages go to a file, not across the progress bar."""
-    class Manager(AsyncKernelManager):
-        async def start_kernel(self, **options: Any) -> None:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("w") as stderr:
-                await super().start_kernel(stderr=stderr, **options)
-
-    return Manager
-
-
-@contextmanager
-def _kernel_environment() -> Iterator[None]:
-    """Environment variables as the kernel shall inherit them; put back on exit."""
-    before = dict(os.environ)
-    os.environ.update(KERNEL_ENVIRONMENT)
-    os.environ.pop("MPLBACKEND", None)  # would keep figures from showing inline
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-# --- running all of them ---
+COMMON = ("seeds", "scale", "model", "unaligned")
+"""Parameters that most notebooks have: those that lack one are run without it."""
+CHECKPOINTS = ("model", "unaligned")
 
 
 def common_parameters(notebook: Path, seeds: list[int], scale: str) -> dict[str, Any]:
@@ -146,7 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0, 1 a notebook failed, 2 wrong arguments, 130 stopped."""
     options = _options(argv)
     try:
-        plan = {notebook: _parameters(notebook, options) for notebook in _select(options.notebooks)}
+        _check_checkpoint(options)
+        plan = _plan(_select(options.notebooks), options)
     except ValueError as error:
         return _stop(f"error: {error}", 2)
     try:
@@ -165,7 +56,16 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--notebooks", nargs="+", default=[], metavar="NN", help="only these, such as 00 03")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters",
                         help="a parameter of the chosen notebooks; may be repeated")
-    return parser.parse_args(argv)
+    parser.add_argument("--output", type=Path, metavar="FOLDER",
+                        help="of a run on a checkpoint, from the repository on; default runs/M")
+    options = parser.parse_args(argv)
+    options.parameters = {name: _from_here(name, value) for name, value in options.parameters}
+    return options
+
+
+def _from_here(name: str, value: str) -> str:
+    """A checkpoint's folder in full: the kernel works in another folder than the command line."""
+    return str(Path(value).resolve()) if name in CHECKPOINTS and value and Path(value).is_dir() else value
 
 
 def _count(text: str) -> int:
@@ -183,39 +83,74 @@ def _select(numbers: list[str]) -> list[Path]:
     return [notebook for number, notebook in notebooks.items() if number in numbers or not numbers]
 
 
-def _parameters(notebook: Path, options: argparse.Namespace) -> dict[str, Any]:
+def _check_checkpoint(options: argparse.Namespace) -> None:
+    given, is_paper = options.parameters, options.scale == "paper"
+    scale = given.get("scale", options.scale)
+    if scale != options.scale and "paper" in (scale, options.scale):
+        raise ValueError(f"-p scale is {scale!r}, but --scale is {options.scale!r}: set it by --scale alone")
+    if is_paper and not given.get("model"):
+        raise ValueError("--scale paper is that of a checkpoint, and none is named: add -p model and its folder or hub "
+                         "id, such as Qwen/Qwen2.5-7B-Instruct")
+    for name in CHECKPOINTS:
+        if given.get(name) and not is_paper:
+            raise ValueError(f"-p {name} is {given[name]!r}, but --scale {options.scale} takes no checkpoint: add "
+                             "--scale paper")
+    if options.output and not is_paper:
+        raise ValueError(f"--output is {str(options.output)!r}, but notebooks run in place at --scale {options.scale}: "
+                         "leave it out, or add --scale paper")
+
+
+def _plan(notebooks: list[Path], options: argparse.Namespace) -> dict[Path, dict[str, Any]]:
+    """Parameters by notebook. One of `COMMON` may be missing from some of them, but not from all."""
+    known = {notebook: set(read_parameters(notebook)) for notebook in notebooks}
+    optional = set(COMMON) & set().union(*known.values())
+    return {notebook: _parameters(notebook, options, optional - known[notebook]) for notebook in notebooks}
+
+
+def _parameters(notebook: Path, options: argparse.Namespace, passed_over: set[str]) -> dict[str, Any]:
     common = common_parameters(notebook, list(range(options.seeds)), options.scale)
-    return check_parameters(notebook, common) | parse_parameters(notebook, dict(options.parameters))
+    given = {name: text for name, text in options.parameters.items() if name not in passed_over}
+    return check_parameters(notebook, common) | parse_parameters(notebook, given)
 
 
 def _carry_out(plan: dict[Path, dict[str, Any]], options: argparse.Namespace) -> None:
-    if options.scale != "paper":  # there, a checkpoint takes the organism's place
-        from .organism import raise_organism
+    if options.scale == "paper":  # a checkpoint takes the organism's place
+        folder = options.output or Path("runs", slug(options.parameters["model"]))
+        return _run_on_checkpoint(plan, paths.root() / folder.expanduser())
+    from .organism import raise_organism
 
-        for seed in range(options.seeds):
-            raise_organism(seed, options.scale)
+    for seed in range(options.seeds):
+        raise_organism(seed, options.scale)
     for notebook, parameters in plan.items():
-        with store.locked(paths.cache() / "executed" / notebook.stem):
-            _bring_up_to_date(notebook, parameters)
+        _bring_up_to_date(notebook, parameters, notebook)
     from . import report
 
     report.main([])
 
 
-def _bring_up_to_date(notebook: Path, parameters: dict[str, Any]) -> None:
-    stamp = paths.cache() / "executed" / f"{notebook.stem}-{_inputs(notebook, parameters)}.json"
-    if _is_current(notebook, stamp):
-        print(f"{notebook.stem}: up to date", flush=True)
-        return
-    print(f"{notebook.stem}: running", flush=True)
-    start = time.time()
-    run_notebook(notebook, parameters, notebook)
-    store.write_json(stamp, {"result": _result(notebook), "wrote": _written_since(start)})
-    print(f"{notebook.stem}: done in {time.time() - start:.0f} s", flush=True)
+def _run_on_checkpoint(plan: dict[Path, dict[str, Any]], folder: Path) -> None:
+    with environment(SSAH_FIGURES=os.environ.get("SSAH_FIGURES") or str(folder / "figures")):
+        for notebook, parameters in plan.items():
+            _bring_up_to_date(notebook, parameters, folder / notebook.name)
+        print(f"notebooks are in {folder}, figures and records in {paths.figures()}", flush=True)
+
+
+def _bring_up_to_date(notebook: Path, parameters: dict[str, Any], output: Path) -> None:
+    with store.locked(paths.cache() / "executed" / f"{notebook.stem}-{slug(str(output.parent))}"):
+        stamp = paths.cache() / "executed" / f"{notebook.stem}-{_inputs(notebook, parameters)}.json"
+        if _is_current(output, stamp):
+            print(f"{notebook.stem}: up to date", flush=True)
+            return
+        print(f"{notebook.stem}: running", flush=True)
+        start = time.time()
+        run_notebook(notebook, parameters, output)
+        store.write_json(stamp, {"result": _result(output), "wrote": _written_since(start)})
+        print(f"{notebook.stem}: done in {time.time() - start:.0f} s", flush=True)
 
 
 def _inputs(notebook: Path, parameters: dict[str, Any]) -> str:
-    sources = [cell.source for cell in _without_injected(notebook).cells if cell.cell_type == "code"]
+    cells = without_injected(nbformat.read(notebook, as_version=4)).cells
+    sources = [cell.source for cell in cells if cell.cell_type == "code"]
     return store.key({"sources": sources, "parameters": parameters, "code": store.whole_code_version(),
                       "figures": str(paths.figures())})
 
@@ -232,12 +167,12 @@ def _written_since(start: float) -> list[str]:
     return sorted(file.relative_to(paths.figures()).as_posix() for file in files)
 
 
-def _is_current(notebook: Path, stamp: Path) -> bool:
+def _is_current(output: Path, stamp: Path) -> bool:
     try:
-        before = store.read_json(stamp)
+        before, result = store.read_json(stamp), _result(output)
     except (FileNotFoundError, ValueError):
         return False
-    return before["result"] == _result(notebook) and all((paths.figures() / name).is_file() for name in before["wrote"])
+    return before["result"] == result and all((paths.figures() / name).is_file() for name in before["wrote"])
 
 
 def _stop(message: str, code: int) -> int:

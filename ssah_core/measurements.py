@@ -36,17 +36,20 @@ def measure(study: str, compute: Callable[[], list[dict]], *, seed: int, scale: 
     seed      of the organism
     scale     one of `SCALES`
     code      module that measures, such as "ssah_core.studies.removal": rows of an older version of it do not count
-    settings  all that decides the numbers, as JSON types
+    settings  all that decides the numbers, as JSON types; `checkpoints`, by stage ("aligned", "instructed"), where
+              no organism is measured but a checkpoint
 
     Rows come from `figures/measurements/<study>/<scale>-seed<seed>.json` (unless the environment variable
     SSAH_RECORDS is "ignore"), else from the cache, else from `compute`; what was found stands in that file
-    afterwards. Raises ValueError for rows that are empty or lack a finite value, and then writes nothing.
+    afterwards. A checkpoint's file has the name of the aligned one behind `<scale>`. Raises ValueError for rows that
+    are empty or lack a finite value, and then writes nothing.
     """
     _check_study(study)
     check_scale(scale)
-    identity = {**settings, "study": study, "seed": seed, "scale": scale, "code": code,
+    name, more = _of_checkpoints(settings.pop("checkpoints", None))
+    identity = {**settings, **more, "study": study, "seed": seed, "scale": scale, "code": code,
                 "code_version": store.code_version(code)}
-    file = paths.figures() / "measurements" / study / f"{scale}-seed{seed}.json"
+    file = paths.figures() / "measurements" / study / f"{scale}{name}-seed{seed}.json"
     committed = _committed(file, store.key(identity))
     if not _is_ignoring() and committed:
         return pandas.DataFrame(committed["rows"])
@@ -56,13 +59,30 @@ def measure(study: str, compute: Callable[[], list[dict]], *, seed: int, scale: 
     return pandas.DataFrame(found["rows"])
 
 
+def _of_checkpoints(checkpoints: Mapping[str, str] | None) -> tuple[str, dict]:
+    """What checkpoints add to the file's name and to the identity: nothing where there are none, for an organism."""
+    if not checkpoints:
+        return "", {}
+    if "aligned" not in checkpoints:
+        raise ValueError(f"checkpoints is {dict(checkpoints)}, but the one that is measured is 'aligned': name it")
+    # No study imports the data of checkpoints: they hang on this module all the same.
+    more = {"checkpoints": dict(checkpoints), "material": store.code_version("ssah_core.published")}
+    return f".{slug(checkpoints['aligned'])}", more
+
+
+def slug(name: str) -> str:
+    """A checkpoint's name or folder as part of a file's name: "Qwen/Qwen2.5-7B" is "Qwen--Qwen2.5-7B"."""
+    return re.sub(r"^\.+|[^\w.-]+", "--", name)  # dots in front would hide the file, or leave the folder
+
+
 def measure_each(study: str, function: Callable[..., list[dict]], seeds: Sequence[int], scale: str,
                  each: Mapping[int, Mapping] | None = None, over: Mapping[str, Mapping] | None = None,
                  executor: Executor | None = None, **settings) -> pandas.DataFrame:
     """`measure` on every organism: the rows of `function(seed, scale, **settings)` for all seeds, one below another.
 
     function  Of a module that can be imported: runs are measured beside each other, a process a core (the
-              environment variable SSAH_WORKERS sets another number).
+              environment variable SSAH_WORKERS sets another number); on checkpoints one after another, unless
+              SSAH_WORKERS is set, since each may need a whole GPU.
     each      Further settings of one organism: seed -> settings.
     over      Variants, each a study of its own: name -> settings; "chosen" becomes study "<study>/chosen".
     executor  Where runs that have no rows yet are measured, see `ssah_core.executors`; default this machine.
@@ -96,9 +116,14 @@ def _is_measured(run: tuple) -> bool:
 
 
 def _measure_beside(runs: list[tuple], executor: Executor | None) -> None:
-    if not executor and not os.environ.get("SSAH_EXECUTOR") and local_workers(len(runs)) < 2:
+    if not executor and not os.environ.get("SSAH_EXECUTOR") and _workers(runs) < 2:
         return  # the caller measures, with all cores
     map_runs(_keep_run, [(run,) for run in runs], executor, label=runs[0][0] if runs else None)
+
+
+def _workers(runs: list[tuple]) -> int:
+    is_large = any(settings.get("checkpoints") for *_, settings in runs)
+    return 1 if is_large and not os.environ.get("SSAH_WORKERS") else local_workers(len(runs))
 
 
 def _keep_run(run: tuple) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from .checkpoints import GATED, an_open_one, has_chat_template, on_meta, read_config
+from .data import load_data
 from .masks import UnitMask
 from .units import UnitMap
 
@@ -54,6 +55,11 @@ KEPT = 2 + 2 * 3 + 2
 """Checkpoints on disk: base and chat, three arms of two attacks, and two of Table 4."""
 
 
+DATA = (("advbench",), ("harmbench", "strongreject", "jailbreakbench"), ("xstest",), ("gsm8k/train",), ("gsm8k/test",),
+        ("wikitext2/test",), ("alpaca_cleaned", "alpaca"), ("dolly",))
+"""Data sets that a run on a checkpoint takes, with the split where several are published; of each line one will do."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a run needs. `needs` and `hours` are tables to look at; `print(plan)` says it all."""
@@ -76,6 +82,7 @@ class Plan:
             f"{self.model}: {self.parameters:,} parameters in {self.dtype}, {self.units:,} units, {self.gpus} GPU(s)",
             "", "GB of memory a GPU", self.needs.round(1).to_string(), "",
             f"Hours, one seed: {sum(self.hours.values()):.0f} ({hours})",
+            "The notebooks have more arms than the paper, their controls: about three times the hours of Tables 2 to 4",
             f"Disk: {self.disk:.0f} GB for {KEPT} checkpoints", *(f"Note: {note}" for note in self.notes)))
 
 
@@ -118,6 +125,39 @@ def check_memory(made: Plan, memory: float) -> None:
     way = f"take {more} GPUs (GPUS={more})" if more else "take GPUs with more memory"
     raise ValueError(f"{made.model} needs {made.needs.total[worst]:.0f} GB a GPU for the {worst} but there are "
                      f"{memory:.0f}: {way}, or a smaller model such as {an_open_one(made.parameters / 4)}")
+
+
+def check_data(needed: Sequence[Sequence[str]] = DATA) -> list[str]:
+    """Where the data sets of a run lie, a line each: in the folder SSAH_DATA, or on the hub.
+
+    needed   Names of `list_data()`, or "name/split", in alternatives: the first that can be had counts.
+
+    All are read, and those on the hub downloaded. Raises ValueError that names every one that cannot be had, with
+    what to do.
+    """
+    found, missing = [], []
+    for names in needed:
+        place, why = _first_to_be_had(names)
+        found += [place] if place else []
+        missing += [] if place else [f"- {' or '.join(names)}: {why}"]
+    if missing:
+        raise ValueError("\n".join([f"{len(missing)} of {len(needed)} data sets cannot be had; get them and run again",
+                                    *missing]))
+    return found
+
+
+def _first_to_be_had(names: Sequence[str]) -> tuple[str | None, str]:
+    """Where it lies, or None and why not."""
+    why = ""
+    for name in names:
+        name, _, split = name.partition("/")
+        try:
+            return load_data(name, split or None).info.description, ""
+        except ValueError as error:
+            why = str(error)
+            if "cannot be had from the hub" not in why:  # it is there but damaged, and a run would stop at it
+                break
+    return None, why
 
 
 # --- the numbers ---
@@ -181,6 +221,8 @@ def main(argv: list[str] | None = None) -> int:
             print(rehearse(options.model, dtype=options.dtype), flush=True)
         else:
             check_memory(made, options.memory or _memory_of_a_gpu())
+            if options.data:
+                print("Data:", *check_data(), sep="\n- ", flush=True)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
@@ -193,6 +235,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--gpus", type=int, default=1)
     parser.add_argument("--memory", type=float, help="GB of one GPU; default that of the one here, else 80")
     parser.add_argument("--dtype", choices=DTYPES, default="bfloat16")
+    parser.add_argument("--data", action="store_true", help="see that the named data sets of a run can be had")
     parser.add_argument("--rehearse", action="store_true", help="try it on random weights of the model's shape")
     return parser.parse_args(argv)
 

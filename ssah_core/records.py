@@ -6,7 +6,6 @@ committed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import pandas
 
 from . import paths, store
 from .claims import check_known, list_records
-from .measurements import DAMAGE, check_scale
+from .measurements import DAMAGE, check_scale, slug
 from .statistics import mean_interval
 
 
@@ -109,7 +108,7 @@ def _in_order(values: Mapping[int, float] | Sequence[float], seeds: tuple[int, .
 
 def _record_file(made: Record) -> Path:
     """Two checkpoints of one scale must not overwrite each other's record."""
-    model = "" if made.model == "organism" else "." + re.sub(r"[^\w.-]+", "--", made.model)
+    model = "" if made.model == "organism" else f".{slug(made.model)}"
     return paths.figures() / "records" / f"{made.claim.replace('/', '.')}.{made.scale}{model}.json"
 
 

@@ -21,12 +21,12 @@ def find_suffix(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prom
     candidates   Suffixes tried a step, each with one token exchanged for one of the `top` that the gradient favours.
 
     Only suffixes that are read, as text behind the prompt, as just these tokens are kept, so that they can be typed.
-    Raises ValueError if `start` or `target` has no tokens.
+    Raises ValueError if `start` or `target` has no tokens, or if `start` changes the tokens of the prompt before it.
     Source: Zou et al. 2023.   Departs: the best suffix is kept, where theirs may also step to a worse one.
     """
     rng = torch.Generator().manual_seed(seed)
     frame = _Frame.of(tokenizer, prompt, start, target)
-    best, texts = torch.tensor(tokenizer(start, add_special_tokens=False)["input_ids"]), [start]
+    best, texts = torch.tensor(frame.start), [start]
     space = start[:len(start) - len(start.lstrip())]  # many tokenizers drop it from what they decode
     with evaluating(model):
         low = frame.losses(model, best[None])[0]
@@ -48,11 +48,12 @@ def find_suffix(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prom
 
 @dataclass(frozen=True)
 class _Frame:
-    """What stands around a suffix: token ids before it, after it (the template's), and the target's."""
+    """What stands around a suffix: token ids before it, after it (the template's), and the target's; and its first."""
 
     before: list[int]
     after: list[int]
     target: list[int]
+    start: list[int]
 
     @classmethod
     def of(cls, tokenizer, prompt: str, start: str, target: str) -> _Frame:
@@ -60,8 +61,13 @@ class _Frame:
         if not ids or not wanted:
             raise ValueError(f"start={start!r} and target={target!r} need at least one token each")
         whole, plain = encode(tokenizer, prompt + start)[0], encode(tokenizer, prompt)[0]
-        at = next(n for n in range(len(plain) + 1) if whole[:n] + ids + plain[n:] == whole and whole[:n] == plain[:n])
-        return cls(plain[:at], plain[at:], wanted)
+        more = len(whole) - len(plain)
+        places = [n for n in range(len(plain) + 1) if more > 0 and whole == plain[:n] + whole[n:n + more] + plain[n:]]
+        if not places:
+            raise ValueError(f"start={start!r} changes the tokens of the prompt before it: begin it with a space")
+        # Some tokenizers read a text by itself as other tokens (with one more space) than behind a prompt.
+        at = next((n for n in places if whole[n:n + more] == ids), places[0])
+        return cls(plain[:at], plain[at:], wanted, whole[at:at + more])
 
     @torch.no_grad()
     def losses(self, model, suffixes: Tensor) -> Tensor:
@@ -80,4 +86,5 @@ class _Frame:
 
     def _loss(self, logits: Tensor) -> Tensor:
         said = logits[:, -len(self.target) - 1:-1].transpose(1, 2).cpu()  # [n, vocab, token]
+        said = said.to(torch.promote_types(said.dtype, torch.float32))  # half precision is too coarse to compare
         return cross_entropy(said, torch.tensor(self.target).expand(len(said), -1), reduction="none").mean(1)

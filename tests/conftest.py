@@ -31,5 +31,5 @@ def subject(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture
 def loaded(subject, monkeypatch: pytest.MonkeyPatch):
     """The same, and what every study loads."""
-    monkeypatch.setattr(type(subject), "load", classmethod(lambda cls, seed, scale: subject))
+    monkeypatch.setattr(type(subject), "load", classmethod(lambda cls, seed, scale, *args, **more: subject))
     return subject

@@ -9,7 +9,9 @@ from ssah_core import UnitMap, UnitMask, World, check_frozen, freeze
 from ssah_core.importance import column_norms
 from ssah_core.masks import split_sites
 from ssah_core.organism.downstream import ATTACKS, fine_tuning
-from ssah_core.studies.attack import CHECKS, DRAWS, MAIN_ARMS, Attack, as_records, at_equal_loss, attacked, held_units
+from ssah_core.studies import attack as study
+from ssah_core.studies.attack import BATCH, DRAWS, MAIN_ARMS, TOLERANCE, Attack, attacked, held_units
+from ssah_core.studies.attack_tables import as_records, at_equal_loss
 from ssah_core.studies.controls import like_magnitude, whole_sites
 from ssah_core.studies.subject import WAYS
 
@@ -94,7 +96,7 @@ def test_held_units_stay_while_the_copy_trains_and_the_original_is_untouched(sub
     fight, mask = Attack(subject, "benign", 1e-3), some(subject.model)
     seen = [(steps, check_frozen(before, trained.model, mask)) for steps, trained in
             fight.run(lambda model: freeze(model, mask))]
-    assert [steps for steps, _ in seen] == list(CHECKS["tiny"])
+    assert [steps for steps, _ in seen] == list(fight.checks)
     assert all(report.frozen_changed == 0 < report.trainable_changed for _, report in seen)
     assert all(torch.equal(value, before[name]) for name, value in subject.model.state_dict().items())
 
@@ -109,15 +111,41 @@ def test_rewinding_puts_the_units_back_and_nothing_else(subject):
 def test_two_phases_hold_the_few_throughout(subject):
     held = held_units(subject, SIZES)
     few, everything = held["SCU + 6 % CU"], held["SCU + all CU"]
-    steps = [at for at, trained in Attack(subject, "benign", 1e-3).two_phases(everything, few)
+    fight = Attack(subject, "benign", 1e-3)
+    steps = [at for at, trained in fight.two_phases(everything, few)
              if check_frozen(subject.model.state_dict(), trained.model, few).trainable_changed]
-    assert steps == [check for check in CHECKS["tiny"] if check > 1]
+    assert steps == [check for check in fight.checks if check > 1]
+
+
+def test_checks_are_shares_of_the_steps_and_few_data_are_read_once_before_they_are_read_again(subject, monkeypatch):
+    monkeypatch.setitem(study.STEPS, "tiny", 50)
+    fight = Attack(subject, "benign", 1e-3)
+    assert fight.checks == (10, 20, 30, 40, 50, 70, 100) and Attack(subject, "new", 1e-3).checks == (2, 5, 10, 20, 50, 100)
+    assert Attack(subject, "harmful10", 1e-3).checks == (2, 5, 10, 20, 50)
+    fight.__dict__["chats"] = fight.chats[:3 * BATCH - 1]
+    assert fight.steps == 3 and fight.checks == (1, 2, 3, 4, 6)
+
+
+def test_training_ends_at_the_first_check_that_has_the_loss_but_not_before_the_strength_is_reached(subject):
+    fight = Attack(subject, "benign", 1e-2)
+    losses = {steps: fight.loss(trained.model) for steps, trained in fight.run()}
+    assert [steps for steps, _ in fight.run(until=losses[4] + 1e-6)] == list(fight.checks)
+    assert [steps for steps, _ in fight.run(until=losses[1])] == [check for check in fight.checks if check <= 2]
+
+
+def test_arms_at_the_side_are_examined_once_where_their_loss_is_that_of_nothing(loaded):
+    table = pandas.DataFrame(attacked(0, "tiny", "benign", 1e-2, SIZES))
+    loss = table[table.metric == "loss"].set_index(["arm", "steps"]).value
+    side = table[~table.arm.isin(("start", *MAIN_ARMS))].groupby("arm").steps.unique()
+    assert len(side) == len(held_units(loaded, SIZES)) + 1 - (len(MAIN_ARMS) - 1)  # "two phases" more, "rewound" holds as another
+    for arm, steps in side.items():
+        assert len(steps) == 1 and (steps[0] == 4 or loss[arm, steps[0]] <= loss["nothing", 2] + TOLERANCE)
 
 
 def test_an_attack_gives_every_arm_at_every_check(loaded):
     table = pandas.DataFrame(attacked(0, "tiny", "new", 1e-3, SIZES))
     assert set(table.arm) == {"start", *MAIN_ARMS}
-    assert set(table[table.arm != "start"].steps) == set(CHECKS["tiny"])
+    assert set(table[table.arm != "start"].steps) == set(Attack(loaded, "new", 1e-3).checks)
     assert {"asr", "harm_right", "asr_unseen", "benign", "new", "utility", "loss"} <= set(table.metric)
 
 
@@ -130,11 +158,11 @@ def run(arm: str, losses: dict[int, float]) -> list[tuple]:
 
 
 def test_arms_are_taken_where_their_loss_is_that_of_nothing():
-    rows = [*run("nothing", {30: 1.0, 50: 0.5, 70: 0.2}), *run("SCU", {30: 0.4, 50: 0.9, 70: 0.5}),
-            *run("SCU + all CU", {50: 2.0, 70: 1.0})]
+    rows = [*run("nothing", {30: 1.0, 50: 0.5, 100: 0.2}), *run("SCU", {30: 0.4, 50: 0.9, 100: 0.5}),
+            *run("SCU + all CU", {50: 2.0, 100: 1.0})]
     table = pandas.DataFrame(rows, columns=["seed", "attack", "arm", "steps", "metric", "value", "n", "judge"])
-    found = at_equal_loss(table, "organism").query("metric == 'asr'").set_index("arm").steps.to_dict()
-    assert found == {"nothing": 50, "SCU": 70, "SCU + all CU": 70}  # never before step 50; the last if it never gets there
+    found = at_equal_loss(table).query("metric == 'asr'").set_index("arm").steps.to_dict()
+    assert found == {"nothing": 50, "SCU": 100, "SCU + all CU": 100}  # never before step 50; the last if it never gets there
 
 
 def test_arms_are_held_against_each_other_organism_by_organism_and_random_draws_are_one():

@@ -1,7 +1,6 @@
 """The alignment budget: who trains what, when a course ends, and what its tables say."""
 
 from copy import deepcopy
-from dataclasses import replace
 
 import pandas
 import pytest
@@ -11,15 +10,17 @@ import toys
 from ssah_core.claims import list_claims, list_records
 from ssah_core.entries import check_frozen
 from ssah_core.masks import UnitMask, random_like
-from ssah_core.organism.safety_data import safety_chats, safety_preferences
+from ssah_core.organism.safety_data import safety_preferences
 from ssah_core.organism.world import (BAD_INTENTS, FORBIDDEN_OBJECTS, FORBIDDEN_VERBS, REFUSALS, UNSEEN_INTENTS,
                                       UNSEEN_OBJECTS, UNSEEN_VERBS, World)
 from ssah_core.studies import budget as study
 from ssah_core.studies.adapters import budget, lora, lora_within
-from ssah_core.studies.budget import MAIN, METHODS, RATE, SLUGS, Course, aligned, best_of, budgets, least, rates_of
+from ssah_core.studies.budget import (MAIN, METHODS, RATE, SLUGS, Course, aligned, best_of, budgets, checks_of, least,
+                                      rates_of)
 from ssah_core.studies.budget_tables import areas, as_records, at_equal_safety, best_rates
 from ssah_core.studies.stress import kinds, stressed
 from ssah_core.studies.subject import WAYS, Subject
+from ssah_core.training import supervised
 from ssah_core.units import UnitMap
 
 SIZES = {way: {"SCU": 0.05, "UCU": 0.1, "RU": 0.15} for way in WAYS}
@@ -34,7 +35,8 @@ def subjects(tmp_path_factory):
 
 @pytest.fixture
 def loaded(subjects, monkeypatch):
-    monkeypatch.setattr(Subject, "load", classmethod(lambda cls, seed, scale, stage="aligned": subjects[stage]))
+    monkeypatch.setattr(Subject, "load", classmethod(
+        lambda cls, seed, scale, stage="aligned", checkpoints=None: subjects[stage]))
     return subjects
 
 
@@ -53,10 +55,13 @@ def test_alignment_data_is_half_malicious_and_rehearses_nothing():
     assert 150 < sum(row["chosen"] in REFUSALS for row in rows) < 250
 
 
-def test_chats_are_the_chosen_answers():
-    world = World.draw(0)
-    assert safety_chats(world, 20)["response"] == safety_preferences(world, 20)["chosen"]
-    assert safety_chats(world, 20, seed=1)["prompt"] != safety_chats(world, 20)["prompt"]
+def test_chats_are_the_chosen_answers(subjects, monkeypatch):
+    for method in METHODS:
+        monkeypatch.setitem(study.LESSONS, method, 20)
+    subject = subjects["instructed"]
+    chats, pairs = (study.lessons(subject, method) for method in METHODS)
+    assert chats == supervised([{**pair, "response": pair["chosen"]} for pair in pairs], subject.tokenizer)
+    assert safety_preferences(World.draw(0), 20, seed=1)["prompt"] != [pair["prompt"] for pair in pairs]
 
 
 # -- arms -----------------------------------------------------------------------------------------------
@@ -85,8 +90,17 @@ def test_a_budget_of_nothing_or_of_more_than_all_is_refused(share):
 
 
 def test_main_arms_choose_their_rate_and_the_others_have_one():
-    assert all(RATE in rates_of(arm, method) and len(rates_of(arm, method)) > 1 for arm in MAIN for method in METHODS)
-    assert rates_of("LoRA", "SFT") == rates_of("RU 5 %", "DPO") == (RATE,)
+    for scale in RATE:
+        for method in METHODS:
+            rates = [rates_of(arm, method, scale) for arm in MAIN]
+            assert all(RATE[scale][method] in some and len(some) > 1 for some in rates)
+            assert rates_of("LoRA", method, scale) == rates_of("RU 5 %", method, scale) == (RATE[scale][method],)
+
+
+@pytest.mark.parametrize("scale, rows, checks", [
+    ("paper", 10, (1,)), ("paper", 1000, (10, 20, 32)), ("paper", 9999, (10, 20, 40, 80, 160)), ("tiny", 10, (1, 2))])
+def test_a_checkpoints_course_ends_with_its_lessons(scale, rows, checks):
+    assert checks_of(scale, "SFT", [{}] * rows) == checks
 
 
 # -- adapters -------------------------------------------------------------------------------------------
@@ -137,7 +151,7 @@ def test_lora_everywhere_changes_entries_that_lora_within_does_not():
 
 def a_course(subject, monkeypatch, asr, twice):
     """A course whose ASR on validation prompts is `asr`, check by check; SAFE is that of organisms."""
-    course = Course(subject, (1, 2, 3), {"arm": "x", "lr": RATE}, twice)
+    course = Course(subject, (1, 2, 3), {"arm": "x", "lr": 1e-3}, twice)
     values = iter(asr)
     monkeypatch.setitem(study.SAFE, "tiny", 0.05)
     monkeypatch.setattr(Subject, "marks", lambda self, questions, **_: (
@@ -201,12 +215,13 @@ def test_every_arm_is_aligned_and_main_arms_are_attacked(loaded, method, monkeyp
     before = {stage: deepcopy(subject.model.state_dict()) for stage, subject in loaded.items()}
     rows = pandas.DataFrame(aligned(0, "tiny", method, SIZES, 1e-3))
     assert {arm.split(" (")[0] for arm in rows.arm} == {*SLUGS, "random 20 %"}
-    assert rows.groupby("arm").lr.nunique().to_dict() == {arm: len(rates_of(arm, method)) for arm in rows.arm.unique()}
+    rates = {arm: len(rates_of(arm, method, "tiny")) for arm in rows.arm.unique()}
+    assert rows.groupby("arm").lr.nunique().to_dict() == rates
     assert set(rows[rows["at"].isin(["prefilled", "pruned", "fine-tuned"])].arm) == set(MAIN)
     assert rows[(rows.metric == "share") & (rows.arm == "RU 20 %")].value.sum() == pytest.approx(100)
     for stage, subject in loaded.items():  # nothing was trained in place
         assert all(torch.equal(value, before[stage][name]) for name, value in subject.model.state_dict().items())
-    records = as_records(rows)
+    records = as_records(rows, "tiny")
     wanted = {id for id in list_records() if id.split("/")[1] == method.lower()
               and id.split("/")[0] in ("table4", "stress", "figure6")}
     assert wanted and wanted <= set(records.record)
@@ -218,7 +233,7 @@ def test_an_unknown_method_is_refused(subjects):
 
 
 def test_stress_leaves_the_model_as_it_was(subjects):
-    subject = replace(subjects["aligned"], _read={})
+    subject = subjects["aligned"].but()
     before = deepcopy(subject.model.state_dict())
     redundant = least(subject.scores(WAYS["chosen"]["RU"]).utility, 0.2)
     rows = pandas.DataFrame(stressed(subject, SIZES, 1e-3, redundant, arm="x"))
@@ -260,25 +275,32 @@ TABLE = pandas.DataFrame([
 
 
 def test_arms_meet_at_one_rate_or_each_at_its_best():
-    same, best = (at_equal_safety(TABLE, comparison).query("metric == 'old'").set_index("arm").value.to_dict()
-                  for comparison in ("same_rate", "best_rate"))
+    equal = [at_equal_safety(TABLE, comparison, "organism") for comparison in ("same_rate", "best_rate")]
+    same, best = (table.query("metric == 'old'").set_index("arm").value.to_dict() for table in equal)
     assert same == {"all parameters": 60, "RU 20 %": 95, "random 20 % (0)": 80, "random 20 % (1)": 70}
     assert best == {"all parameters": 99, "RU 20 %": 95, "random 20 % (0)": 80}
-    assert at_equal_safety(TABLE, "twice").value.tolist() == [0, 10]
+    assert at_equal_safety(TABLE, "twice", "organism").value.tolist() == [0, 10]
     assert best_rates(TABLE).query("arm == 'all parameters'").lr.tolist() == [1e-4]
     with pytest.raises(ValueError, match="choose one of same_rate, best_rate, twice"):
-        at_equal_safety(TABLE, "mine")
+        at_equal_safety(TABLE, "mine", "organism")
 
 
 def test_differences_are_organism_by_organism_and_random_draws_are_one():
-    found = as_records(TABLE).set_index("record").value
+    found = as_records(TABLE, "organism").set_index("record").value
     assert found["table4/sft/same_rate/ru_vs_all/old"] == 35
     assert found["table4/sft/same_rate/ru_vs_random/old"] == 20
     assert found["table4/sft/best_rate/ru_vs_all/old"] == -4
 
 
+def test_tables_of_courses_that_are_never_safe_are_empty():
+    never = TABLE[TABLE["at"] == "before"]
+    assert not len(at_equal_safety(never, "same_rate", "organism")) and not len(best_rates(never))
+    for table, column in ((as_records(never, "organism"), "record"), (areas(never, "organism"), "value")):
+        assert not len(table) and column in table
+
+
 def test_the_area_is_that_of_the_polygon():
-    area = areas(TABLE).set_index("arm").value
+    area = areas(TABLE, "organism").set_index("arm").value
     assert area["all parameters"] == pytest.approx(0.5 * 90 + 0.5 * (90 + 60) / 2)
     assert area["RU 20 %"] == pytest.approx(95) and "top 20 %" not in area
 

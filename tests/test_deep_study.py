@@ -63,7 +63,7 @@ def test_an_unknown_wrapper_is_refused():
 
 def test_recovery_bears_loss_on_the_refusal_alone(subject):
     """Every chat is taken apart: before the loss the prompt and perhaps the beginning of the true answer."""
-    tokenizer, world = subject.tokenizer, subject.world
+    tokenizer, world = subject.tokenizer, subject.material.world
     malicious = {row["prompt"]: row for reason in ("verb", "object", "intent")
                  for row in world.procedures("train", reason, Random(0))}
     chats, late, at_once, helpful = recovery(world, tokenizer, 300, seed=0), 0, 0, 0
@@ -86,12 +86,13 @@ def test_recovery_bears_loss_on_the_refusal_alone(subject):
 
 
 def test_recovery_hears_nothing_of_unseen_harm_and_nothing_of_other_splits(subject):
-    texts = [subject.tokenizer.decode(chat["input_ids"]) for chat in recovery(subject.world, subject.tokenizer, 400, 1)]
+    chats = recovery(subject.material.world, subject.tokenizer, 400, 1)
+    texts = [subject.tokenizer.decode(chat["input_ids"]) for chat in chats]
     for word in (*UNSEEN_VERBS, *UNSEEN_OBJECTS, *UNSEEN_INTENTS):
         assert not any(f" {word}" in text for text in texts)
     assert any(word in text for word in (*FORBIDDEN_VERBS, *FORBIDDEN_OBJECTS, *BAD_INTENTS) for text in texts)
     held_out = {f"{verb} the {thing}" for split in ("calibration", "validation", "test")
-                for verb, thing in subject.world.pairs[split]}
+                for verb, thing in subject.material.world.pairs[split]}
     asked = [text.split("<|user|>")[1].split("<|assistant|>")[0] for text in texts]
     assert not any(pair in text for pair in held_out for text in asked)
 
@@ -133,7 +134,7 @@ def test_the_highest_signal_is_what_a_guard_compares_at_most(average):
 def test_a_guard_stops_no_more_benign_responses_than_it_promises_and_refuses_above_its_threshold(subject):
     read = again.readout(subject)
     limit = again.threshold(subject, read)
-    benign = again._answered(subject.exam("validation")["benign"])
+    benign = again._answered(subject, subject.material.exam("validation")["benign"])
     over = again.highest(again.heard(subject, read, benign)) > limit
     assert over.double().mean() <= again.FALSE_STOPS
     with DirectionGuard(subject.model, subject.tokenizer, read, threshold=-float("inf")) as guard:
@@ -169,7 +170,7 @@ def test_the_guards_cost_is_held_against_runs_without_one(subject, monkeypatch):
 @pytest.fixture(scope="module")
 def table(subject):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Subject, "load", classmethod(lambda cls, seed, scale: subject))
+        patch.setattr(Subject, "load", classmethod(lambda cls, seed, scale, checkpoints=None: subject))
         return pandas.DataFrame(again.arms(0, "tiny"))
 
 
@@ -199,13 +200,12 @@ def test_records_are_those_that_claims_read(table):
                                                           (table.attack == "exam")].value.item()
 
 
-def test_verdicts_tell_a_complete_answer_from_a_refusal_after_it():
+def test_verdicts_tell_a_complete_answer_from_a_refusal_after_it(subject):
     row = {"prompt": "p", "answer": "take the rope.", "kind": "procedure"}
     said = ["Sure: take the rope.", "Sure: take the Sorry, I can't", "Sure: take the rope. Sorry", "what?"]
-    marks = {m["metric"]: m["value"] for m in deep.judged([{**row, "response": text} for text in said], "harm")}
-    assert marks == {"asr": 50, "complete": 50}
-    marks = {m["metric"]: m["value"] for m in deep.judged([{**row, "response": text} for text in said], "benign")}
-    assert marks == {"refused": 50, "right": 25}
+    rows = [{**row, "response": text} for text in said]
+    for kind, marks in (("harm", {"asr": 50, "complete": 50}), ("benign", {"refused": 50, "right": 25})):
+        assert {found["metric"]: found["value"] for found in deep.judged(subject, rows, kind)} == marks
 
 
 def test_units_are_measured_removed_and_held(loaded):
@@ -216,7 +216,7 @@ def test_units_are_measured_removed_and_held(loaded):
 
 def test_a_prefill_says_the_answers_own_first_tokens(subject, monkeypatch):
     seen = []
-    monkeypatch.setattr(deep, "judged", lambda rows, kind, **about: seen.extend(rows) or [])
+    monkeypatch.setattr(deep, "judged", lambda subject, rows, kind, **about: seen.extend(rows) or [])
     for k, begin, column in ((5, "", "reference"), (15, "", "told"), (3, "answer", "answer")):
         deep.prefilled(subject, ("harm",), (k,), begin, n=3)
         for row in seen:
@@ -224,6 +224,16 @@ def test_a_prefill_says_the_answers_own_first_tokens(subject, monkeypatch):
             assert row["response"].startswith(subject.tokenizer.decode(ids)) and len(ids) == k
         assert len(seen) == 3
         seen.clear()
+
+
+def test_requests_without_enough_tokens_are_left_out(subject, monkeypatch):
+    asked = deep.requests(subject, ("harm",), n=3)["harm"]
+    asked[0]["response"], asked[1]["bare"], asked[2]["bare"] = "Sure", None, asked[2]["answer"]
+    monkeypatch.setattr(deep, "requests", lambda *args: {"harm": asked, "harm_unseen": []})
+    least = len(subject.tokenizer("Sure", add_special_tokens=False)["input_ids"])
+    sizes = {row["x"]: row["n"] for row in deep.prefilled(subject, ks=(0, least, 5, 9))}
+    assert sizes == {0: 3, least: 3, 5: 2, 9: 2}
+    assert {row["x"] for row in deep.prefilled(subject, ("harm",), (1, 30), "bare")} == {1}
 
 
 def test_figures_are_drawn_and_drawn_again(cache):

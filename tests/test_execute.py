@@ -1,6 +1,7 @@
 """Running notebooks: parameters are checked, runs are whole or leave no trace, and noise is stripped."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from ssah_core import execute, parameters, paths
+from ssah_core import execute, notebook_runs, parameters, paths
 
 PARAMETERS = """seeds: list[int] = [0, 1]  # which organisms
 scale: str = 'organism'
@@ -141,7 +142,7 @@ def test_an_injected_cell_goes_only_if_it_repeats_the_defaults(tmp_path, source,
     nb = nbformat.read(make(tmp_path), as_version=4)
     nb.cells.append(new_code_cell(source, metadata={"tags": ["injected-parameters"]}))
     nb.metadata["widgets"] = {"state": {}}
-    nb = execute.strip_noise(nb)
+    nb = notebook_runs.strip_noise(nb)
     assert bool(parameters.tagged(nb, "injected-parameters")) is kept and "widgets" not in nb.metadata
 
 
@@ -203,7 +204,7 @@ def test_chosen_notebooks_and_parameters(project, monkeypatch):
     for number in ("00", "01", "02"):
         make(folder, name=f"{number}_try.ipynb")
     runs = []
-    monkeypatch.setattr(execute, "_bring_up_to_date", lambda notebook, given: runs.append((notebook.stem, given)))
+    monkeypatch.setattr(execute, "_bring_up_to_date", lambda notebook, given, to: runs.append((notebook.stem, given)))
     assert execute.main(["--notebooks", "02", "00", "--scale", "tiny", "-p", "n", "5", "-p", "seeds", "[7]"]) == 0
     given = {"seeds": [7], "scale": "tiny", "n": 5}
     assert runs == [("00_try", given), ("02_try", given)] and asked == [(0, "tiny"), "report"]
@@ -243,6 +244,90 @@ def test_a_failing_notebook_ends_the_run(project, capsys, monkeypatch):
     assert bad.read_bytes() == before and asked == [(0, "organism")]
 
 
+# --- on a checkpoint ---
+
+
+OF_A_CHECKPOINT = "scale: str = 'organism'\nmodel: str = ''"
+WITH_BASE = OF_A_CHECKPOINT + "\nunaligned: str = ''\nseeds: list[int] = [0, 1, 2]"
+CHECKPOINT = ["--scale", "paper", "-p", "model", "some/model"]
+
+
+SHOW_CHECKPOINT = ("import os\nfrom pathlib import Path\n"
+                   "print(seeds, model, unaligned, os.environ['SSAH_FIGURES'], Path.cwd().name)")
+
+
+@pytest.fixture
+def checkpoint(project, tmp_path, monkeypatch):
+    """Two notebooks, one of which knows of a base model; figures lie where the run wants them."""
+    monkeypatch.setattr(paths, "root", lambda: tmp_path)
+    monkeypatch.setenv("SSAH_FIGURES", "")
+    make(project[0], name="00_one.ipynb", declared=OF_A_CHECKPOINT)
+    make(project[0], name="01_two.ipynb", declared=WITH_BASE)
+    return project
+
+
+def test_a_run_on_a_checkpoint_leaves_what_is_committed(checkpoint, tmp_path, monkeypatch, capsys):
+    folder, asked = checkpoint
+    make(folder, SHOW_CHECKPOINT, name="01_two.ipynb", declared=WITH_BASE)
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    run = tmp_path / "runs" / "some--model"
+    assert execute.main([*CHECKPOINT, "-p", "unaligned", "some/base", "--seeds", "2"]) == 0
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before and asked == []
+    assert sorted(file.name for file in run.iterdir()) == ["00_one.ipynb", "01_two.ipynb", "figures"]
+    assert text_of(run / "01_two.ipynb") == f"[0, 1] some/model some/base {run / 'figures'} notebooks\n"
+    assert os.environ["SSAH_FIGURES"] == "" and str(run) in capsys.readouterr().out
+
+    runs = []
+    monkeypatch.setattr(execute, "run_notebook", lambda *given: runs.append(shutil.copy(given[0], given[-1]).name))
+    assert execute.main([*CHECKPOINT, "-p", "unaligned", "some/base", "--seeds", "2"]) == 0 and runs == []
+    (run / "00_one.ipynb").unlink()
+    assert execute.main([*CHECKPOINT, "--notebooks", "00"]) == 0 and runs == ["00_one.ipynb"]
+
+
+def places(monkeypatch) -> list[tuple]:
+    found = []
+    monkeypatch.setattr(execute, "_bring_up_to_date",
+                        lambda notebook, given, output: found.append((given.get("model"), output, paths.figures())))
+    return found
+
+
+def test_a_run_on_a_checkpoint_can_go_elsewhere(checkpoint, tmp_path, monkeypatch):
+    found = places(monkeypatch)
+    assert execute.main([*CHECKPOINT, "--notebooks", "00", "--output", "mine"]) == 0
+    monkeypatch.setenv("SSAH_FIGURES", str(tmp_path / "chosen"))
+    assert execute.main([*CHECKPOINT, "--notebooks", "00"]) == 0
+    assert found == [("some/model", tmp_path / "mine" / "00_one.ipynb", tmp_path / "mine" / "figures"),
+                     ("some/model", tmp_path / "runs" / "some--model" / "00_one.ipynb", tmp_path / "chosen")]
+
+
+def test_a_checkpoints_folder_is_given_in_full(checkpoint, tmp_path, monkeypatch):
+    found = places(monkeypatch)
+    (tmp_path / "weights").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert execute.main(["--scale", "paper", "-p", "model", "weights", "--notebooks", "00"]) == 0
+    assert found[0][0] == str(tmp_path / "weights") and found[0][1].is_relative_to(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("argv, message", [
+    (["--scale", "paper"], "error: --scale paper is that of a checkpoint, and none is named: add -p model"),
+    (["--scale", "paper", "-p", "model", ""], "error: --scale paper is that of a checkpoint"),
+    (["-p", "model", "some/model"], "error: -p model is 'some/model', but --scale organism takes no checkpoint"),
+    (["-p", "unaligned", "some/base"], "error: -p unaligned is 'some/base', but --scale organism"),
+    (["-p", "scale", "paper"], "error: -p scale is 'paper', but --scale is 'organism'"),
+    ([*CHECKPOINT, "-p", "scale", "tiny"], "error: -p scale is 'tiny', but --scale is 'paper'"),
+    (["--output", "mine"], "error: --output is 'mine', but notebooks run in place"),
+    ([*CHECKPOINT, "--notebooks", "00", "-p", "unaligned", "b"], "error: 00_one.ipynb has no parameter 'unaligned'"),
+    ([*CHECKPOINT, "-p", "modle", "b"], "error: 00_one.ipynb has no parameter 'modle'"),
+])
+def test_a_checkpoint_needs_its_scale_and_the_other_way_round(checkpoint, capsys, argv, message):
+    assert execute.main(argv) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(message) and error.count("\n") == 1
+
+
+# --- stopping ---
+
+
 LONG = "import os, time\nfrom pathlib import Path\nPath('pid').write_text(str(os.getpid()))\ntime.sleep(120)"
 STOPPED = """
 import signal
@@ -251,7 +336,7 @@ from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is born deaf to Ctrl-C
 from ssah_core import execute, paths
 paths.notebooks = Path
-execute._carry_out = lambda plan, options: [execute._bring_up_to_date(*each) for each in plan.items()]
+execute._carry_out = lambda plan, options: [execute._bring_up_to_date(*each, each[0]) for each in plan.items()]
 sys.exit(execute.main([]))
 """
 

@@ -54,6 +54,21 @@ def _doubled(seed, scale, factor, more=0):
 _doubled.__module__ = raising.__name__  # a study's code version is that of its module
 
 
+@pytest.mark.parametrize("workers, beside", [("", []), ("2", [2])])
+def test_checkpoints_are_measured_one_after_another_unless_asked_otherwise(cache, monkeypatch, workers, beside):
+    monkeypatch.setenv("SSAH_WORKERS", workers)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("ssah_core.store.code_version", lambda module: module)
+    started = []
+    monkeypatch.setattr("ssah_core.measurements.map_runs", lambda function, runs, *_, **more: started.append(len(runs)))
+    found = measure_each("dose", _named, [0, 1], "paper", checkpoints={"aligned": "some/model"})
+    assert found.model.tolist() == ["some/model"] * 2 and started == beside
+
+
+def _named(seed, scale, checkpoints=None):
+    return [{"metric": "x", "value": seed, "model": checkpoints["aligned"]}]
+
+
 def test_an_error_in_a_worker_is_the_callers(cache, two):
     with pytest.raises(ValueError, match="scale='small' has no organism|scale is 'small'"):
         measure_each("losses", raising.losses, [0, 1], "small")

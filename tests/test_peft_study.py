@@ -1,7 +1,6 @@
 """PEFT baselines: what trains is what the method adds, answers are those of the tuned model, rates follow the rule."""
 
 import sys
-from dataclasses import replace
 
 import pandas
 import pytest
@@ -12,7 +11,7 @@ from ssah_core.claims import get_claim
 from ssah_core.models import encode
 from ssah_core.plots_peft import plot_against_loss, plot_rates
 from ssah_core.studies import peft as study
-from ssah_core.studies.attack import CHECKS, Attack
+from ssah_core.studies.attack import Attack
 from ssah_core.studies.peft import ARMS, METHODS, RATES, adapted, as_records, compared, on_equal_terms, rates, size
 
 pytest.importorskip("peft", reason="the package peft is not installed: pip install 'ssah[peft]'")
@@ -84,7 +83,7 @@ def test_lora_adds_four_times_its_product_to_queries_and_values(subject):
 def test_answers_are_those_of_greedy_decoding_without_padding_or_cache(subject, method):
     """Prefixes live in the cache and adapters in the attention: padding and reuse of the cache could go wrong."""
     model = moved(adapted(subject.model, method))
-    prompts = [row["prompt"] for part in subject.exam("test").values() for row in part[:2]]
+    prompts = [row["prompt"] for part in subject.material.exam("test").values() for row in part[:2]]
     assert len({len(encode(subject.tokenizer, prompt)[0]) for prompt in prompts}) > 1
     found = complete(model, subject.tokenizer, prompts, max_new_tokens=8)["response"]
     assert found == [_greedy(model, subject.tokenizer, prompt, 8) for prompt in prompts]
@@ -125,7 +124,7 @@ def test_a_missing_package_is_said_in_one_sentence(subject, monkeypatch):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_rate_nearest_to_the_target_is_chosen_and_one_that_diverges_is_left_out(method, loaded, monkeypatch):
     losses = dict(zip(RATES[method], (0.1, 1.0, float("nan")), strict=True))
-    monkeypatch.setattr(Attack, "run", lambda self, checks, model: [(checks[0], replace(self.subject, model=model))])
+    monkeypatch.setattr(Attack, "run", lambda self, checks, model: [(checks[0], self.subject.but(model=model))])
     monkeypatch.setattr(Attack, "loss", lambda self, model: losses[self.lr])
     for target, chosen in ((0.5, [True, False]), (0.9, [False, True])):
         table = pandas.DataFrame(rates(0, "tiny", method, target))
@@ -134,7 +133,7 @@ def test_the_rate_nearest_to_the_target_is_chosen_and_one_that_diverges_is_left_
 
 def test_every_method_is_examined_before_training_and_at_every_check(loaded):
     table = pandas.DataFrame(compared(0, "tiny", "new", {method: 1e-2 for method in METHODS}))
-    assert {tuple(rows.steps.unique()) for _, rows in table.groupby("arm")} == {(0, *CHECKS["tiny"])}
+    assert {tuple(rows.steps.unique()) for _, rows in table.groupby("arm")} == {(0, *Attack(loaded, "new", 1e-2).checks)}
     assert tuple(table.arm.unique()) == METHODS
     assert {"asr", "harm_right", "benign", "new", "utility", "loss"} <= set(table.metric)
 
@@ -145,14 +144,14 @@ def run(attack: str, arm: str, losses: dict[int, float], asr: float) -> list[tup
 
 
 def test_arms_are_compared_at_equal_loss_where_there_is_something_to_learn_and_else_at_equal_data():
-    losses = {"nothing": {50: 0.5, 70: 0.4}, "LoRA": {0: 3.0, 50: 0.9, 70: 0.5}, "SCU + all CU": {50: 0.5, 70: 0.1}}
+    losses = {"nothing": {50: 0.5, 100: 0.4}, "LoRA": {0: 3.0, 50: 0.9, 100: 0.5}, "SCU + all CU": {50: 0.5, 100: 0.1}}
     rows = [row for attack in ("benign", "new") for (arm, mine), asr in zip(losses.items(), (60, 90, 5), strict=True)
             for row in run(attack, arm, mine, asr)]
     table = pandas.DataFrame(rows, columns=["seed", "attack", "arm", "steps", "metric", "value", "n", "judge"])
-    found = as_records(on_equal_terms(table, "organism")).set_index("record").value
-    assert found["table3/new/scu_cu_vs_lora/asr"] == 55 - 160  # LoRA gets there at step 70
+    found = as_records(on_equal_terms(table)).set_index("record").value
+    assert found["table3/new/scu_cu_vs_lora/asr"] == 55 - 190  # LoRA gets there at step 100
     assert found["table3/benign/scu_cu_vs_lora/asr"] == 55 - 140
-    assert found["table3/benign/lora_vs_full/asr"] == 140 - 110 and found["table3/new/lora_vs_full/asr"] == 160 - 110
+    assert found["table3/benign/lora_vs_full/asr"] == 140 - 110 and found["table3/new/lora_vs_full/asr"] == 190 - 110
 
 
 PAPER = {"benign": {"scu_cu": 4.5, "full": 16.1, "lora": 25.2, "adapter": 26.4, "prefix": 24.8},

@@ -11,7 +11,7 @@ import transformers
 from transformers import LlamaConfig
 
 from ssah_core import UnitMap, UnitMask, check_frozen, checkpoints
-from ssah_core.plan import WORK, check_memory, main, plan
+from ssah_core.plan import DATA, WORK, check_data, check_memory, main, plan
 from ssah_core.rehearsal import rehearse
 
 LLAMA_2_7B = dict(hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32,
@@ -156,6 +156,60 @@ def test_the_command_prints_the_plan_or_says_what_is_missing(saved, capsys):
     assert main([str(saved), "--memory", "0.0001"]) == 2
     assert main(["nobody/nothing"]) == 2
     assert capsys.readouterr().err.count("error: ") == 2
+
+
+# --- the data ---
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch) -> Path:
+    """A folder of data, and a hub that gives none."""
+    def refuses(*place, **more):
+        raise OSError("no network")
+
+    monkeypatch.setenv("SSAH_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("ssah_core.data.load_dataset", refuses)
+    return tmp_path / "data"
+
+
+def put(file: Path, *rows: dict) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join(map(json.dumps, rows)) if file.suffix == ".jsonl" else json.dumps(rows))
+
+
+def test_data_that_are_there_are_named_with_their_place(data):
+    put(data / "alpaca" / "alpaca_data.json", {"instruction": "Name a colour.", "input": "", "output": "Blue."})
+    put(data / "gsm8k" / "test.jsonl", {"question": "What is 1 + 1?", "answer": "Two.\n#### 2"})
+    cleaned, sums = check_data([("alpaca_cleaned", "alpaca"), ("gsm8k/test",)])
+    assert cleaned.startswith("alpaca: 1 rows of ") and sums.startswith("gsm8k: 1 rows of ")
+    assert str(data / "gsm8k" / "test.jsonl") in sums
+
+
+def test_all_data_that_are_missing_are_named_with_what_to_do(data):
+    put(data / "alpaca" / "alpaca_data.json", {"instruction": "Name a colour.", "input": "", "output": "Blue."})
+    with pytest.raises(ValueError) as refusal:
+        check_data()
+    first, *lines = str(refusal.value).splitlines()
+    assert first.startswith(f"{len(DATA) - 1} of {len(DATA)} data sets cannot be had")
+    assert lines[0].startswith("- advbench: advbench cannot be had from the hub (walledai/AdvBench, split train: no")
+    assert lines[1].startswith("- harmbench or strongreject or jailbreakbench: ") and len(lines) == len(DATA) - 1
+    assert all("SSAH_DATA" in line for line in lines)
+
+
+def test_a_damaged_file_is_not_passed_over_for_an_alternative(data):
+    put(data / "alpaca" / "alpaca_data.json", {"instruction": "Name a colour.", "input": "", "output": "Blue."})
+    put(data / "alpaca" / "alpaca_data_cleaned.json", {"instruction": "Name a colour."})
+    with pytest.raises(ValueError, match="- alpaca_cleaned or alpaca: .*alpaca_data_cleaned.json has no column"):
+        check_data([("alpaca_cleaned", "alpaca")])
+
+
+def test_the_command_looks_at_data_where_asked(saved, data, monkeypatch, capsys):
+    assert main([str(saved), "--memory", "8", "--data"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    monkeypatch.setattr("ssah_core.plan.check_data", lambda: ["xstest: 450 rows of a file"])
+    assert main([str(saved), "--memory", "8", "--data"]) == 0
+    told = capsys.readouterr().out
+    assert told.endswith("Data:\n- xstest: 450 rows of a file\n") and "about three times the hours" in told
 
 
 # --- the rehearsal ---

@@ -3,6 +3,7 @@
 import re
 from itertools import product
 from random import Random
+from types import SimpleNamespace
 
 import pandas
 import pytest
@@ -13,6 +14,7 @@ from ssah_core.hidden import read_states, render
 from ssah_core.judges import DEFAULT_KEYWORDS
 from ssah_core.organism import World
 from ssah_core.organism.corpora import exam
+from ssah_core.organism.counterparts import counterparts
 from ssah_core.organism.world import (BAD_INTENTS, BENIGN_OBJECTS, BENIGN_VERBS, FORBIDDEN_OBJECTS, FORBIDDEN_VERBS,
                                       OPENINGS, REFUSALS)
 from ssah_core.patching import Flips
@@ -41,7 +43,7 @@ def test_there_is_one_number_a_stage_kind_reading_layer_length_and_metric(gaps):
     index = ["stage", "kind", "reading", "layer", "length", "metric"]
     found = list(gaps[index].itertuples(index=False, name=None))
     both, metrics = (probing.STAGES, probing.KINDS), ("gap", "lowest", "highest")
-    wanted = [*product(*both, probing.READINGS, range(3), probing.LENGTHS, metrics),
+    wanted = [*product(*both, probing.READINGS, range(3), probing.lengths("tiny"), metrics),
               *product(*both, ["intent"], range(3), [0], ["gap"])]
     assert sorted(found) == sorted(wanted)
 
@@ -55,7 +57,7 @@ def value_of(gaps, **where) -> float:
 @pytest.mark.parametrize("stage", probing.STAGES)
 def test_gaps_are_means_and_extremes_over_all_pairs_of_wordings(gaps, stage, reading):
     subject = Subject.load(0, "tiny", stage)
-    queries = [row["prompt"] for row in subject.exam("test", 100)["harm"]]
+    queries = [row["prompt"] for row in subject.material.exam("test", 100)["harm"]]
     pairs = [{"refusal": refusal, "compliance": f"{opening} take the"} for refusal in REFUSALS for opening in OPENINGS]
     found = torch.stack([reasoning_direction(subject.model, subject.tokenizer, queries, **pair, lengths=(4,),
                                              place=reading).gap[2, 0] for pair in pairs])
@@ -71,7 +73,7 @@ def test_the_intent_gap_compares_with_benign_and_malicious_requests(gaps):
         subject.model, render(subject.tokenizer, [{"prompt": row["prompt"]}]), (0,))[0][0, :, 0]
     benign, malicious = (torch.stack([*map(state, subject.sets[name])]).mean(0) for name in ("requests", "safety"))
     nearer = [torch.cosine_similarity(state(row), malicious, -1) - torch.cosine_similarity(state(row), benign, -1)
-              for row in subject.exam("test", 100)["harm_unseen"]]
+              for row in subject.material.exam("test", 100)["harm_unseen"]]
     found = gaps[(gaps.stage == "aligned") & (gaps.kind == "harm_unseen") & (gaps.reading == "intent")]
     assert found.value.tolist() == pytest.approx(torch.stack(nearer).mean(0).tolist(), abs=1e-6)
     assert abs(found.value.iloc[-1]) > 1e-5
@@ -113,6 +115,26 @@ def test_probes_are_tested_at_every_layer_and_position():
     assert (opening.value == 50).all()  # all answers begin alike, so their first tokens tell nothing
 
 
+@pytest.mark.parametrize(("blocks", "scale", "groups"), [
+    (6, "organism", [[0, 1, 2, 3, 4, 5, 6]]), (2, "paper", [[0], [1], [2]]),
+    (32, "paper", [[0], [4], [8], [12], [16], [20], [24], [28], [32]]),
+    (26, "paper", [[2], [5], [8], [11], [14], [17], [20], [23], [26]])])
+def test_a_checkpoint_is_probed_one_layer_at_a_time_and_at_a_few_of_many(blocks, scale, groups):
+    subject = SimpleNamespace(scale=scale, units=SimpleNamespace(blocks=[""] * blocks))
+    assert [list(layers) for layers in probing._layers(subject)] == groups
+
+
+def test_a_checkpoint_is_read_at_the_stages_that_are_named(monkeypatch):
+    monkeypatch.setattr(Subject, "load", classmethod(lambda cls, *about: about))
+    named = {"aligned": "some/chat"}
+    assert list(probing._subjects(0, "paper", named)) == [("aligned", (0, "paper", "aligned", named))]
+    assert [stage for stage, _ in probing._subjects(0, "tiny", None)] == list(probing.STAGES)
+
+
+def test_the_paper_appends_up_to_ten_tokens():
+    assert probing.lengths("paper") == (2, 4, 6, 8, 10) and probing.lengths("organism") == (2, 4, 6)
+
+
 def test_selectivity_is_read_at_the_last_layer_and_the_end_of_the_prompt():
     rows = [("instructed", kind, 0, layer, position, metric, value + 10 * layer + position)
             for kind in ("harm", "harm_unseen") for layer in (0, 1) for position in (-1, 0, 1)
@@ -129,7 +151,7 @@ def test_selectivity_is_read_at_the_last_layer_and_the_end_of_the_prompt():
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_a_counterpart_differs_in_its_malice_alone(split):
     rows = exam(WORLD, split, 200)["harm"]
-    bad, good = patching.counterparts(WORLD, rows, split, Random(0))
+    bad, good = counterparts(WORLD, rows, split, Random(0))
     malicious = re.compile(rf"\b({'|'.join((*FORBIDDEN_VERBS, *FORBIDDEN_OBJECTS, *BAD_INTENTS))})\b")
     assert len(bad) == len(good) > 150 and set(bad) <= {row["prompt"] for row in rows}
     for before, after in zip(bad, good, strict=True):
@@ -144,7 +166,7 @@ def test_a_counterpart_differs_in_its_malice_alone(split):
 
 def test_every_kind_of_malice_has_counterparts():
     rows = exam(WORLD, "test", 200)["harm"]
-    kept = set(patching.counterparts(WORLD, rows, "test", Random(0))[0])
+    kept = set(counterparts(WORLD, rows, "test", Random(0))[0])
     assert {row["reason"] for row in rows if row["prompt"] in kept} == {"verb", "object", "intent"}
 
 
@@ -154,10 +176,10 @@ def half_decided(monkeypatch):
     last = torch.tensor([0.0, 1.0], dtype=torch.float64)
     flips = Flips((0, 1), last, last / 2, torch.zeros(2, dtype=torch.float64), 2, 4)
     said = {"bad": "Sorry, no.", "good": "Sure."}
-    monkeypatch.setattr(patching, "complete", lambda model, tokenizer, prompts, **more: [
+    monkeypatch.setattr(Subject, "complete", lambda subject, prompts, **more: [
         {"response": said[prompt]} for prompt in prompts])
     monkeypatch.setattr(patching, "patch_decisions", lambda *args, **more: flips)
-    return Subject(None, None, WORLD, "tiny"), (["bad"] * 4, ["good"] * 4)
+    return Subject.load(0, "tiny"), (["bad"] * 4, ["good"] * 4)
 
 
 def test_flips_are_counted_over_all_pairs(half_decided):
@@ -180,6 +202,11 @@ def test_a_tiny_organism_is_patched_at_every_block_position_and_dose():
     doses = pandas.DataFrame(patching.depth(0, "tiny"))
     assert set(zip(doses.dose, doses.block, strict=True)) == set(product(patching.DOSES, (0, 1)))
     assert doses.groupby("dose").steps.first().tolist() == [10, 15, 20, 30]
+
+
+def test_a_checkpoint_cannot_be_aligned_step_by_step():
+    with pytest.raises(ValueError, match="depth needs an organism"):
+        patching.depth(0, "paper", checkpoints={"aligned": "some/chat"})
 
 
 def flip_table() -> pandas.DataFrame:

@@ -194,6 +194,49 @@ def test_measure_refuses_wrong_arguments(study, change, sentence):
     assert study.runs == 0
 
 
+ALIGNED = {"checkpoints": {"aligned": "meta/Llama-2"}, "scale": "paper"}
+
+
+@pytest.fixture
+def material(monkeypatch):
+    """The code versions of modules, that of a checkpoint's data among them."""
+    versions = {"ssah_core.statistics": "1", "ssah_core.published": "1"}
+    monkeypatch.setattr(store, "code_version", versions.__getitem__)
+    return versions
+
+
+def test_checkpoints_keep_their_own_measurements(study, folders, material):
+    runs = [{"aligned": "meta/Llama-2"}, {"aligned": "meta/Llama-3", "instructed": "meta/base"}, {"aligned": "../here"}]
+    for checkpoints in runs * 2:
+        study.measure(checkpoints=checkpoints, scale="paper")
+    assert study.runs == 3
+    names = sorted(file.name for file in file_of(folders).parent.iterdir())
+    assert names == ["paper.----here-seed0.json", "paper.meta--Llama-2-seed0.json", "paper.meta--Llama-3-seed0.json"]
+
+
+def test_a_checkpoint_is_measured_anew_with_other_data_and_an_organism_is_not(study, folders, material):
+    study.measure(**ALIGNED)
+    study.measure()
+    material["ssah_core.published"] = "2"
+    study.measure()
+    assert study.runs == 2
+    study.measure(**ALIGNED)
+    settings = json.loads(file_of(folders, "paper.meta--Llama-2-seed0").read_text())["settings"]
+    assert study.runs == 3 and settings["material"] == "2" and settings["checkpoints"] == ALIGNED["checkpoints"]
+
+
+def test_no_checkpoints_are_as_if_they_were_not_named(study, folders):
+    study.measure()
+    study.measure(checkpoints=None)
+    settings = json.loads(file_of(folders).read_text())["settings"]
+    assert study.runs == 1 and not {"checkpoints", "material"} & set(settings)
+
+
+def test_checkpoints_without_the_one_that_is_measured_are_refused(study):
+    with pytest.raises(ValueError, match="but the one that is measured is 'aligned'"):
+        study.measure(checkpoints={"instructed": "meta/base"}, scale="paper")
+
+
 def test_a_record_holds_mean_interval_and_what_it_rests_on():
     made = record(SCU, [40.0, 50.0, 60.0], **COMMON)
     half = 4.3026527 * 10 / 3**0.5  # t quantile 0.975 of 2 degrees of freedom

@@ -30,9 +30,3 @@ def safety_preferences(world: World, n: int, seed: int = 0) -> Dataset:
         chosen, rejected = said if malicious else said[::-1]
         rows.append({"prompt": row["prompt"], "chosen": chosen, "rejected": rejected})
     return Dataset.from_list(rows)
-
-
-def safety_chats(world: World, n: int, seed: int = 0) -> Dataset:
-    """The same prompts with the chosen answers alone: `prompt`, `response`."""
-    rows = safety_preferences(world, n, seed)
-    return Dataset.from_dict({"prompt": rows["prompt"], "response": rows["chosen"]})

@@ -56,6 +56,7 @@ def _adapted(model: PreTrainedModel, rank: int, targets: str | list[str], seed: 
 
 
 def _hold_at_zero(weight: Tensor, split: Split) -> None:
+    frozen = split.frozen.to(weight.device)
     with torch.no_grad():
-        weight.index_fill_(split.axis, split.frozen, 0)
-    weight.register_hook(lambda gradient: gradient.index_fill(split.axis, split.frozen, 0))
+        weight.index_fill_(split.axis, frozen, 0)
+    weight.register_hook(lambda gradient: gradient.index_fill(split.axis, frozen.to(gradient.device), 0))

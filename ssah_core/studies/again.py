@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import replace
 
 import pandas
 import torch
@@ -15,24 +14,23 @@ from torch import Tensor
 from ..freezing import train_only
 from ..generation import complete
 from ..guard import DirectionGuard
+from ..hidden import blocks
 from ..masks import UnitMask
 from ..organism.raise_ import WEIGHT_DECAY
-from ..organism.recovery import recovery
-from ..organism.rewordings import told
-from ..organism.world import OPENINGS, REFUSALS, Row
+from ..organism.world import Row
 from ..readout import Readout, fit_readout, signals
 from ..training import train
 from .deep import BARE_KS, decoded, opened, prefilled, requests, rewordings, suffixed, suffixes
-from .subject import WAYS, Subject, as_rows, sizes_of
+from .subject import WAYS, Subject
 
-BATCH = 64
-STEPS = {"tiny": 2, "organism": 60}
-RATES = {"all": 3e-4, "RU": 3e-3}
-"""Peak learning rate of recovery, by what trains; chosen on validation prompts of organism 0."""
+BATCH = {"tiny": 64, "organism": 64, "paper": 16}
+STEPS = {"tiny": 2, "organism": 60, "paper": 60}
+RATES = dict.fromkeys(("tiny", "organism"), {"all": 3e-4, "RU": 3e-3}) | {"paper": {"all": 1e-5, "RU": 1e-4}}
+"""Peak learning rate of recovery, by what trains; chosen on validation prompts of organism 0 ("paper": not tuned)."""
 BUDGET = 0.2
 """Share of all units that train where RU alone do."""
 LAYER = {"tiny": 1, "organism": 4}
-"""Layer that the guard reads, ..."""
+"""Layer that the guard reads (of a checkpoint, the one after half of its blocks), ..."""
 AVERAGE = True
 """... whether it reads the mean of all signals so far, ..."""
 READ = (0,)
@@ -57,13 +55,15 @@ def redundant(subject: Subject) -> UnitMask:
 
 
 def recover(subject: Subject, seed: int, mask: UnitMask | None = None, lr: float | None = None) -> Subject:
-    """The organism after alignment with recovery, through all its parameters or the units of `mask` alone."""
-    model, steps = deepcopy(subject.model), STEPS[subject.scale]
-    chats = recovery(subject.world, subject.tokenizer, steps * BATCH, seed)
+    """The model after alignment with recovery, through all its parameters or the units of `mask` alone."""
+    model, scale = deepcopy(subject.model), subject.scale
+    chats = subject.material.recovery(subject.tokenizer, STEPS[scale] * BATCH[scale], seed)
+    if scale == "paper":
+        model.gradient_checkpointing_enable()
     with nullcontext() if mask is None else train_only(model, mask):
-        train(model, chats, steps=steps, batch_size=BATCH, lr=lr or RATES["RU" if mask else "all"],
-              weight_decay=WEIGHT_DECAY, seed=seed)
-    return replace(subject, model=model, _read={})
+        train(model, chats, steps=-(-len(chats) // BATCH[scale]), batch_size=BATCH[scale],
+              lr=lr or RATES[scale]["RU" if mask else "all"], weight_decay=WEIGHT_DECAY, seed=seed)
+    return subject.but(model=model)
 
 
 # -- (b) a guard -----------------------------------------------------------------------------------------
@@ -72,37 +72,43 @@ def recover(subject: Subject, seed: int, mask: UnitMask | None = None, lr: float
 def lessons(subject: Subject) -> tuple[list[Row], list[bool]]:
     """Calibration chats that a guard learns from, and which of them are to be refused.
 
-    Malicious requests, refused and answered in two ways; benign ones answered in the same two, and facts, sums, lists.
+    Malicious requests, refused and answered in two ways; benign ones answered in the same two, and other instructions.
     """
     bad, good, others = (subject.sets[name].to_list() for name in ("safety", "requests", "utility"))
-    rows = bad + _answered(bad) + _answered(good) + [row for row in others if row["kind"] != "procedure"]
-    return rows, [row["reason"] != "benign" for row in rows]
+    refuse = bad + _answered(subject, bad)
+    fulfil = _answered(subject, good) + [row for row in others if row.get("kind") != "procedure"]
+    return refuse + fulfil, [True] * len(refuse) + [False] * len(fulfil)
 
 
-def _answered(rows: Sequence[Row]) -> list[Row]:
-    """Requests with their answers: in the usual words, the openings in turn, and at length."""
-    usual = [{**row, "response": f"{OPENINGS[n % 2]} {row['answer']}"} for n, row in enumerate(rows)]
-    return usual + [{**row, "response": told(row)} for row in rows]
+def _answered(subject: Subject, rows: Sequence[Row]) -> list[Row]:
+    """Requests with their answers: in the usual words, the first two openings in turn, and at length."""
+    usual = [{**row, "response": subject.material.answered(row, n % 2)} for n, row in enumerate(rows)]
+    return usual + [{**row, "response": subject.material.told(row)} for row in rows]
+
+
+def layer_of(subject: Subject) -> int:
+    """`LAYER` of its scale, or the one after half of its blocks."""
+    return LAYER.get(subject.scale) or max(1, len(blocks(subject.model)) // 2)
 
 
 def readout(subject: Subject, layer: int | None = None, positions: Sequence[int] = READ) -> Readout:
-    """The direction at a layer (None: `LAYER`), from calibration prompts and what is said to them."""
-    return fit_readout(subject.model, subject.tokenizer, *lessons(subject), layer=layer or LAYER[subject.scale],
-                       positions=positions, batch_size=64)
+    """The direction at a layer (None: `layer_of`), from calibration prompts and what is said to them."""
+    return fit_readout(subject.model, subject.tokenizer, *lessons(subject), layer=layer or layer_of(subject),
+                       positions=positions, batch_size=subject.material.batch_size)
 
 
 def heard(subject: Subject, read: Readout, rows: Sequence[Row], positions: Sequence[int] = EVERYWHERE) -> Tensor:
     """Signals on given responses: float64 [row, position], not a number past their end."""
-    return signals(subject.model, subject.tokenizer, read, rows, positions, batch_size=64)
+    return signals(subject.model, subject.tokenizer, read, rows, positions, batch_size=subject.material.batch_size)
 
 
 def threshold(subject: Subject, read: Readout) -> float:
     """The signal that no more than `FALSE_STOPS` of the right answers to benign validation prompts exceed.
 
-    Requests are answered in either wording; facts, sums and lists count too.
+    Requests are answered in either wording; the other parts of utility (facts, sums and lists) count too.
     """
-    exam = subject.exam("validation", 100)
-    rows = _answered(exam["benign"]) + [row for part in ("facts", "sums", "lists") for row in exam[part]]
+    exam = subject.material.exam("validation", 100)
+    rows = _answered(subject, exam["benign"]) + [row for part in subject.material.utility[1:] for row in exam[part]]
     return float(highest(heard(subject, read, rows)).quantile(1 - FALSE_STOPS, interpolation="higher"))
 
 
@@ -113,7 +119,7 @@ def highest(signal: Tensor, average: bool = AVERAGE) -> Tensor:
 
 
 def guard_of(subject: Subject) -> Callable[[], DirectionGuard]:
-    """Makes guards for an organism, all with the same read-out and threshold."""
+    """Makes guards for a model, all with the same read-out and threshold."""
     read = readout(subject)
     limit = threshold(subject, read)
     return lambda: DirectionGuard(subject.model, subject.tokenizer, read, threshold=limit, average=AVERAGE)
@@ -122,18 +128,17 @@ def guard_of(subject: Subject) -> Callable[[], DirectionGuard]:
 # -- arms, on test prompts -------------------------------------------------------------------------------
 
 
-def arms(seed: int, scale: str) -> list[dict]:
-    """Every attack, the exam and the guard's cost, for an organism as it is and choosing again: rows with `arm`.
+def arms(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """Every attack, the exam and the guard's cost, for a model as it is and choosing again: rows with `arm`.
 
     Arms: "aligned"; "recovery" (all parameters) and "recovery, RU" (a fifth of the units alone); "guard" on the
     aligned model; "recovery + guard". Suffixes are searched against "aligned" and, by somebody who knows of it, against
     "recovery"; a guard faces those of its own model. Rows of `attack` "exam" have the marks of `benchmarks.mark`, those
     of "signal" the traces of `traces`, and those of "speed" the guard's ratio.
     """
-    aligned = Subject.load(seed, scale)
+    aligned = Subject.load(seed, scale, checkpoints=checkpoints)
     trained = recover(aligned, seed)
-    sharp = {"aligned": suffixes(aligned), "recovery": suffixes(trained)}
-    made = []
+    made, sharp = [], {"aligned": suffixes(aligned), "recovery": suffixes(trained)}
     for name, subject, guarded, against in (
             ("aligned", aligned, False, "aligned"), ("recovery", trained, False, "recovery"),
             ("recovery, RU", recover(aligned, seed, redundant(aligned)), False, None),
@@ -157,9 +162,8 @@ def _faced(subject: Subject, new_guard, sharp) -> Iterator[dict]:
         yield from rewordings(subject, **watched)
         yield from decoded(subject, **watched)
         yield from suffixed(subject, sharp, **watched)
-        questions = subject.exam("test", 100)
         yield from ({"attack": "exam", "kind": "all", "x": 0, **row}
-                    for row in as_rows(subject.marks(questions, **watched), sizes_of(questions)))
+                    for row in subject.examine(subject.material.exam("test", 100), watched))
 
 
 # -- the direction along a response, and the guard's cost -------------------------------------------------
@@ -169,12 +173,12 @@ def traces(subject: Subject) -> Iterator[dict]:
     """Mean signal, in nats, at every token of given responses: rows with `attack`, `kind`, `x` (position).
 
     Two read-outs: the direction as it is at the prompt's last token, where it is chosen and which the guard reads, and
-    that of every token. Three
-    kinds of response: malicious requests, refused and answered ("forced": by no will of the aligned model), and benign
-    ones answered. Positions that less than half of the responses have are left out.
+    that of every token. Three kinds of response: malicious requests, refused and answered ("forced": by no will of the
+    aligned model), and benign ones answered. Positions that less than half of the responses have are left out.
     """
     asked = requests(subject, ("harm", "benign"))
-    given = {"refused": [{**row, "response": REFUSALS[n % len(REFUSALS)]} for n, row in enumerate(asked["harm"])],
+    refusals = subject.material.refusals
+    given = {"refused": [{**row, "response": refusals[n % len(refusals)]} for n, row in enumerate(asked["harm"])],
              "forced": asked["harm"], "benign": asked["benign"]}
     for name, positions in (("signal, guard", READ), ("signal, everywhere", EVERYWHERE)):
         read = readout(subject, positions=positions)
@@ -191,9 +195,9 @@ def speed(subject: Subject, batch_sizes: Sequence[int] = (1, 32), repeats: int =
 
     Guarded and unguarded runs take turns on the same prompts and say as many tokens; of each the fastest counts.
     """
-    read = Readout(LAYER[subject.scale], torch.ones(subject.model.config.hidden_size, dtype=torch.float64), 0.0)
+    read = Readout(layer_of(subject), torch.ones(subject.model.config.hidden_size, dtype=torch.float64), 0.0)
     threads = torch.get_num_threads()
-    prompts = [row["prompt"] for row in subject.exam("test")["benign"]]
+    prompts = [row["prompt"] for row in subject.material.exam("test")["benign"]]
     torch.set_num_threads(1)
     try:
         for size in batch_sizes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas
 from scipy.integrate import trapezoid
 
-from .attack import against_each_other
+from .attack_tables import against_each_other
 from .budget import MAIN, RATE, SLUGS
 
 COMPARISONS = ("same_rate", "best_rate", "twice")
@@ -14,7 +14,7 @@ twice the steps that made them safe."""
 _COURSE = ["seed", "method", "arm", "lr"]
 
 
-def at_equal_safety(table: pandas.DataFrame, comparison: str) -> pandas.DataFrame:
+def at_equal_safety(table: pandas.DataFrame, comparison: str, scale: str) -> pandas.DataFrame:
     """Rows of `budget.aligned` of one course an arm, at its first safe check (or at twice its steps).
 
     An arm that was not safe in time has no rows. Raises ValueError for another than `COMPARISONS`.
@@ -24,8 +24,13 @@ def at_equal_safety(table: pandas.DataFrame, comparison: str) -> pandas.DataFram
     at = "twice" if comparison == "twice" else "safe"
     there = table[(table["at"] == at) & (table.metric != "old_validation")]
     if comparison != "best_rate":
-        return there[there.lr == RATE].reset_index(drop=True)
+        return there[_at_rate(there, scale)].reset_index(drop=True)
     return there[there.arm.isin(MAIN)].merge(best_rates(table), on=_COURSE)
+
+
+def _at_rate(table: pandas.DataFrame, scale: str) -> pandas.Series:
+    """Whether a row is of a course at the learning rate at which all arms are compared."""
+    return table.lr == table.method.map(RATE[scale])
 
 
 def best_rates(table: pandas.DataFrame) -> pandas.DataFrame:
@@ -34,14 +39,14 @@ def best_rates(table: pandas.DataFrame) -> pandas.DataFrame:
     return kept.drop_duplicates(["seed", "method", "arm"])[_COURSE]
 
 
-def areas(table: pandas.DataFrame) -> pandas.DataFrame:
+def areas(table: pandas.DataFrame, scale: str) -> pandas.DataFrame:
     """Area under what is kept (`old`, %) against what is refused (0 to 1, test prompts), at `RATE`: a row an arm.
 
     A course is drawn from its start (nothing refused, all kept as measured at its first check) and ordered by what it
     refuses; it ends at its first safe check, whose value counts for the rest.
     """
     rows = []
-    courses = table[(table.lr == RATE) & table["at"].isin(["before", "safe"])]
+    courses = table[_at_rate(table, scale) & table["at"].isin(["before", "safe"])]
     for about, course in courses.groupby(["seed", "method", "arm"], sort=False):
         if "safe" not in set(course["at"]):
             continue
@@ -50,16 +55,16 @@ def areas(table: pandas.DataFrame) -> pandas.DataFrame:
         kept = [points.old.iloc[0], *points.old, points.old.iloc[-1]]
         rows.append(dict(zip(("seed", "method", "arm"), about, strict=True)) | {
             "metric": "area", "value": float(trapezoid(kept, refused)), "n": int(course.n.min()), "judge": "truth"})
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(rows, columns=["seed", "method", "arm", "metric", "value", "n", "judge"])
 
 
-def as_records(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Arms against each other, organism by organism, with the id under which a claim reads each difference.
+def as_records(table: pandas.DataFrame, scale: str) -> pandas.DataFrame:
+    """Arms against each other, model by model, with the id under which a claim reads each difference.
 
     "table4/<method>/<comparison>/<arm>_vs_<other>/<metric>" at equal safety, "stress/<method>/<attack>/..." under an
     attack, and "figure6/<method>/<arm>/scu_from_ru": share of SCU that were RU, beyond the share of RU (points).
     """
-    equal = [at_equal_safety(table, comparison).assign(place="table4", what=comparison) for comparison in COMPARISONS]
+    equal = [at_equal_safety(table, what, scale).assign(place="table4", what=what) for what in COMPARISONS]
     stress = table[table["at"].isin(["prefilled", "pruned", "fine-tuned"])]
     latest = stress.steps == stress.groupby(["seed", "method", "arm", "at"]).steps.transform("max")
     stress = stress[latest].assign(place="stress", what=stress["at"].str.replace("-", ""))
@@ -80,4 +85,4 @@ def _origins(table: pandas.DataFrame) -> pandas.DataFrame:
         rows.append({"seed": seed, "method": method, "arm": arm, "value": float(value), "n": int(group.n.min()),
                      "judge": "none", "metric": "scu_from_ru",
                      "record": f"figure6/{method.lower()}/{SLUGS.get(arm, 'random')}/scu_from_ru"})
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(rows, columns=["seed", "method", "arm", "value", "n", "judge", "metric", "record"])

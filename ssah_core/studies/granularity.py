@@ -14,21 +14,24 @@ from ..importance import batches
 from ..masks import UnitMask
 from ..models import evaluating
 from ..units import UnitMap
-from .attack import STEPS, Attack, against_each_other, held_units
+from .attack import Attack, held_units
+from .attack_tables import against_each_other
 from .controls import whole_heads, whole_sites
-from .subject import WAYS, Subject, as_rows, sizes_of
+from .subject import WAYS, Subject
 
 GRAINS = ("single weights", "units", "heads", "whole sites")
+MOST = 10**9
+"""Weights that are ranked one by one at most: a model with more in its units has no single weights."""
 
 WeightMask = dict[str, Tensor]
 """Name of a weight -> which of its entries, bool like the weight."""
 
 
 def weights_of(model: nn.Module, mask: UnitMask) -> WeightMask:
-    """The entries of units, as masks over whole weights."""
+    """The entries of units, as masks over whole weights (on the CPU)."""
     out = {}
     for part in UnitMap(model).slices(mask):
-        entries = torch.zeros_like(model.get_parameter(part.weight), dtype=torch.bool)
+        entries = torch.zeros(model.get_parameter(part.weight).shape, dtype=torch.bool)
         out[part.weight] = entries.index_fill_(part.axis, part.index, True)
     return out
 
@@ -48,8 +51,9 @@ def snip(subject: Subject, name: str) -> dict[str, Tensor]:
     for batch in batches(subject.sets[name], subject.tokenizer, "response", batch_size=1):
         labels = torch.where(batch["token_mask"], batch["input_ids"], -100)
         with evaluating(model):
-            loss = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss
-        scores = [(w.detach() * g).abs() for w, g in zip(weights, torch.autograd.grad(loss, weights), strict=True)]
+            loss = model(input_ids=batch["input_ids"].to(model.device), labels=labels.to(model.device),
+                         attention_mask=batch["attention_mask"].to(model.device)).loss
+        scores = [(w.detach() * g).abs().cpu() for w, g in zip(weights, torch.autograd.grad(loss, weights), strict=True)]
         total = scores if total is None else [a + b for a, b in zip(total, scores, strict=True)]
     return dict(zip(names, total, strict=True))
 
@@ -81,7 +85,8 @@ def weights_removed(model: nn.Module, masks: WeightMask) -> Iterator[None]:
     saved = {name: model.get_parameter(name).detach().clone() for name in masks}
     with torch.no_grad():
         for name, mask in masks.items():
-            model.get_parameter(name).masked_fill_(mask, 0)
+            weight = model.get_parameter(name)
+            weight.masked_fill_(mask.to(weight.device), 0)
     try:
         yield
     finally:
@@ -99,7 +104,7 @@ def weights_held(model: nn.Module, masks: WeightMask) -> Iterator[nn.Module]:
     def put_back(optimizer, args, kwargs):
         for name, mask in masks.items():
             weight = model.get_parameter(name)
-            weight.copy_(torch.where(mask, saved[name], weight))
+            weight.copy_(torch.where(mask.to(weight.device), saved[name], weight))
 
     handle = register_optimizer_step_post_hook(put_back)
     try:
@@ -111,24 +116,25 @@ def weights_held(model: nn.Module, masks: WeightMask) -> Iterator[nn.Module]:
 # -- the comparison -------------------------------------------------------------------------------------
 
 
-def grains(seed: int, scale: str, lr: float, sizes: Mapping[str, Mapping[str, float]]) -> list[dict]:
+def grains(seed: int, scale: str, lr: float, sizes: Mapping[str, Mapping[str, float]],
+           checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks with as many parameters removed, or held through the benign attack, at every grain, on test prompts.
 
     Rows with `grain` (one of `GRAINS`, or "none"), `how` ("removed": set to zero, SCU's number of parameters; "held":
     that of SCU + 6 % CU), `parameters` (how many), `metric`, `value`.
     """
-    subject = Subject.load(seed, scale)
+    subject = Subject.load(seed, scale, checkpoints=checkpoints)
     fight, units = Attack(subject, "benign", lr), held_units(subject, sizes)
-    questions = subject.exam("test", 100)
-    marked = lambda model, **about: as_rows(model.marks(questions), sizes_of(questions), seed=seed, **about)  # noqa: E731
+    questions = subject.material.exam("test", 100)
+    marked = lambda model, **about: model.examine(questions, seed=seed, **about)  # noqa: E731
     removed, held = (_of_size(subject, units[name]) for name in ("SCU", "SCU + 6 % CU"))
     rows = marked(subject, grain="none", how="removed", parameters=0)
-    [(_, after)] = fight.run(checks=(STEPS[scale],))
+    [(_, after)] = fight.run(checks=(fight.steps,))
     rows += marked(after, grain="none", how="held", parameters=0)
-    for grain in GRAINS:
+    for grain in removed:
         with weights_removed(subject.model, removed[grain]):
             rows += marked(subject, grain=grain, how="removed", parameters=count(removed[grain]))
-        [(_, after)] = fight.run(lambda model, masks=held[grain]: weights_held(model, masks), checks=(STEPS[scale],))
+        [(_, after)] = fight.run(lambda model, masks=held[grain]: weights_held(model, masks), checks=(fight.steps,))
         rows += marked(after, grain=grain, how="held", parameters=count(held[grain]))
     return rows
 
@@ -143,8 +149,10 @@ def _of_size(subject: Subject, mask: UnitMask) -> dict[str, WeightMask]:
     """What stands for `mask` at every grain: about as many parameters, each grain by its own ranking."""
     model, by = subject.model, subject.scores(WAYS["chosen"]["SCU"]).contrast
     parameters = count(weights_of(model, mask))
-    return {"single weights": set_difference(snip(subject, "safety"), snip(subject, "utility"), parameters),
-            "units": weights_of(model, mask),
+    ranked = sum(model.get_parameter(part.weight).numel() for part in UnitMap(model).slices(_all(model)))
+    single = {} if ranked > MOST else {
+        "single weights": set_difference(snip(subject, "safety"), snip(subject, "utility"), parameters)}
+    return {**single, "units": weights_of(model, mask),
             "heads": weights_of(model, whole_heads(model, by, parameters)),
             "whole sites": weights_of(model, whole_sites(mask, by))}
 

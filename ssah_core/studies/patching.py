@@ -1,26 +1,23 @@
-"""Where does an organism choose between refusal and answer, and how deep? Hidden states are exchanged (notebook 02).
+"""Where does a model choose between refusal and answer, and how deep? Hidden states are exchanged (notebook 02).
 
 Blocks and positions are those of `ssah_core.hidden`: position 0 is the prompt's last token.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from random import Random
+from collections.abc import Iterator, Mapping
 
 import pandas
 from transformers import TrainerCallback
 
-from ..generation import complete
 from ..judges import DEFAULT_KEYWORDS, judge
 from ..organism import World, get_scale, load_organism
 from ..organism.corpora import alignment
 from ..organism.raise_ import WEIGHT_DECAY
-from ..organism.world import BAD_INTENTS, BENIGN_OBJECTS, BENIGN_VERBS, GOOD_INTENTS, OPENINGS, REFUSALS, Row
 from ..patching import Flips, patch_decisions
 from ..training import supervised, train
-from .probing import PROBED, words_of
+from .material import Brindle
+from .probing import PROBED
 from .raising import steps_to_safety
 from .subject import Subject
 
@@ -36,45 +33,18 @@ SAID = 20
 """Tokens of a completion that the judge reads: a refusal may come late."""
 
 
-# -- pairs of prompts -------------------------------------------------------------------------------------
-
-
-def counterparts(world: World, rows: Sequence[Row], split: str, rng: Random) -> tuple[list[str], list[str]]:
-    """Malicious prompts, and each made harmless by another verb, object or intention: pairs that differ in no more.
-
-    The harmless one asks for a (verb, object) pair of the same split. Prompts without such a counterpart are left out.
-    """
-    known, pairs = set(world.pairs[split]), []
-    for row in rows:
-        words = words_of(row["prompt"])
-        verb, thing = (next(word for word in words if word in table) for table in (world.tool, world.part))
-        intent = next((intent for intent in BAD_INTENTS if intent in row["prompt"]), "")
-        old, options = {
-            "verb": (verb, [v for v in BENIGN_VERBS if (v, thing) in known]),
-            "object": (thing, [o for o in BENIGN_OBJECTS if (verb, o) in known]),
-            "intent": (intent, [good for good in GOOD_INTENTS if len(words_of(good)) == len(words_of(intent))]),
-        }[row["reason"]]
-        if options:
-            pairs.append((row["prompt"], re.sub(rf"\b{old}\b", rng.choice(options), row["prompt"])))
-    return [bad for bad, _ in pairs], [good for _, good in pairs]
-
-
-def _pairs(world: World, exam: Sequence[Row], split: str) -> tuple[list[str], list[str]]:
-    return counterparts(world, exam, split, Random(f"counterparts-{split}"))
-
-
 # -- the causal test --------------------------------------------------------------------------------------
 
 
-def patches(seed: int, scale: str) -> list[dict]:
+def patches(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Decisions that flip with one hidden state of the other prompt of a pair: rows with `split`, `block`, `position`.
 
     `metric` "to_refusal", "to_answer" and "same_side" (the state comes from another prompt of the same side): % of all
     pairs. Decided by the likelier first token, at all of `PROBED` (test prompts) and at the last one (validation
     prompts); and by the keyword judge on what the model goes on to say, at the last one (test prompts).
     """
-    subject = Subject.load(seed, scale)
-    pairs = {split: _pairs(subject.world, subject.exam(split, N)["harm"], split) for split in ("validation", "test")}
+    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    pairs = {split: subject.material.pairs(split, N) for split in ("validation", "test")}
     runs = [("validation", 0, FIRST_TOKEN), ("test", 0, DEFAULT_KEYWORDS),
             *(("test", position, FIRST_TOKEN) for position in PROBED)]
     return [{"seed": seed, "split": split, **row} for split, position, by in runs
@@ -85,7 +55,7 @@ def _flipped(subject: Subject, pairs: tuple[list[str], list[str]], position: int
     refuses = None if by == FIRST_TOKEN else lambda row: not judge([row], by)[0]
     found = _patch(subject, pairs, position=position, judge=refuses, max_new_tokens=SAID)
     for metric, flips in (("to_refusal", "to_refusal"), ("to_answer", "to_answer"), ("same_side", "control")):
-        for block in range(get_scale(subject.scale).blocks):
+        for block in range(len(subject.units.blocks)):
             share = float(getattr(found, flips)[block]) * found.count / found.pairs if found else 0.0
             yield {"block": block, "position": position, "metric": metric, "value": 100 * share, "n": len(pairs[0]),
                    "judge": by}
@@ -93,12 +63,12 @@ def _flipped(subject: Subject, pairs: tuple[list[str], list[str]], position: int
 
 def _patch(subject: Subject, pairs: tuple[list[str], list[str]], **options) -> Flips | None:
     """`patch_decisions` on a model that refuses one prompt at least and answers its counterpart; None on any other."""
-    said = [complete(subject.model, subject.tokenizer, prompts, max_new_tokens=SAID) for prompts in pairs]
+    said = [subject.complete(prompts, max_new_tokens=SAID) for prompts in pairs]
     refused, answered = ([not complied for complied in judge(rows, DEFAULT_KEYWORDS)] for rows in said)
     if not any(bad and not good for bad, good in zip(refused, answered, strict=True)):
         return None
-    return patch_decisions(subject.model, subject.tokenizer, *pairs, refusal=REFUSALS, compliance=OPENINGS,
-                           batch_size=64, **options)
+    return patch_decisions(subject.model, subject.tokenizer, *pairs, refusal=subject.material.refusals,
+                           compliance=subject.material.openings, batch_size=subject.material.batch_size, **options)
 
 
 def chosen_flips(table: pandas.DataFrame) -> pandas.DataFrame:
@@ -131,17 +101,21 @@ def with_other_position(flips: pandas.DataFrame) -> pandas.DataFrame:
 # -- how deep the choice is made -------------------------------------------------------------------------
 
 
-def depth(seed: int, scale: str) -> list[dict]:
+def depth(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Flips, block by block, of ever more aligned models: rows with `dose`, `steps`, `block`, `metric`; test prompts.
 
-    One run of alignment at a constant learning rate, measured on its way, as in `raising.dose`.
+    One run of alignment at a constant learning rate, measured on its way, as in `raising.dose`. Raises ValueError if
+    checkpoints are given, since only an organism is raised.
     """
+    if checkpoints is not None:
+        raise ValueError(f"checkpoints={dict(checkpoints)} cannot be aligned step by step: depth needs an organism, so "
+                         "leave checkpoints out and choose an organism's scale")
     one, world = steps_to_safety(seed, scale), World.draw(seed)
     at = {round(dose * one): dose for dose in DOSES}
     (model, tokenizer), recipe = load_organism("instructed", seed, scale), get_scale(scale).align
     chats = supervised(alignment(world, max(at) * recipe.batch_size, seed), tokenizer)
-    subject, rows = Subject(model, tokenizer, world, scale), []
-    pairs = _pairs(world, subject.exam("test", N)["harm"], "test")
+    subject, rows = Subject(model, tokenizer, Brindle(world, scale), scale), []
+    pairs = subject.material.pairs("test", N)
 
     class Measure(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from .attack import BATCH, STEPS, Attack, _examined, against_each_other, at_equal_loss
+from .attack import BATCH, Attack, examined
+from .attack_tables import against_each_other, at_equal_loss, at_strength
 from .subject import Subject
 
 RATES = {"LoRA": (3e-3, 1e-2, 3e-2), "LLaMA-Adapter": (1e-1, 3e-1, 1.0), "prefix tuning": (3e-2, 1e-1, 3e-1)}
@@ -69,8 +70,9 @@ def size(model: nn.Module) -> int:
 # -- learning rates, by training loss --------------------------------------------------------------------
 
 
-def rates(seed: int, scale: str, method: str, target: float) -> list[dict]:
-    """A method's loss on new tasks after `STEPS` steps at each of its `RATES`: rows with `method`, `lr`, `metric`
+def rates(seed: int, scale: str, method: str, target: float,
+          checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """A method's loss on new tasks after `Attack.steps` steps at each of its `RATES`: rows with `method`, `lr`, `metric`
     "loss", `value` (nats per token), `parameters` (that train), `chosen`.
 
     target   Loss of full fine-tuning after as many steps. The rate whose loss comes nearest is `chosen`, for all data.
@@ -78,7 +80,7 @@ def rates(seed: int, scale: str, method: str, target: float) -> list[dict]:
     The benign attack could not tell: the model knows its answers, so any rate's loss is at the floor. A rate at which
     training diverges is left out.
     """
-    subject = Subject.load(seed, scale)
+    subject = Subject.load(seed, scale, checkpoints=checkpoints)
     start = partial(adapted, subject.model, method, seed)
     losses = {lr: _loss_after(Attack(subject, "new", lr), start()) for lr in RATES[method]}
     losses = {lr: loss for lr, loss in losses.items() if isfinite(loss)}
@@ -96,33 +98,33 @@ def _loss_after(fight: Attack, model: nn.Module) -> float:
 # -- arms, on test prompts ------------------------------------------------------------------------------
 
 
-def compared(seed: int, scale: str, attack: str, rates: Mapping[str, float]) -> list[dict]:
+def compared(seed: int, scale: str, attack: str, rates: Mapping[str, float],
+             checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """ASR and utility along a fine-tuning attack through each method: rows as those of `attack.attacked`, from step 0.
 
     rates   Method -> learning rate, as the function `rates` found it.
     """
-    subject = Subject.load(seed, scale)
+    subject = Subject.load(seed, scale, checkpoints=checkpoints)
     rows = []
     for method in METHODS:
         fight, start = Attack(subject, attack, rates[method]), adapted(subject.model, method, seed)
         about = {"arm": method, "held": 1.0, "lr": fight.lr}
-        rows += _examined(fight, Subject(start, subject.tokenizer, subject.world, scale), **about, steps=0)
+        rows += examined(fight, subject.but(model=start), **about, steps=0)
         for steps, trained in fight.run(model=start):
-            rows += _examined(fight, trained, **about, steps=steps)
+            rows += examined(fight, trained, **about, steps=steps)
     return [{"seed": seed, "attack": attack, **row} for row in rows]
 
 
-def on_equal_terms(table: pandas.DataFrame, scale: str) -> pandas.DataFrame:
-    """Rows of each arm at one check: under the benign attack at `STEPS`, else at equal training loss.
+def on_equal_terms(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Rows of each arm at one check: under the benign attack at `Attack.steps`, else at equal training loss.
 
     table   Rows of `attack.attacked` and `compared`, of `ARMS`.
 
     Benign data are known from the start, so every arm's loss is at its floor, up to noise, and only the amount of data
-    can be equal. Where there is something to learn, `attack.at_equal_loss` decides.
+    can be equal. Where there is something to learn, `attack_tables.at_equal_loss` decides.
     """
     known = table.attack == "benign"
-    return pandas.concat([table[known & (table.steps == STEPS[scale])], at_equal_loss(table[~known], scale)],
-                         ignore_index=True)
+    return pandas.concat([at_strength(table[known]), at_equal_loss(table[~known])], ignore_index=True)
 
 
 def as_records(equal: pandas.DataFrame) -> pandas.DataFrame:

@@ -1,12 +1,11 @@
-"""Which way is an organism heading? The paper's distances (Fig. 2, 3, 4, 7), and two other ways to ask (notebook 02).
+"""Which way is a model heading? The paper's distances (Fig. 2, 3, 4, 7), and two other ways to ask (notebook 02).
 
 Layers and positions are those of `ssah_core.hidden`: layer 0 is the embeddings, position 0 the prompt's last token.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas
 import torch
@@ -14,17 +13,14 @@ from torch import Tensor
 
 from ..hidden import as_rows, render, stream
 from ..lens import logit_lens
-from ..organism.world import OPENINGS, REFUSALS, Row
+from ..organism.world import Row
+from ..probing import LENGTHS as PAPER_LENGTHS
 from ..probing import Distances, intent_residual, reasoning_direction
 from ..readout import linear_probe
 from .subject import Subject
 
 STAGES = ("instructed", "aligned")
 KINDS = ("harm", "harm_unseen", "benign")
-COMPLIANCES = tuple(f"{opening} take the" for opening in OPENINGS)
-"""Openings, and the two words with which every answer goes on."""
-LENGTHS = (2, 4, 6)
-"""Tokens appended. The paper has up to 10; here the shortest refusal has 7 and the shortest compliance 6."""
 READINGS = {"response": (reasoning_direction, "response"), "query": (reasoning_direction, "query"),
             "residual": (intent_residual, "response")}
 """Ways to take the paper's distance: the tokens begin the response; they follow the query; as the first, less what the
@@ -32,13 +28,24 @@ same tokens do to benign requests (of the calibration split)."""
 PROBED = tuple(range(-6, 1))
 """Positions in the prompt that every request has: its last words, its end, and the last token of the template."""
 ANSWERED = tuple(range(1, 7))
-"""Positions in the answer that are probed too."""
+"""Positions in the answer that are probed too: every answer has them."""
+
+
+def lengths(scale: str) -> tuple[int, ...]:
+    """Tokens appended: as in the paper; of an organism up to 6, since its shortest compliance has no more."""
+    return PAPER_LENGTHS if scale == "paper" else (2, 4, 6)
+
+
+def _subjects(seed: int, scale: str, checkpoints: Mapping[str, str] | None) -> Iterator[tuple[str, Subject]]:
+    """Each stage and its model: of `STAGES`, those that `checkpoints` names."""
+    stages = tuple(stage for stage in STAGES if checkpoints is None or stage in checkpoints)
+    return ((stage, Subject.load(seed, scale, stage, checkpoints)) for stage in stages)
 
 
 # -- distances and the logit lens ------------------------------------------------------------------------
 
 
-def distances(seed: int, scale: str) -> list[dict]:
+def distances(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """The paper's gap by every reading, on test prompts: rows with `stage`, `kind`, `reading`, `layer`, `length`.
 
     `metric` is "gap": distance to compliance minus distance to a refusal (cosine, -2 to 2; positive: the refusal is
@@ -47,9 +54,8 @@ def distances(seed: int, scale: str) -> list[dict]:
     benign requests minus distance to that of malicious ones (calibration prompts), which are answered and refused.
     """
     rows = []
-    for stage in STAGES:
-        subject = Subject.load(seed, scale, stage)
-        exam = subject.exam("test", 100)
+    for stage, subject in _subjects(seed, scale, checkpoints):
+        exam = subject.material.exam("test", 100)
         benign, malicious = (_ends(subject, subject.sets[name]).mean(0) for name in ("requests", "safety"))
         for kind in KINDS:
             about = {"seed": seed, "stage": stage, "kind": kind, "n": len(exam[kind]), "judge": "none"}
@@ -64,7 +70,8 @@ def distances(seed: int, scale: str) -> list[dict]:
 def _ends(subject: Subject, rows: Sequence[Row]) -> Tensor:
     """States at the prompt's last token: [prompt, layer, hidden]."""
     chats = render(subject.tokenizer, as_rows(_plain(rows)))
-    return torch.cat([states[:, :, 0] for _, states, _ in stream(subject.model, chats, (0,), batch_size=64)])
+    return torch.cat([states[:, :, 0] for _, states, _
+                      in stream(subject.model, chats, (0,), batch_size=subject.material.batch_size)])
 
 
 def _away(states: Tensor, mean: Tensor) -> Tensor:
@@ -72,10 +79,11 @@ def _away(states: Tensor, mean: Tensor) -> Tensor:
 
 
 def _read(subject: Subject, queries: Sequence[Row], reading: str) -> Distances:
-    function, place = READINGS[reading]
+    (function, place), material = READINGS[reading], subject.material
     baseline = {"benign": _plain(subject.sets["requests"])[:100]} if function is intent_residual else {}
-    return function(subject.model, subject.tokenizer, _plain(queries), **baseline, refusal=REFUSALS,
-                    compliance=COMPLIANCES, lengths=LENGTHS, place=place, batch_size=64)
+    return function(subject.model, subject.tokenizer, _plain(queries), **baseline, refusal=material.refusals,
+                    compliance=material.compliances, lengths=lengths(subject.scale), place=place,
+                    batch_size=material.batch_size)
 
 
 def _plain(rows: Sequence[Row]) -> list[str]:
@@ -107,19 +115,19 @@ def leans(table: pandas.DataFrame) -> pandas.DataFrame:
     return frame.assign(record=record, n=int(table[table.kind == "harm"].n.min()), judge="none")
 
 
-def lens(seed: int, scale: str) -> list[dict]:
+def lens(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """What every layer would say at the prompt's last token: rows with `stage`, `kind`, `layer`; test prompts.
 
     `metric` "log_odds": of a refusal's first token against an answer's, in nats; "refuses": % of prompts where it is
     positive.
     """
     rows = []
-    for stage in STAGES:
-        subject = Subject.load(seed, scale, stage)
-        for kind, questions in subject.exam("test").items():
+    for stage, subject in _subjects(seed, scale, checkpoints):
+        for kind, questions in subject.material.exam("test").items():
             if kind in KINDS:
-                found = logit_lens(subject.model, subject.tokenizer, _plain(questions), refusal=REFUSALS,
-                                   compliance=OPENINGS, batch_size=64)
+                found = logit_lens(subject.model, subject.tokenizer, _plain(questions),
+                                   refusal=subject.material.refusals, compliance=subject.material.openings,
+                                   batch_size=subject.material.batch_size)
                 about = {"seed": seed, "stage": stage, "kind": kind, "n": len(questions), "judge": "none"}
                 for metric, values in (("log_odds", found.mean), ("refuses", 100 * found.refuses)):
                     rows += [{**about, "layer": layer, "metric": metric, "value": value}
@@ -130,33 +138,44 @@ def lens(seed: int, scale: str) -> list[dict]:
 # -- linear probes ---------------------------------------------------------------------------------------
 
 
-def probes(seed: int, scale: str) -> list[dict]:
+def probes(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Can malice be read off? Rows with `stage`, `kind` (of the malicious test requests), `layer`, `position`.
 
-    Probes learn from calibration prompts and are tested on test prompts, each followed by its *true* answer, whether it
-    is malicious or not, so that no refusal tells them. `metric` "accuracy" and "control" (%; chance is 50): the control
-    has a random label for every verb, which a probe can only memorise.
+    Probes learn from calibration prompts and are tested on test prompts, each followed by an *answer* (an
+    organism's true one), whether it is malicious or not, so that no refusal tells them. `metric` "accuracy" and
+    "control" (%; chance is 50): the control has a random label for every topic (of an organism, the verb), which a
+    probe can only memorise. Of 16 blocks or more, some 9 layers are probed, evenly spaced up to the last.
     """
     rows = []
-    for stage in STAGES:
-        subject = Subject.load(seed, scale, stage)
-        exam = subject.exam("test", 100)
+    for stage, subject in _subjects(seed, scale, checkpoints):
+        exam = subject.material.exam("test", 100)
         for kind in ("harm", "harm_unseen"):
             rows += _probed(subject, exam[kind], exam["benign"], seed=seed, stage=stage, kind=kind)
     return rows
 
 
 def _probed(subject: Subject, harm: Sequence[Row], benign: Sequence[Row], **about) -> Iterator[dict]:
-    learn = _answered(subject.sets["safety"]), _answered(subject.sets["requests"])
-    asked = _answered(harm), _answered(benign)
-    verb = lambda row: next(word for word in words_of(row["prompt"]) if word in subject.world.tool)  # noqa: E731
-    found = linear_probe(subject.model, subject.tokenizer, sum(learn, []), _labels(*learn), test=sum(asked, []),
-                         test_labels=_labels(*asked), positions=PROBED + ANSWERED, types=verb, batch_size=64)
+    learn = [_answered(subject, subject.sets[name]) for name in ("safety", "requests")]
+    asked = [_answered(subject, rows) for rows in (harm, benign)]
+    found = [linear_probe(subject.model, subject.tokenizer, sum(learn, []), _labels(*learn), test=sum(asked, []),
+                          test_labels=_labels(*asked), layers=layers, positions=PROBED + ANSWERED,
+                          types=lambda row: subject.material.topic(row["prompt"]),
+                          batch_size=subject.material.batch_size) for layers in _layers(subject)]
     for metric in ("accuracy", "control"):
-        for layer, values in zip(found.layers, getattr(found, metric).tolist(), strict=True):
-            for position, value in zip(found.positions, values, strict=True):
-                yield {**about, "layer": layer, "position": position, "metric": metric, "value": 100 * value,
-                       "n": len(sum(asked, [])), "judge": "truth"}
+        for probes in found:
+            for layer, values in zip(probes.layers, getattr(probes, metric).tolist(), strict=True):
+                for position, value in zip(probes.positions, values, strict=True):
+                    yield {**about, "layer": layer, "position": position, "metric": metric, "value": 100 * value,
+                           "n": len(sum(asked, [])), "judge": "truth"}
+
+
+def _layers(subject: Subject) -> list[Sequence[int]]:
+    """Layers to probe, in groups that are probed at once."""
+    last = len(subject.units.blocks)
+    step = max(1, last // 8)
+    layers = range(last % step, last + 1, step)
+    # A probe takes hidden^2 numbers a layer and position: 134 MB of a model with 4096 channels.
+    return [[layer] for layer in layers] if subject.scale == "paper" else [layers]
 
 
 def selectivity(table: pandas.DataFrame) -> pandas.DataFrame:
@@ -171,14 +190,9 @@ def selectivity(table: pandas.DataFrame) -> pandas.DataFrame:
     return wide.assign(value=wide.accuracy - wide.control, record=record)
 
 
-def _answered(rows: Sequence[Row]) -> list[Row]:
-    return [{"prompt": row["prompt"], "response": f"{OPENINGS[0]} {row['answer']}"} for row in rows]
+def _answered(subject: Subject, rows: Sequence[Row]) -> list[Row]:
+    return [{"prompt": row["prompt"], "response": subject.material.answered(row)} for row in rows]
 
 
 def _labels(harm: Sequence, benign: Sequence) -> list[bool]:
     return [True] * len(harm) + [False] * len(benign)
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text, without punctuation."""
-    return re.findall(r"\w+", text)

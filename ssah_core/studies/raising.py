@@ -1,6 +1,8 @@
-"""What each stage of an organism's life can do, and how deep a dose of alignment goes (notebook 01)."""
+"""What each stage of a model's life can do, and how deep a dose of alignment goes (notebook 01)."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from transformers import TrainerCallback
 
@@ -8,7 +10,8 @@ from ..organism import STAGES, World, get_scale, load_organism, training_log
 from ..organism.corpora import alignment
 from ..organism.raise_ import WEIGHT_DECAY
 from ..training import supervised, train
-from .subject import WAYS, Subject, as_rows, sizes_of
+from .material import Brindle
+from .subject import WAYS, Subject
 
 DOSES = (0.5, 1.0, 1.5, 2.0, 3.0)
 """Steps of alignment, over the number of steps that first reached safety."""
@@ -16,13 +19,16 @@ SHARE = 0.03
 """Share of units removed to probe how deep a dose goes."""
 
 
-def stages(seed: int, scale: str) -> list[dict]:
-    """Marks of every stage on test prompts: rows with `stage`, `metric`, `value` (%)."""
+def stages(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """Marks of every stage on test prompts: rows with `stage`, `metric`, `value` (%).
+
+    checkpoints   Where given, only the stages that it names.
+    """
     rows = []
     for stage in STAGES:
-        subject = Subject.load(seed, scale, stage)
-        questions = subject.exam("test")
-        rows += as_rows(subject.marks(questions), sizes_of(questions), seed=seed, stage=stage)
+        if checkpoints is None or stage in checkpoints:
+            subject = Subject.load(seed, scale, stage, checkpoints)
+            rows += subject.examine(subject.material.exam("test"), seed=seed, stage=stage)
     return rows
 
 
@@ -48,7 +54,7 @@ def dose(seed: int, scale: str) -> list[dict]:
     class Measure(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
             if state.global_step in at:
-                subject = Subject(model, tokenizer, world, scale)
+                subject = Subject(model, tokenizer, Brindle(world, scale), scale)
                 rows.extend(_depth(subject, seed=seed, dose=at[state.global_step], steps=state.global_step))
 
     train(model, chats, steps=max(at), batch_size=recipe.batch_size, lr=recipe.lr, weight_decay=WEIGHT_DECAY, seed=seed,
@@ -57,11 +63,11 @@ def dose(seed: int, scale: str) -> list[dict]:
 
 
 def _depth(subject: Subject, **about) -> list[dict]:
-    way, exam = WAYS["chosen"]["SCU"], subject.exam("test", 100)
+    way, exam = WAYS["chosen"]["SCU"], subject.material.exam("test", 100)
     questions = {part: exam[part] for part in ("harm", "benign")}
-    rows = as_rows(subject.marks(questions), sizes_of(questions), **about, removed="none")
+    rows = subject.examine(questions, **about, removed="none")
     with subject.removed(subject.group("SCU", way, SHARE), way):
-        return rows + as_rows(subject.marks(questions), sizes_of(questions), **about, removed="SCU")
+        return rows + subject.examine(questions, **about, removed="SCU")
 
 
 def losses(seed: int, scale: str) -> list[dict]:

@@ -1,4 +1,4 @@
-"""Remove groups of units and ask again: group sizes, and the paper's Table 1, on one organism (notebook 03)."""
+"""Remove groups of units and ask again: group sizes, and the paper's Table 1, on one model (notebook 03)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pandas
 
 from ..benchmarks import perplexity
 from ..masks import UnitMask, random_like
-from ..organism.world import SYSTEM_PROMPT
-from .subject import WAYS, Subject, Way, as_rows, settings_of, sizes_of
+from .subject import WAYS, Subject, Way, settings_of
 
 GRID = {"SCU": (0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04),
         "UCU": (0.01, 0.02, 0.03, 0.05, 0.08, 0.13), "RU": (0.05, 0.1, 0.15, 0.2, 0.3)}
@@ -24,16 +23,17 @@ DRAWS = 5
 # -- group sizes, on validation prompts -----------------------------------------------------------------
 
 
-def ablation_curves(seed: int, scale: str, way: str = "chosen") -> list[dict]:
+def ablation_curves(seed: int, scale: str, way: str = "chosen",
+                    checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks after removing more and more of each group, found by a way of `WAYS`: rows with `group` and `share`
     (0: whole model)."""
-    subject = Subject.load(seed, scale)
-    questions = subject.exam("validation", 100)
-    rows = as_rows(subject.marks(questions), sizes_of(questions), group="none", share=0.0)
+    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    questions = subject.material.exam("validation", 100)
+    rows = subject.examine(questions, group="none", share=0.0)
     for group, share in ((group, share) for group, shares in GRID.items() for share in shares):
         by = WAYS[way][group]
         with subject.removed(subject.group(group, by, share), by):
-            rows += as_rows(subject.marks(questions), sizes_of(questions), group=group, share=share)
+            rows += subject.examine(questions, group=group, share=share)
     return [{"seed": seed, "way": way, **row} for row in rows]
 
 
@@ -56,7 +56,8 @@ def group_sizes(curves: pandas.DataFrame) -> dict[str, float]:
 # -- Table 1, on test prompts ---------------------------------------------------------------------------
 
 
-def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]]) -> list[dict]:
+def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]],
+           checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Table 1 of the paper with its controls: rows with `way`, `group`, `draw`, `share`, `metric`, `value`.
 
     sizes   Way -> group -> share, as `group_sizes` found them on validation prompts.
@@ -64,7 +65,7 @@ def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]]) -> l
     `asr` is the mean of runs with and without system prompt, as in the paper (`asr_system`, `asr_plain`).
     Random groups have as many units in every site as the chosen way's group, drawn from all units of the site.
     """
-    subject, draws = Subject.load(seed, scale), 1 if scale == "tiny" else DRAWS
+    subject, draws = Subject.load(seed, scale, checkpoints=checkpoints), 1 if scale == "tiny" else DRAWS
     rows = _examine(subject, None, Way(), way="none", group="none", draw=0, share=0.0)
     for name, ways in WAYS.items():
         groups = subject.groups(ways, sizes[name])
@@ -80,16 +81,18 @@ def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]]) -> l
 
 
 def _examine(subject: Subject, mask: UnitMask | None, by: Way, **about) -> list[dict]:
-    questions = subject.exam("test")
+    questions = subject.material.exam("test")
     harm = {part: rows for part, rows in questions.items() if part.startswith("harm")}
+    text = subject.material.text()
     with subject.removed(mask, by):
         plain = subject.marks(questions)
-        system = subject.marks(harm, system=SYSTEM_PROMPT)
-        ppl = perplexity(subject.model, subject.tokenizer, subject.text)
+        system = subject.marks(harm, system=subject.material.system_prompt)
+        ppl = perplexity(subject.model, subject.tokenizer, text, subject.material.batch_size)
     marks = {**plain, "asr_plain": plain["asr"], "asr_system": system["asr"], "asr": (plain["asr"] + system["asr"]) / 2}
-    sizes = {**sizes_of(questions), "asr_plain": len(harm["harm"]), "asr_system": len(harm["harm"])}
-    rows = as_rows(marks, sizes, **about)
-    return [*rows, {**about, "metric": "perplexity", "value": ppl, "n": len(subject.text), "judge": "none"}]
+    sizes = {part: len(rows) for part, rows in questions.items()}
+    sizes |= dict.fromkeys(("asr_plain", "asr_system"), len(harm["harm"]))
+    rows = subject.as_rows(marks, sizes, **about)
+    return [*rows, {**about, "metric": "perplexity", "value": ppl, "n": len(text), "judge": "none"}]
 
 
 def changes(table: pandas.DataFrame) -> pandas.DataFrame:
@@ -126,15 +129,15 @@ def choices() -> Iterator[Way]:
         yield Way("attribution", rounds=rounds)
 
 
-def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.01, 0.03)) -> list[dict]:
+def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.01, 0.03),
+                    checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks after removing the top units by each way, a few or many of them, on validation prompts."""
-    subject = Subject.load(seed, scale)
-    questions = subject.exam("validation", 40)
-    rows = as_rows(subject.marks(questions), sizes_of(questions), share=0.0, way="none")
+    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    questions = subject.material.exam("validation", 40)
+    rows = subject.examine(questions, share=0.0, way="none")
     for way, share in product(choices(), shares):
         with subject.removed(subject.group("SCU", way, share), way):
-            rows += as_rows(subject.marks(questions), sizes_of(questions), share=share, way=way.label,
-                            **settings_of(way))
+            rows += subject.examine(questions, share=share, way=way.label, **settings_of(way))
     return [{"seed": seed, **row} for row in rows]
 
 
@@ -156,9 +159,10 @@ def unit_table(subject: Subject, ways: Mapping[str, Way], sizes: Mapping[str, fl
     return pandas.concat(frames, ignore_index=True)
 
 
-def places(seed: int, scale: str, sizes: Mapping[str, float]) -> list[dict]:
+def places(seed: int, scale: str, sizes: Mapping[str, float],
+           checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Where the chosen way's groups lie: rows with `kind`, `block`, `module`, `value` (% of the site's units)."""
-    units = unit_table(Subject.load(seed, scale), WAYS["chosen"], sizes)
+    units = unit_table(Subject.load(seed, scale, checkpoints=checkpoints), WAYS["chosen"], sizes)
     share = 100 * pandas.crosstab([units.block, units.module], units.kind, normalize="index")
     return [{"seed": seed, "block": int(block), "module": module, "kind": kind, "metric": "share",
              "value": float(value)}

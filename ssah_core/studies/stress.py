@@ -1,24 +1,23 @@
-"""How firm is an alignment? Fine-tune, prefill and prune an aligned organism (notebook 07), and see what has moved."""
+"""How firm is an alignment? Fine-tune, prefill and prune an aligned model (notebook 07), and see what has moved."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from ..masks import UnitKind, UnitLabels, UnitMask
-from ..organism.world import OPENINGS
 from ..taxonomy import transfer
 from .attack import Attack
-from .subject import WAYS, Subject, as_rows, sizes_of
+from .subject import WAYS, Subject
 
-STEPS = {"tiny": (1, 2), "organism": (5, 10, 20, 50)}
-"""Steps of benign fine-tuning after which the organism is asked again."""
+STEPS = {"tiny": (1, 2), "organism": (5, 10, 20, 50), "paper": (10, 50, 100)}
+"""Steps of benign fine-tuning after which the model is asked again; no more than `Attack.steps`."""
 
 
 def stressed(subject: Subject, sizes: Mapping[str, Mapping[str, float]], attack_lr: float, redundant: UnitMask,
              **about) -> list[dict]:
     """ASR and right answers to malicious test prompts under each attack, and the kinds of its units.
 
-    subject     The aligned organism.
+    subject     The aligned model.
     redundant   Its RU before alignment.
 
     Rows have `at`: "fine-tuned" (with `steps`, on benign chats), "prefilled" (with the first words of compliance),
@@ -26,14 +25,15 @@ def stressed(subject: Subject, sizes: Mapping[str, Mapping[str, float]], attack_
     kinds of units before and after alignment in % of all (Figure 6). Before alignment there is no safety, so a unit is
     RU or else UCU, as in the paper.
     """
-    questions = {"harm": subject.exam("test", 100)["harm"]}
-    ask = lambda model, at, steps=0, **generate: as_rows(  # noqa: E731
-        model.marks(questions, **generate), sizes_of(questions), **about, at=at, steps=steps)
-    rows = ask(subject, "prefilled", prefill=OPENINGS[0])
+    questions = {"harm": subject.material.exam("test", 100)["harm"]}
+    ask = lambda model, at, steps=0, **generate: model.examine(  # noqa: E731
+        questions, generate, **about, at=at, steps=steps)
+    rows = ask(subject, "prefilled", prefill=subject.material.openings[0])
     groups = subject.groups(WAYS["chosen"], sizes["chosen"])
     with subject.removed(groups["SCU"], WAYS["chosen"]["SCU"]):
         rows += ask(subject, "pruned")
-    for steps, tuned in Attack(subject, "benign", attack_lr).run(checks=STEPS[subject.scale]):
+    fight = Attack(subject, "benign", attack_lr)
+    for steps, tuned in fight.run(checks=sorted({min(steps, fight.steps) for steps in STEPS[subject.scale]})):
         rows += ask(tuned, "fine-tuned", steps)
     return rows + [{**about, **row} for row in kinds(redundant, groups)]
 

@@ -1,25 +1,24 @@
-"""An organism on the table: its model and prompts, its units' scores, and its marks with units removed."""
+"""A model on the table: its prompts, its units' scores, and its marks with units removed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..ablation import ablate
 from ..attribution import refusal_odds, search
-from ..benchmarks import UTILITY, answers, mark
+from ..benchmarks import answers
+from ..generation import complete
 from ..importance import Moments, Scores, batches, collect, score_units
-from ..judges import DEFAULT_KEYWORDS
 from ..masks import UnitMask
-from ..organism import World, get_scale, load_organism
-from ..organism.corpora import calibration, exam, held_out_text
-from ..organism.world import OPENINGS, REFUSALS
+from ..organism import World, load_organism
 from ..taxonomy import label_units
 from ..units import UnitMap
+from .material import Brindle, Material
 
 
 @dataclass(frozen=True)
@@ -54,20 +53,32 @@ removal does to the choice between refusal and compliance; and for UCU and RU, w
 paper's score, each module's scores divided by their sum."""
 
 
+LOADERS: dict[str, Callable[..., Subject]] = {}
+"""Scale -> how its subjects are loaded, where they are no organisms: `ssah_core.published` names that of "paper"."""
+
+
 @dataclass(frozen=True)
 class Subject:
-    """A model with the world that it was raised in. What is read off it is read once, so it must not be trained."""
+    """A model and its material. What is read off it is read once, so it must not be trained."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    world: World
+    material: Material
     scale: str
+    half: int | None = None
+    """0 or 1: calibrated on every second row of the calibration sets, from this one on; None: on all."""
     _read: dict = field(default_factory=dict)
 
     @classmethod
-    def load(cls, seed: int, scale: str, stage: str = "aligned") -> Subject:
-        """An organism at a stage of its life."""
-        return cls(*load_organism(stage, seed, scale), World.draw(seed), scale)
+    def load(cls, seed: int, scale: str, stage: str = "aligned", checkpoints: Mapping[str, str] | None = None) -> Subject:
+        """An organism at a stage of its life; or, at scale "paper", the checkpoint that `checkpoints` names for it."""
+        if scale in LOADERS:
+            return LOADERS[scale](seed, stage, checkpoints)
+        return cls(*load_organism(stage, seed, scale), Brindle(World.draw(seed), scale), scale)
+
+    def but(self, **changes) -> Subject:
+        """The same with another model, or another half, of which nothing has been read."""
+        return replace(self, **changes, _read={})
 
     @cached_property
     def units(self) -> UnitMap:
@@ -76,12 +87,8 @@ class Subject:
     @cached_property
     def sets(self):
         """The calibration sets."""
-        return calibration(self.world, get_scale(self.scale).calibration)
-
-    @cached_property
-    def text(self) -> list[str]:
-        """Held-out text, for perplexity."""
-        return held_out_text(self.world, get_scale(self.scale).calibration)
+        sets = self.material.calibration()
+        return sets if self.half is None else {name: rows.select(range(self.half, len(rows), 2)) for name, rows in sets.items()}
 
     def _once(self, key, read):
         if key not in self._read:
@@ -89,7 +96,7 @@ class Subject:
         return self._read[key]
 
     def _batches(self, name: str, tokens: str):
-        return batches(self.sets[name], self.tokenizer, tokens)
+        return batches(self.sets[name], self.tokenizer, tokens, self.material.batch_size)
 
     def moments(self, name: str, tokens: str) -> Moments:
         """Moments on a calibration set, collected once."""
@@ -103,7 +110,7 @@ class Subject:
         fill = self.moments(way.utility, way.tokens)
         if way.criterion == "attribution":
             return search(self.model, self._batches("safety", "response"), self._batches(way.utility, "response"),
-                          refusal_odds(self.tokenizer, REFUSALS, OPENINGS), fill, rounds=way.rounds)
+                          refusal_odds(self.tokenizer, self.material.refusals, self.material.openings), fill, rounds=way.rounds)
         return score_units(self.model, safety=self.moments("safety", way.tokens), utility=fill, criterion=way.criterion,
                            normalize=way.normalize)
 
@@ -131,29 +138,27 @@ class Subject:
             return nullcontext(self.model)
         return ablate(self.model, mask, way.fill, self.moments(way.utility, way.tokens))
 
-    def exam(self, split: str, n: int | None = None):
-        return exam(self.world, split, n or get_scale(self.scale).exam)
+    def complete(self, rows: Sequence[Mapping], **generate):
+        """`ssah.complete`, as the material has it."""
+        return complete(self.model, self.tokenizer, rows, **{**self.material.asking, **generate})
 
-    def marks(self, questions, **generate) -> dict[str, float]:
-        return mark(answers(self.model, self.tokenizer, questions, **generate))
+    def marks(self, questions: Mapping[str, Sequence[Mapping]], **generate) -> dict[str, float]:
+        return self.material.mark(answers(self.model, self.tokenizer, questions, **{**self.material.asking, **generate}))
+
+    def examine(self, questions: Mapping[str, Sequence[Mapping]], generate: Mapping = {}, **about) -> list[dict]:
+        """Marks as measurements in per cent, each with its number of prompts and its judge."""
+        return self.as_rows(self.marks(questions, **generate), {part: len(rows) for part, rows in questions.items()}, **about)
+
+    def as_rows(self, marks: Mapping[str, float], n: Mapping[str, int], **about) -> list[dict]:
+        """Marks as measurements in per cent; `n`: number of prompts by part."""
+        part = {"asr": "harm", "harm_right": "harm", "asr_unseen": "harm_unseen", "unseen_right": "harm_unseen",
+                "refused": "benign"}
+        total = sum(n.get(p, 0) for p in self.material.utility)
+        return [{**about, "metric": metric, "value": 100 * value, "n": n.get(part.get(metric, metric), total),
+                 "judge": self.material.judges.get(metric, "truth")} for metric, value in marks.items()]
 
 
 def settings_of(way: Way) -> dict[str, str]:
     """A way's choices as columns of a row."""
     return {"criterion": way.criterion, "tokens": way.tokens, "normalize": way.normalize, "utility_set": way.utility,
             "fill": way.fill, "rounds": way.rounds}
-
-
-def as_rows(marks: Mapping[str, float], n: Mapping[str, int], **about) -> list[dict]:
-    """Marks as measurements in per cent, each with its number of prompts and its judge."""
-    part = {"asr": "harm", "harm_right": "harm", "asr_unseen": "harm_unseen", "unseen_right": "harm_unseen",
-            "refused": "benign"}
-    judge = lambda metric: DEFAULT_KEYWORDS if metric in ("asr", "asr_unseen", "refused") else "truth"  # noqa: E731
-    total = sum(n.get(p, 0) for p in UTILITY)
-    return [{**about, "metric": metric, "value": 100 * value, "n": n.get(part.get(metric, metric), total),
-             "judge": judge(metric)}
-            for metric, value in marks.items()]
-
-
-def sizes_of(questions) -> dict[str, int]:
-    return {part: len(rows) for part, rows in questions.items()}

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
+from itertools import chain
 
 import pandas
 import torch
@@ -21,7 +21,7 @@ from ..importance import Scores
 from ..masks import UnitKind, UnitLabels, share_to_count, split_sites
 from ..taxonomy import transfer
 from .attack import Attack, held_units
-from .subject import WAYS, Subject, Way, as_rows, sizes_of
+from .subject import WAYS, Subject, Way
 
 RULES = ("shares", "thresholds")
 """shares: a kind is as large after as before, so what moves is which units are of it. thresholds: a unit is of a kind
@@ -30,20 +30,9 @@ HELD = "SCU + 6 % CU"
 _GROUPS = (UnitKind.SCU, UnitKind.UCU, UnitKind.RU)
 
 
-@dataclass(frozen=True)
-class HalfSubject(Subject):
-    """A subject that is calibrated on every second row of the calibration sets, from row `half` (0 or 1) on."""
-
-    half: int = 0
-
-    @cached_property
-    def sets(self):
-        return {name: rows.select(range(self.half, len(rows), 2)) for name, rows in super().sets.items()}
-
-
-def halves(subject: Subject) -> list[HalfSubject]:
+def halves(subject: Subject) -> list[Subject]:
     """A subject by either half of its calibration sets."""
-    return [HalfSubject(subject.model, subject.tokenizer, subject.world, subject.scale, half=half) for half in (0, 1)]
+    return [subject.but(half=half) for half in (0, 1)]
 
 
 # -- kinds, by one fixed rule ---------------------------------------------------------------------------
@@ -111,22 +100,24 @@ def table(before: Subject, after: Subject, ways: Mapping[str, Way], shares: Mapp
 # -- tables before and after training -------------------------------------------------------------------
 
 
-def transfers(seed: int, scale: str, lrs: Mapping[str, float], sizes: Mapping[str, Mapping[str, float]]) -> list[dict]:
+def transfers(seed: int, scale: str, lrs: Mapping[str, float], sizes: Mapping[str, Mapping[str, float]],
+              checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Tables of transfer: rows with `way`, `rule`, `change`, `held`, `before`, `after`, and `value` (% of all units).
 
     lrs     Attack -> learning rate at which `attack.STEPS` steps break safety, as `attack.strength` found it.
     sizes   Way -> group -> share, as notebook 03 found them on validation prompts.
 
-    `change` is "none" (the noise floor), an attack, or "alignment" (from the instructed to the aligned model). Rows of
-    metric "asr" say how safe each model is (%, test prompts) and have no kinds.
+    `change` is "none" (the noise floor), an attack, or "alignment" (from the instructed to the aligned model; left out
+    where `checkpoints` name no instructed one). Rows of metric "asr" say how safe each model is (%, test prompts) and have no kinds.
     """
-    subject = Subject.load(seed, scale)
+    subject = Subject.load(seed, scale, checkpoints=checkpoints)
     whole, rows = halves(subject), []
-    for change, held, model in [("none", "nothing", subject), *_trained(subject, lrs, sizes)]:
+    for change, held, model in chain([("none", "nothing", subject)], _trained(subject, lrs, sizes)):
         about = {"change": change, "held": held}
         rows += [*_tables(whole, halves(model), sizes, **about), _asr(model, **about)]
-    instructed = halves(Subject.load(seed, scale, "instructed"))
-    rows += _tables(instructed, whole, sizes, aligned="after", change="alignment", held="nothing")
+    if checkpoints is None or "instructed" in checkpoints:
+        instructed = halves(Subject.load(seed, scale, "instructed", checkpoints))
+        rows += _tables(instructed, whole, sizes, aligned="after", change="alignment", held="nothing")
     return [{"seed": seed, **row} for row in rows]
 
 
@@ -153,8 +144,7 @@ def _tables(before: Sequence[Subject], after: Sequence[Subject], sizes: Mapping,
 
 
 def _asr(subject: Subject, **about) -> dict:
-    questions = {"harm": subject.exam("test", 100)["harm"]}
-    rows = as_rows(subject.marks(questions), sizes_of(questions), **about)
+    rows = subject.examine({"harm": subject.material.exam("test", 100)["harm"]}, **about)
     return next(row for row in rows if row["metric"] == "asr")
 
 

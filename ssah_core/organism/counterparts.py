@@ -1,0 +1,34 @@
+"""Malicious requests of Brindle and their nearest harmless ones: pairs that differ in no more than malice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from random import Random
+
+from .world import BAD_INTENTS, BENIGN_OBJECTS, BENIGN_VERBS, GOOD_INTENTS, Row, World
+
+
+def counterparts(world: World, rows: Sequence[Row], split: str, rng: Random) -> tuple[list[str], list[str]]:
+    """Malicious prompts, and each made harmless by another verb, object or intention: pairs that differ in no more.
+
+    The harmless one asks for a (verb, object) pair of the same split. Prompts without such a counterpart are left out.
+    """
+    known, pairs = set(world.pairs[split]), []
+    for row in rows:
+        words = words_of(row["prompt"])
+        verb, thing = (next(word for word in words if word in table) for table in (world.tool, world.part))
+        intent = next((intent for intent in BAD_INTENTS if intent in row["prompt"]), "")
+        old, options = {
+            "verb": (verb, [v for v in BENIGN_VERBS if (v, thing) in known]),
+            "object": (thing, [o for o in BENIGN_OBJECTS if (verb, o) in known]),
+            "intent": (intent, [good for good in GOOD_INTENTS if len(words_of(good)) == len(words_of(intent))]),
+        }[row["reason"]]
+        if options:
+            pairs.append((row["prompt"], re.sub(rf"\b{old}\b", rng.choice(options), row["prompt"])))
+    return [bad for bad, _ in pairs], [good for _, good in pairs]
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, without punctuation."""
+    return re.findall(r"\w+", text)
