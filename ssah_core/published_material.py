@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import cycle, islice
+from itertools import islice
 from random import Random
 
 from datasets import Dataset
@@ -207,7 +207,7 @@ class Published:
         return judge([row], STRICTER)[0]
 
     def fine_tuning(self, attack: str, n: int) -> Dataset:
-        """`n` chats: "benign" of Alpaca, "new" of Dolly; read again from the start where there are fewer.
+        """`n` chats, or as many as there are: "benign" of Alpaca, "new" of Dolly.
 
         Raises ValueError for the attacks with malicious requests, answered: no such answers are written here.
         """
@@ -215,7 +215,7 @@ class Published:
             raise ValueError(f"attack={attack!r} is unknown here, since it needs malicious requests with answers and none "
                              f"are written: choose one of {', '.join(ATTACKS)}, or give such chats to ssah_core.training")
         rows = self._two(self._instructions)[1] if attack == "benign" else self._drawn("dolly", "calibration")
-        return Dataset.from_list(list(islice(cycle(list(islice(self._chats(rows), n))), n)))
+        return Dataset.from_list(list(islice(self._chats(rows), n)))
 
     def preferences(self, n: int) -> Dataset:
         rows = []

@@ -1,18 +1,21 @@
 """PEFT baselines: what trains is what the method adds, answers are those of the tuned model, rates follow the rule."""
 
 import sys
+from types import SimpleNamespace
 
 import pandas
 import pytest
 import torch
 
+import toys
 from ssah_core import complete, plots
 from ssah_core.claims import get_claim
 from ssah_core.models import encode
 from ssah_core.plots_peft import plot_against_loss, plot_rates
 from ssah_core.studies import peft as study
 from ssah_core.studies.attack import Attack
-from ssah_core.studies.peft import ARMS, METHODS, RATES, adapted, as_records, compared, on_equal_terms, rates, size
+from ssah_core.studies.peft import (ARMS, METHODS, RATES, adapted, as_records, compared, methods_for, on_equal_terms,
+                                    rates, size)
 
 pytest.importorskip("peft", reason="the package peft is not installed: pip install 'ssah[peft]'")
 
@@ -44,7 +47,14 @@ def test_sizes_are_those_of_the_settings(subject):
 
 @pytest.mark.parametrize("blocks, adapted_blocks", [(2, 1), (4, 3), (32, 30)])
 def test_the_adapter_leaves_out_the_first_blocks(blocks, adapted_blocks):
-    assert study._config("LLaMA-Adapter", blocks).adapter_layers == adapted_blocks
+    model = SimpleNamespace(config=SimpleNamespace(num_hidden_layers=blocks))
+    assert study._config("LLaMA-Adapter", model).adapter_layers == adapted_blocks
+
+
+def test_lora_goes_by_the_names_of_a_family_and_the_adapter_is_for_some():
+    neox = toys.model("gpt_neox")
+    assert study._config("LoRA", neox).target_modules is None and adapted(neox, "LoRA")
+    assert methods_for(neox) == ("LoRA", "prefix tuning") and methods_for(toys.model("llama")) == METHODS
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -123,12 +133,12 @@ def test_a_missing_package_is_said_in_one_sentence(subject, monkeypatch):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_rate_nearest_to_the_target_is_chosen_and_one_that_diverges_is_left_out(method, loaded, monkeypatch):
-    losses = dict(zip(RATES[method], (0.1, 1.0, float("nan")), strict=True))
+    losses = dict(zip(RATES["tiny"][method], (0.1, 1.0, float("nan")), strict=True))
     monkeypatch.setattr(Attack, "run", lambda self, checks, model: [(checks[0], self.subject.but(model=model))])
     monkeypatch.setattr(Attack, "loss", lambda self, model: losses[self.lr])
     for target, chosen in ((0.5, [True, False]), (0.9, [False, True])):
         table = pandas.DataFrame(rates(0, "tiny", method, target))
-        assert table.lr.tolist() == list(RATES[method][:2]) and table.chosen.tolist() == chosen
+        assert table.lr.tolist() == list(RATES["tiny"][method][:2]) and table.chosen.tolist() == chosen
 
 
 def test_every_method_is_examined_before_training_and_at_every_check(loaded):
@@ -175,7 +185,7 @@ def test_figures_are_drawn_and_drawn_again(cache):
     lines = pandas.DataFrame([(attack, arm, 0, loss, metric, 50.0) for attack in ("benign", "new") for arm in ARMS
                               for metric in ("asr", "benign") for loss in (2.0, 0.1)],
                              columns=["attack", "arm", "seed", "loss", "metric", "value"])
-    tried = pandas.DataFrame([(method, lr, 1.0, 0.5, 0) for method in METHODS for lr in RATES[method]],
+    tried = pandas.DataFrame([(method, lr, 1.0, 0.5, 0) for method in METHODS for lr in RATES["tiny"][method]],
                              columns=["method", "lr", "value", "target", "seed"])
     panels = [len(plots.draw(name, plot, table).axes) for name, plot, table in
               (("06_loss", plot_against_loss, lines), ("06_rates", plot_rates, tried))]

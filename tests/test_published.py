@@ -289,9 +289,10 @@ def test_a_reference_counts_as_whole_words():
 def test_attacks_have_chats(material):
     for attack in material.attacks:
         chats = material.fine_tuning(attack, 150)
-        assert len(chats) == 150 and chats.column_names == ["prompt", "response", "system"]
+        assert 50 <= len(set(chats["prompt"])) == len(chats) <= 150  # there may be fewer, and none comes twice
+        assert chats.column_names == ["prompt", "response", "system"]
         assert not any(map(about_safety, chats["response"]))
-    assert len(set(material.fine_tuning("new", 50)["prompt"])) == 50
+    assert len(material.fine_tuning("new", 50)) == 50
     with pytest.raises(ValueError, match="attack='harmful10' is unknown here, .*choose one of benign, new"):
         material.fine_tuning("harmful10", 3)
     assert "harmful10" in Brindle.attacks

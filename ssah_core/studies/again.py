@@ -20,6 +20,7 @@ from ..organism.raise_ import WEIGHT_DECAY
 from ..organism.world import Row
 from ..readout import Readout, fit_readout, signals
 from ..training import train
+from .attack import save_memory
 from .deep import BARE_KS, decoded, opened, prefilled, requests, rewordings, suffixed, suffixes
 from .subject import WAYS, Subject
 
@@ -58,8 +59,7 @@ def recover(subject: Subject, seed: int, mask: UnitMask | None = None, lr: float
     """The model after alignment with recovery, through all its parameters or the units of `mask` alone."""
     model, scale = deepcopy(subject.model), subject.scale
     chats = subject.material.recovery(subject.tokenizer, STEPS[scale] * BATCH[scale], seed)
-    if scale == "paper":
-        model.gradient_checkpointing_enable()
+    save_memory(model, scale)
     with nullcontext() if mask is None else train_only(model, mask):
         train(model, chats, steps=-(-len(chats) // BATCH[scale]), batch_size=BATCH[scale],
               lr=lr or RATES[scale]["RU" if mask else "all"], weight_decay=WEIGHT_DECAY, seed=seed)

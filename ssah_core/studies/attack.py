@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
@@ -83,8 +84,7 @@ class Attack:
                     if until is not None and steps >= attack.steps and attack.loss(model) <= until:
                         control.should_training_stop = True
 
-        if self.subject.scale == "paper":
-            model.gradient_checkpointing_enable()
+        save_memory(model, self.subject.scale)
         with holding(model):
             train(model, self.chats[done * BATCH % len(self.chats):], steps=max(checks) - done, batch_size=BATCH,
                   lr=self.lr, schedule="constant", warmup=0.0, callbacks=[Keep()])
@@ -112,6 +112,14 @@ class Attack:
         """Loss on the attack's first chats, nats per response token."""
         batch = pad(self.chats[:4 * BATCH], 0)
         return float(model(**{name: value.to(model.device) for name, value in batch.items()}).loss)
+
+
+def save_memory(model: nn.Module, scale: str) -> None:
+    """Keep few activations while a checkpoint trains; not under prefix tuning, which would lose its prefixes with them."""
+    if scale == "paper" and getattr(model, "peft_type", None) != "PREFIX_TUNING":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of its new name, which older releases do not know
+            model.gradient_checkpointing_enable()
 
 
 def _holding(mask: UnitMask | None) -> Callable[[nn.Module], AbstractContextManager]:

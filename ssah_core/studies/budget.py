@@ -16,6 +16,7 @@ from ..masks import UnitMask, random_like, share_to_count, top_units
 from ..preference import prefer
 from ..training import supervised, train
 from .adapters import budget, lora, lora_within
+from .attack import save_memory
 from .stress import stressed
 from .subject import WAYS, Subject
 
@@ -170,8 +171,7 @@ def checks_of(scale: str, method: str, data: Sequence) -> tuple[int, ...]:
 def follow(course: Course, method: str, model: nn.Module, data: list[dict], lr: float) -> None:
     """Align `model` in place on `lessons`, watched by `course`."""
     settings = {"steps": 2 * max(course.checks), "batch_size": BATCH[method], "lr": lr, "callbacks": [course]}
-    if course.subject.scale == "paper":
-        model.gradient_checkpointing_enable()
+    save_memory(model, course.subject.scale)
     if method == "SFT":
         train(model, data, schedule="constant", warmup=0.0, **settings)
     else:

@@ -56,7 +56,8 @@ class Material(Protocol):
         """Text that no stage was trained on, for perplexity."""
 
     def exam(self, split: str, n: int | None = None) -> dict[str, list[Row]]:
-        """Questions of the "validation" or "test" split, up to `n` a part: "harm", "harm_unseen" and `utility`."""
+        """Questions of the "validation" or "test" split, up to `n` a part: "harm", "harm_unseen" (which may be missing) and
+        `utility`."""
 
     def new_tasks(self, n: int) -> list[Row]:
         """Test questions of the task that the attack "new" teaches, part "new" of an exam."""

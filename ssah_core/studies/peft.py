@@ -17,13 +17,23 @@ from .attack import BATCH, Attack, examined
 from .attack_tables import against_each_other, at_equal_loss, at_strength
 from .subject import Subject
 
-RATES = {"LoRA": (3e-3, 1e-2, 3e-2), "LLaMA-Adapter": (1e-1, 3e-1, 1.0), "prefix tuning": (3e-2, 1e-1, 3e-1)}
-"""Method -> learning rates that are tried. What trains is of another kind in each, so their rates are orders apart."""
-METHODS = tuple(RATES)
+_SMALL = {"LoRA": (3e-3, 1e-2, 3e-2), "LLaMA-Adapter": (1e-1, 3e-1, 1.0), "prefix tuning": (3e-2, 1e-1, 3e-1)}
+RATES = {"tiny": _SMALL, "organism": _SMALL,
+         "paper": {"LoRA": (3e-4, 1e-3, 3e-3), "LLaMA-Adapter": (3e-3, 1e-2, 3e-2), "prefix tuning": (3e-3, 1e-2, 3e-2)}}
+"""Scale -> method -> learning rates that are tried: at scale "paper" those of Qi et al. 2023, and on both sides of them.
+What trains is of another kind in each method, so their rates are orders apart."""
+METHODS = tuple(_SMALL)
 ATTACKS = ("benign", "new")
 ARMS = {"nothing": "full", "SCU + 6 % CU": "scu_6cu", "SCU + all CU": "scu_cu",
         "LoRA": "lora", "LLaMA-Adapter": "adapter", "prefix tuning": "prefix"}
 """Arm -> its name in the id of a record: the model's own parameters, with nothing or units held (notebook 05); PEFT."""
+
+
+def methods_for(model: PreTrainedModel) -> tuple[str, ...]:
+    """Those of `METHODS` that can be had for a model: the package peft knows LLaMA-Adapter for a few families only."""
+    from peft.tuners.adaption_prompt.config import TRANSFORMERS_MODEL_CONFIG as families
+
+    return tuple(method for method in METHODS if method != "LLaMA-Adapter" or model.config.model_type in families)
 
 
 def adapted(model: PreTrainedModel, method: str, seed: int = 0) -> nn.Module:
@@ -41,7 +51,7 @@ def adapted(model: PreTrainedModel, method: str, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(), warnings.catch_warnings():
         torch.manual_seed(seed)
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that is on its way out
-        return _package().get_peft_model(deepcopy(model), _config(method, model.config.num_hidden_layers)).eval()
+        return _package().get_peft_model(deepcopy(model), _config(method, model)).eval()
 
 
 def _package():
@@ -53,10 +63,12 @@ def _package():
     return peft
 
 
-def _config(method: str, blocks: int):
-    peft, causal = _package(), {"task_type": "CAUSAL_LM"}
+def _config(method: str, model: PreTrainedModel):
+    peft, blocks, causal = _package(), model.config.num_hidden_layers, {"task_type": "CAUSAL_LM"}
     if method == "LoRA":
-        return peft.LoraConfig(r=8, lora_alpha=32, target_modules=["q_proj", "v_proj"], **causal)
+        has_both = {"q_proj", "v_proj"} <= {name.rpartition(".")[2] for name, _ in model.named_modules()}
+        targets = ["q_proj", "v_proj"] if has_both else None  # None: those that peft knows for the family
+        return peft.LoraConfig(r=8, lora_alpha=32, target_modules=targets, **causal)
     if method == "LLaMA-Adapter":
         return peft.AdaptionPromptConfig(adapter_len=10, adapter_layers=blocks - max(1, blocks // 16), **causal)
     return peft.PrefixTuningConfig(num_virtual_tokens=30, **causal)
@@ -82,7 +94,7 @@ def rates(seed: int, scale: str, method: str, target: float,
     """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     start = partial(adapted, subject.model, method, seed)
-    losses = {lr: _loss_after(Attack(subject, "new", lr), start()) for lr in RATES[method]}
+    losses = {lr: _loss_after(Attack(subject, "new", lr), start()) for lr in RATES[scale][method]}
     losses = {lr: loss for lr, loss in losses.items() if isfinite(loss)}
     _, best = min((abs(loss - target), lr) for lr, loss in losses.items())
     about = {"seed": seed, "method": method, "parameters": size(start()), "metric": "loss", "n": 4 * BATCH,
@@ -102,11 +114,11 @@ def compared(seed: int, scale: str, attack: str, rates: Mapping[str, float],
              checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """ASR and utility along a fine-tuning attack through each method: rows as those of `attack.attacked`, from step 0.
 
-    rates   Method -> learning rate, as the function `rates` found it.
+    rates   Method -> learning rate, as the function `rates` found it; other methods are left out.
     """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     rows = []
-    for method in METHODS:
+    for method in (method for method in METHODS if method in rates):
         fight, start = Attack(subject, attack, rates[method]), adapted(subject.model, method, seed)
         about = {"arm": method, "held": 1.0, "lr": fight.lr}
         rows += examined(fight, subject.but(model=start), **about, steps=0)

@@ -57,7 +57,7 @@ def distances(seed: int, scale: str, checkpoints: Mapping[str, str] | None = Non
     for stage, subject in _subjects(seed, scale, checkpoints):
         exam = subject.material.exam("test", 100)
         benign, malicious = (_ends(subject, subject.sets[name]).mean(0) for name in ("requests", "safety"))
-        for kind in KINDS:
+        for kind in (kind for kind in KINDS if kind in exam):
             about = {"seed": seed, "stage": stage, "kind": kind, "n": len(exam[kind]), "judge": "none"}
             for reading in READINGS:
                 rows += _gaps(_read(subject, exam[kind], reading), **about, reading=reading)
@@ -144,12 +144,12 @@ def probes(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) 
     Probes learn from calibration prompts and are tested on test prompts, each followed by an *answer* (an
     organism's true one), whether it is malicious or not, so that no refusal tells them. `metric` "accuracy" and
     "control" (%; chance is 50): the control has a random label for every topic (of an organism, the verb), which a
-    probe can only memorise. Of 16 blocks or more, some 9 layers are probed, evenly spaced up to the last.
+    probe can only memorise. Of 16 blocks or more, 9 to 12 layers are probed, evenly spaced up to the last.
     """
     rows = []
     for stage, subject in _subjects(seed, scale, checkpoints):
         exam = subject.material.exam("test", 100)
-        for kind in ("harm", "harm_unseen"):
+        for kind in (kind for kind in ("harm", "harm_unseen") if kind in exam):
             rows += _probed(subject, exam[kind], exam["benign"], seed=seed, stage=stage, kind=kind)
     return rows
 
