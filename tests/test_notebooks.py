@@ -1,10 +1,12 @@
-"""Every notebook runs from top to bottom at tiny scale, with no records and a cache that is empty at first."""
+"""Every notebook runs from top to bottom, at tiny scale and on a checkpoint, with no records and an empty cache."""
 
 from pathlib import Path
 
 import pytest
 
+import tiny_data
 from ssah_core import execute, paths
+from ssah_core.examples import BASE, NAME
 
 NOTEBOOKS = sorted(notebook for notebook in paths.notebooks().rglob("[0-9][0-9]_*.ipynb")
                    if ".ipynb_checkpoints" not in notebook.parts)
@@ -27,3 +29,24 @@ def test_a_notebook_runs_at_tiny_scale(notebook: Path, folder: Path):
     output = folder / notebook.relative_to(paths.notebooks())
     execute.run_notebook(notebook, parameters, output)
     assert output.is_file()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A folder with small data files, and small random checkpoints in a hub cache, which kernels take for the hub."""
+    folder = tmp_path_factory.mktemp("paper")
+    tiny_data.write_tiny_data(folder / "data")
+    tiny_data.write_tiny_checkpoints(folder / "hub")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"SSAH_DATA": folder / "data", "HF_HOME": folder / "hub", "HF_HUB_OFFLINE": 1,
+                            "SSAH_CACHE": folder / "cache"}.items():
+            patch.setenv(name, str(value))
+        yield folder
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_a_notebook_runs_on_a_checkpoint(notebook: Path, checkpoint: Path, capsys):
+    command = ["--scale", "paper", "-p", "model", NAME, "-p", "unaligned", BASE, "--output", str(checkpoint / "run")]
+    assert execute.main([*command, "--notebooks", notebook.stem[:2]]) == 0, capsys.readouterr().err
+    assert (checkpoint / "run" / notebook.name).is_file()

@@ -12,6 +12,7 @@ from ssah_core import complete, plots
 from ssah_core.claims import get_claim
 from ssah_core.models import encode
 from ssah_core.plots_peft import plot_against_loss, plot_rates
+from ssah_core.studies import attack
 from ssah_core.studies import peft as study
 from ssah_core.studies.attack import Attack
 from ssah_core.studies.peft import (ARMS, METHODS, RATES, adapted, as_records, compared, methods_for, on_equal_terms,
@@ -67,6 +68,20 @@ def test_training_moves_what_the_method_adds_and_nothing_of_the_model(subject, m
         changed = {name for name, value in trained.model.state_dict().items() if not torch.equal(value, before[name])}
         assert changed and changed <= added
     assert all(torch.equal(value, own[name]) for name, value in subject.model.state_dict().items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_checkpoints_training_saves_memory_and_is_the_same(subject, method, monkeypatch):
+    monkeypatch.setitem(attack.STEPS, "paper", 2)
+    start = adapted(subject.model, method).state_dict()
+    ends = []
+    for one in (subject, subject.but(scale="paper")):
+        [(_, trained)] = Attack(one, "benign", 1e-2).run(checks=(2,), model=adapted(one.model, method))
+        ends.append(trained.model.state_dict())
+    added = [name for name in start if not torch.equal(start[name], ends[0][name])]
+    assert added
+    for name in added:
+        torch.testing.assert_close(ends[1][name], ends[0][name], atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize("method", METHODS)

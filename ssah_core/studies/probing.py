@@ -6,6 +6,7 @@ Layers and positions are those of `ssah_core.hidden`: layer 0 is the embeddings,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 
 import pandas
 import torch
@@ -165,8 +166,9 @@ def _probed(subject: Subject, harm: Sequence[Row], benign: Sequence[Row], **abou
         for probes in found:
             for layer, values in zip(probes.layers, getattr(probes, metric).tolist(), strict=True):
                 for position, value in zip(probes.positions, values, strict=True):
-                    yield {**about, "layer": layer, "position": position, "metric": metric, "value": 100 * value,
-                           "n": len(sum(asked, [])), "judge": "truth"}
+                    if isfinite(value):  # no control where no topic of the test was learned from
+                        yield {**about, "layer": layer, "position": position, "metric": metric, "value": 100 * value,
+                               "n": len(sum(asked, [])), "judge": "truth"}
 
 
 def _layers(subject: Subject) -> list[Sequence[int]]:
@@ -187,7 +189,7 @@ def selectivity(table: pandas.DataFrame) -> pandas.DataFrame:
     index = ["stage", "kind", "seed", "n", "judge"]
     wide = here.pivot_table(index=index, columns="metric", values="value").reset_index()
     record = ("probes/" + wide.stage + "/selectivity").where(wide.kind == "harm", "")
-    return wide.assign(value=wide.accuracy - wide.control, record=record)
+    return wide.assign(value=wide.accuracy - wide.control, record=record).dropna(subset="value")
 
 
 def _answered(subject: Subject, rows: Sequence[Row]) -> list[Row]:
