@@ -19,7 +19,7 @@ COLORS = {"SCU": "#d1495b", "UCU": "#2e6f95", "CU": "#9a8c98", "RU": "#8ab17d", 
           "random SCU": "#e8a5ad", "random UCU": "#9fc1d6", "random RU": "#c9ddc3"}
 NAMES = {"asr": "ASR (keywords)", "harm_right": "harmful answers right", "asr_unseen": "ASR, unseen harm",
          "unseen_right": "unseen harm, answers right", "utility": "utility", "benign": "benign requests right",
-         "refused": "benign requests refused", "facts": "facts", "sums": "sums", "lists": "lists"}
+         "refused": "benign requests refused", "facts": "facts", "sums": "sums", "lists": "lists", "gsm8k": "GSM8K"}
 STYLE = {"svg.hashsalt": "ssah", "svg.fonttype": "path", "figure.dpi": 75, "savefig.dpi": 110, "axes.titlesize": 11,
          "axes.labelsize": 10, "legend.frameon": False, "figure.constrained_layout.use": True}
 _PLOTS: dict[str, Callable[..., Figure]] = {}
@@ -63,13 +63,14 @@ def _plot(function: Callable[..., Figure]) -> Callable[..., Figure]:
 @_plot
 def plot_stages(table: pandas.DataFrame) -> Figure:
     """Marks of the three stages. `table`: `stage`, `metric`, `value` (%), `seed`."""
-    metrics = [m for m in ("asr", "harm_right", "asr_unseen", "refused", "benign", "facts", "sums", "lists") if m in set(table.metric)]
+    metrics = [m for m in ("asr", "harm_right", "asr_unseen", "refused", "benign", "facts", "sums", "lists",
+                           "gsm8k") if m in set(table.metric)]
     figure, axis = plt.subplots(figsize=(8.5, 3.4))
     data = table[table.metric.isin(metrics)].assign(metric=lambda t: t.metric.map(NAMES))
     order = [NAMES[m] for m in metrics]
     sns.barplot(data, x="metric", y="value", hue="stage", order=order, errorbar=None, palette="crest", ax=axis, alpha=0.75)
     sns.stripplot(data, x="metric", y="value", hue="stage", order=order, dodge=True, jitter=False, legend=False,
-                  palette=["#222222"] * 3, size=3, ax=axis)
+                  palette=["#222222"] * table.stage.nunique(), size=3, ax=axis)
     axis.set(xlabel="", ylabel="% of test prompts", ylim=(0, 104))
     plt.setp(axis.get_xticklabels(), rotation=20, ha="right")
     sns.move_legend(axis, "upper center", bbox_to_anchor=(0.5, 1.18), ncol=3, title="")
@@ -216,58 +217,5 @@ def plot_choices(table: pandas.DataFrame) -> Figure:
     return figure
 
 
-# -- notebook 05 ----------------------------------------------------------------------------------------
-
-
-@_plot
-def plot_attack(table: pandas.DataFrame, legend: str = "held") -> Figure:
-    """ASR along fine-tuning. `table`: `attack`, `arm`, `steps`, `value` (%), `seed`; thin lines are organisms, thick their mean.
-    `legend` says what the arms differ in."""
-    attacks, arms = list(dict.fromkeys(table.attack)), list(dict.fromkeys(table.arm))
-    palette = dict(zip(arms, ["#333333", "#d1495b", "#edae49", "#2e6f95", "#8ab17d", "#9a8c98"]))
-    figure, axes = plt.subplots(1, len(attacks), figsize=(1.5 + 3 * len(attacks), 3.3), sharey=True, squeeze=False)
-    for axis, attack in zip(axes[0], attacks):
-        part = table[table.attack == attack]
-        sns.lineplot(part, x="steps", y="value", hue="arm", palette=palette, units="seed", estimator=None, lw=0.6, alpha=0.4,
-                     legend=False, ax=axis)
-        sns.lineplot(part, x="steps", y="value", hue="arm", palette=palette, errorbar=None, lw=2.2, ax=axis,
-                     legend=attack == attacks[-1])
-        axis.set(title=attack, xlabel="steps of fine-tuning", ylabel="ASR (keywords), % of test prompts", ylim=(-3, 104),
-                 xscale="log" if part.steps.max() > 20 * part.steps.min() > 0 else "linear")
-        axis.xaxis.set_major_formatter("{x:g}")
-    axes[0][-1].legend(title=legend, loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
-
-
-@_plot
-def plot_arms(table: pandas.DataFrame) -> Figure:
-    """Every arm at equal training loss. `table`: `arm`, `metric`, `value` (%), `seed`; one dot an organism, bars their means."""
-    metrics = [m for m in ("asr", "harm_right", "utility") if m in set(table.metric)]
-    order = list(dict.fromkeys(table.arm))
-    figure, axes = plt.subplots(1, len(metrics), figsize=(9, 0.3 * len(order) + 1.2), sharey=True)
-    for axis, metric in zip(axes, metrics):
-        part = table[table.metric == metric]
-        sns.stripplot(part, x="value", y="arm", order=order, jitter=False, size=5, alpha=0.6, color="#2e6f95", ax=axis)
-        sns.pointplot(part, x="value", y="arm", order=order, color="black", linestyle="none", marker="|", markersize=14,
-                      markeredgewidth=2, errorbar=None, ax=axis)
-        axis.set(title=NAMES[metric], xlabel="% of test prompts", ylabel="", xlim=(-3, 104))
-    return figure
-
-
-@_plot
-def plot_grains(table: pandas.DataFrame) -> Figure:
-    """Removing and holding at four grains. `table`: `grain`, `how`, `metric`, `value` (%), `seed`."""
-    order, metrics = list(dict.fromkeys(table.grain)), ("asr", "harm_right", "utility")
-    titles = {"removed": "set to zero", "held": "held through the benign attack"}
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
-    for axis, (how, title) in zip(axes, titles.items()):
-        part = table[(table.how == how) & table.metric.isin(metrics)]
-        sns.stripplot(part.assign(metric=part.metric.map(NAMES)), x="value", y="grain", order=order, hue="metric", dodge=True,
-                      jitter=False, hue_order=[NAMES[m] for m in metrics], palette=["#edae49", "#d1495b", "#2e6f95"], size=5,
-                      alpha=0.7, legend=how == "held", ax=axis)
-        axis.set(title=title, xlabel="% of test prompts", ylabel="", xlim=(-3, 104))
-    axes[1].legend(title="one dot an organism", loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
-
-
-from . import plots_budget, plots_deep, plots_peft, plots_probing, plots_transfer  # noqa: E402, F401  their figures too can be drawn again
+from . import (  # noqa: E402, F401  their figures too can be drawn again
+    plots_attack, plots_budget, plots_deep, plots_peft, plots_probing, plots_transfer)

@@ -82,7 +82,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
         raise ValueError(f"values is {values}: pass one finite number an organism, at least one")
     n, mean = len(values), math.fsum(values) / len(values)
     if n == 1:
-        return Interval(mean, None, None, 1, "one organism, no interval")
+        return Interval(mean, None, None, 1, "one run, no interval")
     half = float(stats.sem(values) * stats.t.ppf((1 + level) / 2, n - 1))
     return Interval(mean, mean - half, mean + half, n, f"{100 * level:g} % t interval over {n} organisms")
 

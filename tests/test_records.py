@@ -264,7 +264,7 @@ def test_values_by_seed_follow_the_order_of_seeds():
 
 def test_one_organism_is_recorded_without_interval():
     made = record(SCU, [40.0], **{**COMMON, "seeds": [0]})
-    assert made.interval is None and made.method == "one organism, no interval"
+    assert made.interval is None and made.method == "one run, no interval"
 
 
 def test_checkpoints_and_scales_keep_their_own_files(folders):

@@ -51,8 +51,8 @@ def test_t_interval_covers_the_truth_as_often_as_it_says():
 
 def test_one_organism_has_no_interval():
     interval = mean_interval([4.0])
-    assert interval == Interval(4.0, None, None, 1, "one organism, no interval") and interval.bounds is None
-    assert str(interval) == "+4.0 (one organism, no interval)"
+    assert interval == Interval(4.0, None, None, 1, "one run, no interval") and interval.bounds is None
+    assert str(interval) == "+4.0 (one run, no interval)"
 
 
 def test_equal_values_have_an_interval_of_no_width():

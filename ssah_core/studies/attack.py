@@ -86,7 +86,8 @@ class Attack:
 
         save_memory(model, self.subject.scale)
         with holding(model):
-            train(model, self.chats[done * BATCH % len(self.chats):], steps=max(checks) - done, batch_size=BATCH,
+            at = done * BATCH % len(self.chats)
+            train(model, self.chats[at:] + self.chats[:at], steps=max(checks) - done, batch_size=BATCH,
                   lr=self.lr, schedule="constant", warmup=0.0, callbacks=[Keep()])
         for steps, state in kept.items():
             model.load_state_dict(state)
