@@ -1,4 +1,4 @@
-"""The material of a checkpoint, from published data: what studies at scale "paper" calibrate, ask, judge and train with.
+"""The material of a checkpoint, from published data: all that studies at scale "paper" calibrate, ask and train with.
 
 All of it is drawn by the `seed`, which here draws data and not a model. Splits are those of `ssah_core.splits`, by the
 words of a prompt; of the calibration split, one part calibrates and the rest trains. No malicious request is answered
@@ -33,6 +33,8 @@ SHORT = 5
 """Words of the reference of a new task at most: a longer one is seldom said word for word."""
 NEW_TASKS = ("closed_qa", "classification", "information_extraction")
 ATTACKS = ("benign", "new")
+REPEATS = 8
+"""Times that a malicious request may be trained on, on average: there are few."""
 UNSEEN = ("harmbench", "strongreject", "jailbreakbench")
 INSTRUCTIONS = ("alpaca_cleaned", "alpaca")
 """Of these the first that can be had."""
@@ -132,7 +134,7 @@ class Published:
                 yield {"prompt": row["prompt"], "response": row["response"], "system": ""}
 
     def _questions(self, rows: Iterable[Row], n: int | None = None) -> list[Row]:
-        """The first `n` rows (None: all) that fit: studies put more around a prompt, so it takes half of the context at most."""
+        """The first `n` rows (None: all) that fit in half of the context, since studies put more around a prompt."""
         return list(islice((row for row in rows if self._tokens(row["prompt"]) <= self.context // 2), n))
 
     def _tokens(self, prompt: str, response: str | None = None) -> int:
@@ -140,7 +142,7 @@ class Published:
 
     @property
     def sources(self) -> dict[str, str]:
-        """Part or use -> the data set that it is of; of some there are several, and the first that can be had counts."""
+        """Part or use -> its data set; of some there are several, and the first that can be had counts."""
         unseen, usual = first_that_loads(*UNSEEN), self._instructions
         return {"harm": "advbench", **({"harm_unseen": unseen} if unseen else {}), "benign": "xstest", "gsm8k": "gsm8k",
                 "new": "dolly", "utility": usual, "requests": usual, "text": "wikitext2"}
@@ -238,10 +240,10 @@ class Published:
         return made
 
     def _lessons(self, n: int, rng: Random) -> Iterator[tuple[Row, bool, Random]]:
-        """`n` rows to train on and whether they are malicious, half of them: with their `target` as response."""
+        """`n` rows to train on (fewer by `REPEATS`) and whether they are malicious: half are, with their `target`."""
         bad = [{"prompt": row["prompt"], "response": row["target"], "target": row["target"]}
                for row in self._questions(self._two("advbench")[1])]
         good = list(islice(self._chats(self._two(self._instructions)[1]), max(n, 1)))
-        for _ in range(n):
+        for _ in range(min(n, 2 * REPEATS * len(bad))):
             malicious = rng.random() < 0.5
             yield rng.choice(bad if malicious else good), malicious, rng
