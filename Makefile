@@ -43,7 +43,7 @@ test: export HF_HUB_DISABLE_PROGRESS_BARS := 1
 test: $(INSTALLED)  ## unit tests, every notebook at tiny scale, every committed notebook as it stands
 	@echo '== 1 of 3: unit tests'
 	$(BIN)/python -m pytest -m 'not notebooks' tests
-	@echo '== 2 of 3: every notebook at tiny scale, from an empty cache'
+	@echo '== 2 of 3: every notebook at tiny scale and on a small random checkpoint, from an empty cache'
 	$(BIN)/python -m pytest -m notebooks -v tests
 	@echo '== 3 of 3: the committed notebooks, run again and compared (about 4 minutes more the first time, to raise an organism)'
 	$(BIN)/python -c 'from ssah_core.organism import raise_organism; raise_organism()'
