@@ -98,7 +98,7 @@ def load_subject(seed: int, stage: str = "aligned", checkpoints: Mapping[str, st
 LOADERS["paper"] = load_subject
 
 
-def _plain(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _plain(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
     """The model without its publisher's ways to sample (top-p, penalties), and trainable: bfloat16 in place of float16."""
     ends = {name: getattr(model.generation_config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     model.generation_config = GenerationConfig(**ends)
