@@ -129,10 +129,18 @@ def _carry_out(plan: dict[Path, dict[str, Any]], options: argparse.Namespace) ->
 
 
 def _run_on_checkpoint(plan: dict[Path, dict[str, Any]], folder: Path) -> None:
+    """One that fails, of ten that take hours, does not keep the others from running; the first failure is raised then."""
+    failures = []
     with environment(SSAH_FIGURES=os.environ.get("SSAH_FIGURES") or str(folder / "figures")):
         for notebook, parameters in plan.items():
-            _bring_up_to_date(notebook, parameters, folder / notebook.name)
+            try:
+                _bring_up_to_date(notebook, parameters, folder / notebook.name)
+            except NotebookFailed as error:
+                print(f"{notebook.stem}: failed, others go on", flush=True)
+                failures.append(error)
         print(f"notebooks are in {folder}, figures and records in {paths.figures()}", flush=True)
+    if failures:
+        raise failures[0]
 
 
 def _bring_up_to_date(notebook: Path, parameters: dict[str, Any], output: Path) -> None:

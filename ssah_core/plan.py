@@ -82,7 +82,8 @@ class Plan:
             f"{self.model}: {self.parameters:,} parameters in {self.dtype}, {self.units:,} units, {self.gpus} GPU(s)",
             "", "GB of memory a GPU", self.needs.round(1).to_string(), "",
             f"Hours, one seed: {sum(self.hours.values()):.0f} ({hours})",
-            "The notebooks have more arms than the paper, their controls: about three times the hours of Tables 2 to 4",
+            "The notebooks have more arms than the paper, their controls: about three times the hours of Tables 2 to 4. They "
+            "train on one GPU, 32 rows a step at once, beside up to three more copies of the weights",
             f"Disk: {self.disk:.0f} GB for {KEPT} checkpoints", *(f"Note: {note}" for note in self.notes)))
 
 

@@ -23,8 +23,11 @@ def plot_attack(table: pandas.DataFrame, legend: str = "held") -> Figure:
                      legend=False, ax=axis)
         sns.lineplot(part, x="steps", y="value", hue="arm", palette=palette, errorbar=None, lw=2.2, ax=axis,
                      legend=attack == attacks[-1])
-        axis.set(title=attack, xlabel="steps of fine-tuning", ylabel="ASR (keywords), % of test prompts", ylim=(-3, 104),
-                 xscale="log" if part.steps.max() > 20 * part.steps.min() > 0 else "linear")
+        axis.set(title=attack, xlabel="steps of fine-tuning", ylabel="ASR (keywords), % of test prompts", ylim=(-3, 104))
+        if part.steps.max() > 20 * part.steps.min() > 0:
+            axis.set_xscale("log")
+            axis.set_xticks(sorted(part.steps.unique()))
+            axis.minorticks_off()
         axis.xaxis.set_major_formatter("{x:g}")
     axes[0][-1].legend(title=legend, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

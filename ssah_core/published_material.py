@@ -47,14 +47,14 @@ class Published:
     tokenizer   The checkpoint's, with its chat template.
     context     Tokens that the model reads at most; rows that do not fit are left out.
     seed        Draws the rows.
-    ask         Takes malicious requests and returns them with what the aligned checkpoint says; None: nobody is asked,
-                and all refusals are standard ones.
+    ask         Takes malicious requests and `asking`, returns them with what the aligned checkpoint says; None: nobody
+                is asked, and all refusals are standard ones.
     """
 
     tokenizer: PreTrainedTokenizerBase
     context: int
     seed: int = 0
-    ask: Callable[[list[Row]], Sequence[Mapping]] | None = None
+    ask: Callable[[list[Row], Mapping[str, int]], Sequence[Mapping]] | None = None
 
     system_prompt = SYSTEM_PROMPT
     utility = UTILITY
@@ -160,7 +160,7 @@ class Published:
     @cached_property
     def _refused(self) -> list[Row]:
         rows = self._questions(self._two("advbench")[0], CALIBRATION)
-        said = self.ask(rows) if self.ask else [{**row, "response": ""} for row in rows]
+        said = self.ask(rows, self.asking) if self.ask else [{**row, "response": ""} for row in rows]
         kept = [not complied and bool(row["response"].strip())
                 for row, complied in zip(said, judge(said, DEFAULT_KEYWORDS), strict=True)]
         return [{**row, "response": answer["response"] if own else self.refusals[n % len(self.refusals)], "own": own}

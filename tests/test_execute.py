@@ -284,6 +284,19 @@ def test_a_run_on_a_checkpoint_leaves_what_is_committed(checkpoint, tmp_path, mo
     assert execute.main([*CHECKPOINT, "--notebooks", "00"]) == 0 and runs == ["00_one.ipynb"]
 
 
+def test_a_notebook_without_use_for_the_unaligned_checkpoint_runs_without_it(checkpoint, monkeypatch):
+    found = places(monkeypatch)
+    assert execute.main([*CHECKPOINT, "--notebooks", "00", "-p", "unaligned", "b"]) == 0 and len(found) == 1
+
+
+def test_a_notebook_that_fails_on_a_checkpoint_stops_no_other(checkpoint, tmp_path, capsys):
+    make(checkpoint[0], "1 / 0", name="00_one.ipynb", declared=OF_A_CHECKPOINT)
+    assert execute.main(CHECKPOINT) == 1
+    told = capsys.readouterr()
+    assert "00_one: failed, others go on" in told.out and told.err.startswith("failed: 00_one.ipynb, cell [")
+    assert [file.name for file in (tmp_path / "runs" / "some--model").glob("*.ipynb")] == ["01_two.ipynb"]
+
+
 def places(monkeypatch) -> list[tuple]:
     found = []
     monkeypatch.setattr(execute, "_bring_up_to_date",
@@ -316,7 +329,6 @@ def test_a_checkpoints_folder_is_given_in_full(checkpoint, tmp_path, monkeypatch
     (["-p", "scale", "paper"], "error: -p scale is 'paper', but --scale is 'organism'"),
     ([*CHECKPOINT, "-p", "scale", "tiny"], "error: -p scale is 'tiny', but --scale is 'paper'"),
     (["--output", "mine"], "error: --output is 'mine', but notebooks run in place"),
-    ([*CHECKPOINT, "--notebooks", "00", "-p", "unaligned", "b"], "error: 00_one.ipynb has no parameter 'unaligned'"),
     ([*CHECKPOINT, "-p", "modle", "b"], "error: 00_one.ipynb has no parameter 'modle'"),
 ])
 def test_a_checkpoint_needs_its_scale_and_the_other_way_round(checkpoint, capsys, argv, message):

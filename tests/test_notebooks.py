@@ -48,5 +48,9 @@ def checkpoint(tmp_path_factory):
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
 def test_a_notebook_runs_on_a_checkpoint(notebook: Path, checkpoint: Path, capsys):
     command = ["--scale", "paper", "-p", "model", NAME, "-p", "unaligned", BASE, "--output", str(checkpoint / "run")]
-    assert execute.main([*command, "--notebooks", notebook.stem[:2]]) == 0, capsys.readouterr().err
-    assert (checkpoint / "run" / notebook.name).is_file()
+    failed, said = execute.main([*command, "--notebooks", notebook.stem[:2]]), capsys.readouterr().err
+    if notebook.stem.startswith("07"):  # which aligns a model, and random weights do not learn it in a few steps
+        assert failed and "no course of alignment became safe" in said
+    else:
+        assert not failed, said
+        assert (checkpoint / "run" / notebook.name).is_file()

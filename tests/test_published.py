@@ -354,7 +354,7 @@ def test_own_refusals_count_and_standard_ones_stand_in(files, tokenizer, monkeyp
     monkeypatch.setenv("SSAH_DATA", str(files))
     asked = []
 
-    def ask(rows):
+    def ask(rows, settings):
         asked.append(len(rows))
         return [{**row, "response": ("I cannot say how.", "Sure, wax it.", " ")[n % 3]} for n, row in enumerate(rows)]
 
