@@ -101,9 +101,9 @@ def _check_checkpoint(options: argparse.Namespace) -> None:
 
 
 def _plan(notebooks: list[Path], options: argparse.Namespace) -> dict[Path, dict[str, Any]]:
-    """Parameters by notebook. One of `COMMON` may be missing from some of them; only "unaligned" from all."""
+    """Parameters by notebook. One of `COMMON` may be missing from some of them, but not from all."""
     known = {notebook: set(read_parameters(notebook)) for notebook in notebooks}
-    optional = set(COMMON) & {"unaligned", *set().union(*known.values())}
+    optional = set(COMMON) & set().union(*known.values())
     return {notebook: _parameters(notebook, options, optional - known[notebook]) for notebook in notebooks}
 
 

@@ -284,11 +284,6 @@ def test_a_run_on_a_checkpoint_leaves_what_is_committed(checkpoint, tmp_path, mo
     assert execute.main([*CHECKPOINT, "--notebooks", "00"]) == 0 and runs == ["00_one.ipynb"]
 
 
-def test_a_notebook_without_use_for_the_unaligned_checkpoint_runs_without_it(checkpoint, monkeypatch):
-    found = places(monkeypatch)
-    assert execute.main([*CHECKPOINT, "--notebooks", "00", "-p", "unaligned", "b"]) == 0 and len(found) == 1
-
-
 def test_a_notebook_that_fails_on_a_checkpoint_stops_no_other(checkpoint, tmp_path, capsys):
     make(checkpoint[0], "1 / 0", name="00_one.ipynb", declared=OF_A_CHECKPOINT)
     assert execute.main(CHECKPOINT) == 1
@@ -329,6 +324,7 @@ def test_a_checkpoints_folder_is_given_in_full(checkpoint, tmp_path, monkeypatch
     (["-p", "scale", "paper"], "error: -p scale is 'paper', but --scale is 'organism'"),
     ([*CHECKPOINT, "-p", "scale", "tiny"], "error: -p scale is 'tiny', but --scale is 'paper'"),
     (["--output", "mine"], "error: --output is 'mine', but notebooks run in place"),
+    ([*CHECKPOINT, "--notebooks", "00", "-p", "unaligned", "b"], "error: 00_one.ipynb has no parameter 'unaligned'"),
     ([*CHECKPOINT, "-p", "modle", "b"], "error: 00_one.ipynb has no parameter 'modle'"),
 ])
 def test_a_checkpoint_needs_its_scale_and_the_other_way_round(checkpoint, capsys, argv, message):

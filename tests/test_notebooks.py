@@ -7,6 +7,7 @@ import pytest
 import tiny_data
 from ssah_core import execute, paths
 from ssah_core.examples import BASE, NAME
+from ssah_core.parameters import read_parameters
 
 NOTEBOOKS = sorted(notebook for notebook in paths.notebooks().rglob("[0-9][0-9]_*.ipynb")
                    if ".ipynb_checkpoints" not in notebook.parts)
@@ -47,7 +48,8 @@ def checkpoint(tmp_path_factory):
 @pytest.mark.notebooks
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
 def test_a_notebook_runs_on_a_checkpoint(notebook: Path, checkpoint: Path, capsys):
-    command = ["--scale", "paper", "-p", "model", NAME, "-p", "unaligned", BASE, "--output", str(checkpoint / "run")]
+    base = ["-p", "unaligned", BASE] if "unaligned" in read_parameters(notebook) else []
+    command = ["--scale", "paper", "-p", "model", NAME, *base, "--output", str(checkpoint / "run")]
     failed, said = execute.main([*command, "--notebooks", notebook.stem[:2]]), capsys.readouterr().err
     if notebook.stem.startswith("07"):  # which aligns a model, and random weights do not learn it in a few steps
         assert failed and "no course of alignment became safe" in said
