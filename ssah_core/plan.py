@@ -20,6 +20,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from .checkpoints import GATED, an_open_one, has_chat_template, on_meta, read_config
 from .data import load_data
 from .masks import UnitMask
+from .published_material import INSTRUCTIONS, UNSEEN
 from .units import UnitMap
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -55,8 +56,7 @@ KEPT = 2 + 2 * 3 + 2
 """Checkpoints on disk: base and chat, three arms of two attacks, and two of Table 4."""
 
 
-DATA = (("advbench",), ("harmbench", "strongreject", "jailbreakbench"), ("xstest",), ("gsm8k/train",), ("gsm8k/test",),
-        ("wikitext2/test",), ("alpaca_cleaned", "alpaca"), ("dolly",))
+DATA = (("advbench",), UNSEEN, ("xstest",), ("gsm8k/train",), ("gsm8k/test",), ("wikitext2/test",), INSTRUCTIONS, ("dolly",))
 """Data sets that a run on a checkpoint takes, with the split where several are published; of each line one will do."""
 
 
