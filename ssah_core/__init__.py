@@ -1,7 +1,6 @@
 """ssah: the Superficial Safety Alignment Hypothesis, as code to rerun and to use on models of your own."""
 
 from . import keyword_lists  # noqa: F401  its judges have names once it is imported
-from . import published  # noqa: F401  studies find the subjects of scale "paper" once it is imported
 from .ablation import ablate
 from .claims import list_claims, verdicts
 from .classifiers import Classifier, harmbench_classifier, llama_guard
@@ -25,7 +24,7 @@ from .organism import World, load_organism, raise_organism
 from .patching import patch_decisions
 from .placement import load_placed, score_in_blocks
 from .probing import intent_residual, reasoning_direction
-from .published import on_model
+from .published import on_model  # studies find the subjects of scale "paper" once it is imported
 from .readout import fit_readout, linear_probe
 from .records import Record, load_records, record, record_rows
 from .selfcheck import check_units

@@ -104,11 +104,12 @@ def transfers(seed: int, scale: str, lrs: Mapping[str, float], sizes: Mapping[st
               checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Tables of transfer: rows with `way`, `rule`, `change`, `held`, `before`, `after`, and `value` (% of all units).
 
-    lrs     Attack -> learning rate at which `attack.STEPS` steps break safety, as `attack.strength` found it.
+    lrs     Attack -> learning rate at which `Attack.steps` break safety, as `attack.strength` found it.
     sizes   Way -> group -> share, as notebook 03 found them on validation prompts.
 
     `change` is "none" (the noise floor), an attack, or "alignment" (from the instructed to the aligned model; left out
-    where `checkpoints` name no instructed one). Rows of metric "asr" say how safe each model is (%, test prompts) and have no kinds.
+    where `checkpoints` name no instructed one). Rows of metric "asr" say how safe each model is (%, test prompts) and
+    have no kinds.
     """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     whole, rows = halves(subject), []
