@@ -68,7 +68,8 @@ def plot_leans(table: pandas.DataFrame) -> Figure:
                       legend=metric == "lean", ax=axis)
         axis.axvline(0, color="#555555", lw=0.8)
         axis.locator_params(axis="x", nbins=4)
-        axis.set(title=title, xlabel="cosine distance (above 0: refusal)", ylabel="")
+        axis.set(title=title, xlabel="", ylabel="")
+    figure.supxlabel("cosine distance (above 0: refusal)", fontsize=10)
     axes[1].legend(title="one dot an organism", loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
