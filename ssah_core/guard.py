@@ -7,6 +7,7 @@ is, with no training: one dot product a token.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from itertools import takewhile
 
 import torch
 from torch import Tensor
@@ -27,7 +28,8 @@ class DirectionGuard(LogitsProcessor):
 
     readout     Its signal is evaluated at the prompt's end, where the response begins, then at every token of the
                 response: those that somebody else has put there before generation (a prefill), too. Where a response
-                begins is read off the chat template's header; without one, it is where generation begins.
+                begins is read off what the chat template puts before it; without a template, it is where generation
+                begins.
     refusal     Text that a turned row goes on with, whatever it has said so far (begin it with a new line if it
                 should stand apart); then its end token.
     threshold   A row turns once its signal exceeds this: -inf at once, inf never.
@@ -129,10 +131,13 @@ class DirectionGuard(LogitsProcessor):
 
 
 def _header(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Tokens that the chat template puts before a response; none without a template."""
+    """Tokens that the chat template puts between a prompt's text and the response; none without a template.
+
+    Without those whose text alone has other tokens than it has behind a prompt (its first, with some tokenizers).
+    """
     if not tokenizer.chat_template:
         return []
-    turn = [{"role": "user", "content": "?"}]
-    plain, begun = (tokenizer.apply_chat_template(turn, add_generation_prompt=begin, tokenize=False)
-                    for begin in (False, True))
-    return tokenizer(begun.removeprefix(plain), add_special_tokens=False)["input_ids"]
+    prompt = tokenizer.apply_chat_template([{"role": "user", "content": "?"}], add_generation_prompt=True, tokenize=False)
+    whole, alone = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, prompt.rpartition("?")[2]))
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(reversed(whole), reversed(alone), strict=False))
+    return [token for token, _ in same][::-1]

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from datasets import Dataset
 from torch import nn
-from torch.utils.data import SequentialSampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+
+from .training import _InOrder
 
 
 def prefer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Iterable[Mapping],
-           reference: PreTrainedModel, *, steps: int, lr: float, batch_size: int, beta: float = 0.1,
-           likelihood: float = 0.0, seed: int = 0, callbacks: Iterable[TrainerCallback] = ()) -> None:
+           reference: PreTrainedModel, *, steps: int, lr: float, batch_size: int, at_once: int | None = None,
+           beta: float = 0.1, likelihood: float = 0.0, save_memory: bool = False, seed: int = 0,
+           callbacks: Iterable[TrainerCallback] = ()) -> None:
     """Train `model` in place by DPO with AdamW (betas 0.9 and 0.99, constant rate) on `pairs`, in their order.
 
     pairs       Rows with `prompt`, `chosen` and `rejected` (text; optional `system`), rendered by the chat template;
                 if there are fewer than `steps * batch_size`, they are read again from the start.
     reference   The model that DPO holds on to, with weights of its own: copy it before `train_only` or `freeze`.
+    at_once     Pairs in one pass, a divisor of `batch_size`, whose gradients are added up; None: all.
     beta        How firmly (> 0).
     likelihood  Weight of the chosen answer's negative log-likelihood in the loss (0 or more). DPO alone can lower the
                 rejected answer without ever raising one that the model would not have given.
+    save_memory Compute activations again on the way back instead of keeping them.
 
     Leaves the model in evaluation mode. Raises ValueError if there are no pairs, one has no chosen or no rejected
     answer or the same twice, the reference shares a weight with the model, or the package trl is missing.
@@ -38,16 +43,17 @@ def prefer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: It
     trl = _package()
 
     class InOrder(trl.DPOTrainer):
-        def _get_train_sampler(self, train_dataset=None):
-            return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+        _get_train_sampler = _InOrder._get_train_sampler
 
-    with tempfile.TemporaryDirectory() as scratch, _forward_put_back(model, reference):
+    with tempfile.TemporaryDirectory() as scratch, _forward_put_back(model, reference), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # gradient_checkpointing has a new name, which not all releases know
         on_cpu = next(model.parameters()).device.type == "cpu"
         arguments = trl.DPOConfig(
-            output_dir=scratch, max_steps=steps, per_device_train_batch_size=batch_size, learning_rate=lr, beta=beta,
+            output_dir=scratch, max_steps=steps, per_device_train_batch_size=at_once or batch_size,
+            gradient_accumulation_steps=batch_size // (at_once or batch_size), learning_rate=lr, beta=beta,
             loss_type=["sigmoid", "sft"], loss_weights=[1.0, likelihood],
             lr_scheduler_type="constant", adam_beta2=0.99, seed=seed, save_strategy="no", report_to="none",
-            logging_strategy="no", disable_tqdm=True, max_length=None, bf16=False, gradient_checkpointing=False,
+            logging_strategy="no", disable_tqdm=True, max_length=None, bf16=False, gradient_checkpointing=save_memory,
             dataloader_pin_memory=False, use_cpu=on_cpu)
         trainer = InOrder(model=model, ref_model=reference, args=arguments, train_dataset=Dataset.from_list(rows),
                           processing_class=tokenizer, callbacks=list(callbacks))

@@ -5,12 +5,12 @@ import pytest
 import torch
 import toys
 
-from ssah_core import UnitMap, UnitMask, World, check_frozen, freeze
+from ssah_core import UnitMap, UnitMask, World, check_frozen
 from ssah_core.importance import column_norms
 from ssah_core.masks import split_sites
 from ssah_core.organism.downstream import ATTACKS, fine_tuning
 from ssah_core.studies import attack as study
-from ssah_core.studies.attack import BATCH, DRAWS, MAIN_ARMS, TOLERANCE, Attack, attacked, held_units
+from ssah_core.studies.attack import BATCH, DRAWS, MAIN_ARMS, TOLERANCE, Attack, attacked, held_units, holding, rewound
 from ssah_core.studies.attack_tables import as_records, at_equal_loss
 from ssah_core.studies.controls import like_magnitude, whole_sites
 from ssah_core.studies.subject import WAYS
@@ -94,27 +94,35 @@ def test_arms_hold_like_numbers_of_units(subject):
 def test_held_units_stay_while_the_copy_trains_and_the_original_is_untouched(subject):
     before = {name: value.clone() for name, value in subject.model.state_dict().items()}
     fight, mask = Attack(subject, "benign", 1e-3), some(subject.model)
-    seen = [(steps, check_frozen(before, trained.model, mask)) for steps, trained in
-            fight.run(lambda model: freeze(model, mask))]
+    seen = []
+    fight.run(lambda steps, trained: seen.append((steps, check_frozen(before, trained.model, mask))), holding(mask))
     assert [steps for steps, _ in seen] == list(fight.checks)
     assert all(report.frozen_changed == 0 < report.trainable_changed for _, report in seen)
     assert all(torch.equal(value, before[name]) for name, value in subject.model.state_dict().items())
 
 
-def test_rewinding_puts_the_units_back_and_nothing_else(subject):
-    fight, mask = Attack(subject, "benign", 1e-3), some(subject.model)
-    for _, trained in fight.rewound(mask):
-        report = check_frozen(subject.model.state_dict(), trained.model, mask)
-        assert report.frozen_changed == 0 < report.trainable_changed
+def test_rewinding_puts_the_units_back_and_nothing_else_and_training_does_not_feel_it(subject):
+    fight, mask, reports = Attack(subject, "benign", 1e-3), some(subject.model), []
+
+    def look(steps, trained):
+        with rewound(trained.model, subject.model, mask):
+            reports.append(check_frozen(subject.model.state_dict(), trained.model, mask))
+
+    looked, alone = fight.run(look).model.state_dict(), fight.run().model.state_dict()
+    assert len(reports) == len(fight.checks)
+    assert all(report.frozen_changed == 0 < report.trainable_changed for report in reports)
+    assert all(torch.equal(value, alone[name]) for name, value in looked.items())
 
 
 def test_two_phases_hold_the_few_throughout(subject):
     held = held_units(subject, SIZES)
     few, everything = held["SCU + 6 % CU"], held["SCU + all CU"]
     fight = Attack(subject, "benign", 1e-3)
-    steps = [at for at, trained in fight.two_phases(everything, few)
-             if check_frozen(subject.model.state_dict(), trained.model, few).trainable_changed]
-    assert steps == [check for check in fight.checks if check > 1]
+    reports = {}
+    fight.two_phases(everything, few, lambda steps, trained: reports.update(
+        {steps: check_frozen(subject.model.state_dict(), trained.model, few)}))
+    assert list(reports) == [check for check in fight.checks if check > 1]
+    assert all(report.frozen_changed == 0 < report.trainable_changed for report in reports.values())
 
 
 def test_checks_are_shares_of_the_steps_and_few_data_are_read_once_before_they_are_read_again(subject, monkeypatch):
@@ -126,11 +134,10 @@ def test_checks_are_shares_of_the_steps_and_few_data_are_read_once_before_they_a
     assert fight.steps == 3 and fight.checks == (1, 2, 3, 4, 6)
 
 
-def test_training_ends_at_the_first_check_that_has_the_loss_but_not_before_the_strength_is_reached(subject):
-    fight = Attack(subject, "benign", 1e-2)
-    losses = {steps: fight.loss(trained.model) for steps, trained in fight.run()}
-    assert [steps for steps, _ in fight.run(until=losses[4] + 1e-6)] == list(fight.checks)
-    assert [steps for steps, _ in fight.run(until=losses[1])] == [check for check in fight.checks if check <= 2]
+def test_training_ends_where_the_look_says_so(subject):
+    fight, seen = Attack(subject, "benign", 1e-2), []
+    fight.run(lambda steps, trained: seen.append(steps) or steps == fight.checks[1])
+    assert seen == list(fight.checks[:2])
 
 
 def test_arms_at_the_side_are_examined_once_where_their_loss_is_that_of_nothing(loaded):

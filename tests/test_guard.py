@@ -77,6 +77,15 @@ def test_each_row_turns_where_its_own_signal_does(family, settings, average):
     assert -1 in turned and len(turned) > 1  # some rows turn, some never do
 
 
+def test_a_prefill_is_heard_where_the_template_has_no_header_of_its_own_before_a_response(monkeypatch):
+    model, prefilled = toys.model(seed=2), dict(threshold=1.5, average=True, prefill="sure take")
+    wanted = guarded(model, **prefilled)
+    late = toys.TEMPLATE.replace("{{ turn.content }}", "{{ turn.content }}{% if turn.role == 'user' %}<assistant>{% endif %}")
+    late = late.replace("{% if add_generation_prompt %}<assistant>{% endif %}", "")  # as Llama-2's [/INST]
+    monkeypatch.setattr(TOKENIZER, "chat_template", late)
+    assert guarded(model, **prefilled) == wanted
+
+
 def test_where_rows_turned_is_told():
     model, seen = toys.model(seed=2), set()
     for threshold in (0.5, 3.0, 1e3):

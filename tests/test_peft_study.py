@@ -64,9 +64,9 @@ def test_training_moves_what_the_method_adds_and_nothing_of_the_model(subject, m
     added = {name for name, parameter in start.named_parameters() if parameter.requires_grad}
     before = {name: value.clone() for name, value in start.state_dict().items()}
     own = {name: value.clone() for name, value in subject.model.state_dict().items()}
-    for _, trained in Attack(subject, "benign", 1e-2).run(model=start):
-        changed = {name for name, value in trained.model.state_dict().items() if not torch.equal(value, before[name])}
-        assert changed and changed <= added
+    trained = Attack(subject, "benign", 1e-2).run(model=start)
+    changed = {name for name, value in trained.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed and changed <= added
     assert all(torch.equal(value, own[name]) for name, value in subject.model.state_dict().items())
 
 
@@ -76,7 +76,7 @@ def test_a_checkpoints_training_saves_memory_and_is_the_same(subject, method, mo
     start = adapted(subject.model, method).state_dict()
     ends = []
     for one in (subject, subject.but(scale="paper")):
-        [(_, trained)] = Attack(one, "benign", 1e-2).run(checks=(2,), model=adapted(one.model, method))
+        trained = Attack(one, "benign", 1e-2).run(checks=(2,), model=adapted(one.model, method))
         ends.append(trained.model.state_dict())
     added = [name for name in start if not torch.equal(start[name], ends[0][name])]
     assert added
@@ -149,7 +149,7 @@ def test_a_missing_package_is_said_in_one_sentence(subject, monkeypatch):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_rate_nearest_to_the_target_is_chosen_and_one_that_diverges_is_left_out(method, loaded, monkeypatch):
     losses = dict(zip(RATES["tiny"][method], (0.1, 1.0, float("nan")), strict=True))
-    monkeypatch.setattr(Attack, "run", lambda self, checks, model: [(checks[0], self.subject.but(model=model))])
+    monkeypatch.setattr(Attack, "run", lambda self, checks, model: self.subject.but(model=model))
     monkeypatch.setattr(Attack, "loss", lambda self, model: losses[self.lr])
     for target, chosen in ((0.5, [True, False]), (0.9, [False, True])):
         table = pandas.DataFrame(rates(0, "tiny", method, target))

@@ -11,6 +11,7 @@ import pandas
 import torch
 from torch import Tensor
 
+from ..fine_tuning import fine_tune
 from ..freezing import train_only
 from ..generation import complete
 from ..guard import DirectionGuard
@@ -19,8 +20,7 @@ from ..masks import UnitMask
 from ..organism.raise_ import WEIGHT_DECAY
 from ..organism.world import Row
 from ..readout import Readout, fit_readout, signals
-from ..training import train
-from .attack import save_memory
+from .attack import saving
 from .deep import BARE_KS, decoded, opened, prefilled, requests, rewordings, suffixed, suffixes
 from .subject import WAYS, Subject
 
@@ -59,10 +59,9 @@ def recover(subject: Subject, seed: int, mask: UnitMask | None = None, lr: float
     """The model after alignment with recovery, through all its parameters or the units of `mask` alone."""
     model, scale = deepcopy(subject.model), subject.scale
     chats = subject.material.recovery(subject.tokenizer, STEPS[scale] * BATCH[scale], seed)
-    save_memory(model, scale)
     with nullcontext() if mask is None else train_only(model, mask):
-        train(model, chats, steps=-(-len(chats) // BATCH[scale]), batch_size=BATCH[scale],
-              lr=lr or RATES[scale]["RU" if mask else "all"], weight_decay=WEIGHT_DECAY, seed=seed)
+        fine_tune(model, chats, steps=-(-len(chats) // BATCH[scale]), batch_size=BATCH[scale], schedule="cosine", warmup=0.05,
+                  lr=lr or RATES[scale]["RU" if mask else "all"], weight_decay=WEIGHT_DECAY, **saving(model, scale), seed=seed)
     return subject.but(model=model)
 
 
@@ -191,7 +190,7 @@ def traces(subject: Subject) -> Iterator[dict]:
 
 
 def speed(subject: Subject, batch_sizes: Sequence[int] = (1, 32), repeats: int = 7) -> Iterator[dict]:
-    """% of generation speed (tokens a second of one core) that a guard costs: rows with `x` (batch size).
+    """% of generation speed (tokens a second of one core, or of the GPU) that a guard costs: rows with `x` (batch size).
 
     Guarded and unguarded runs take turns on the same prompts and say as many tokens; of each the fastest counts.
     """
@@ -215,9 +214,10 @@ def _seconds(subject: Subject, read: Readout, prompts: Sequence[str], guarded: b
     watching = DirectionGuard(subject.model, subject.tokenizer, read, threshold=float("inf"))
     with watching if guarded else nullcontext() as guard:
         settings = {"logits_processor": [guard]} if guard else {}
-        begin = time.process_time()
+        clock = time.process_time if subject.model.device.type == "cpu" else time.perf_counter
+        begin = clock()
         complete(subject.model, subject.tokenizer, prompts, max_new_tokens=tokens, min_new_tokens=tokens, **settings)
-        return time.process_time() - begin
+        return clock() - begin
 
 
 # -- records ---------------------------------------------------------------------------------------------

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
-import torch
 from torch import nn
 from transformers import TrainerCallback
 
 from ..entries import rewind
+from ..fine_tuning import fine_tune, mean_loss
 from ..freezing import freeze
 from ..masks import UnitMask, random_like
-from ..training import pad, supervised, train
+from ..training import supervised
 from .controls import like_magnitude, whole_sites
+from .kept import with_scores
 from .subject import WAYS, Subject
 
 BATCH = 32
+AT_ONCE = {"paper": 4}
+"""Chats of a batch that are in memory at once, where that is not all."""
+LOSS_ON = 128
+"""Chats that a loss is measured on."""
 STEPS = {"tiny": 2, "organism": 50, "paper": 400}
 """Most steps after which the strength of an attack is set: at scale "paper" no more than an epoch of its data."""
 CHECKS = {"benign": (0.2, 0.4, 0.6, 0.8, 1, 1.4, 2), "new": (0.04, 0.1, 0.2, 0.4, 1, 2)}
@@ -41,6 +46,7 @@ TOLERANCE = 0.002
 """Losses that differ by less (nats per token) are equal."""
 MAIN_ARMS = ("nothing", "SCU + 6 % CU", "random, as many (0)", "rewound", "SCU + all CU")
 """Arms that are followed along the attack, and the only ones of attacks other than "benign"."""
+Look = Callable[[int, Subject], Any]
 
 
 @dataclass(frozen=True)
@@ -67,64 +73,58 @@ class Attack:
         n = round(STEPS[self.subject.scale] * max(CHECKS.get(self.name, QUICK_CHECKS))) * BATCH
         return supervised(self.subject.material.fine_tuning(self.name, n), self.subject.tokenizer)
 
-    def run(self, holding: Callable[[nn.Module], AbstractContextManager] = nullcontext, checks: Sequence[int] = (),
-            model: nn.Module | None = None, done: int = 0, until: float | None = None) -> Iterator[tuple[int, Subject]]:
-        """Fine-tune a copy (or a `model` that has `done` some steps) inside `holding`: the model at every check.
+    def run(self, look: Look | None = None, holding: Callable[[nn.Module], AbstractContextManager] = nullcontext,
+            checks: Sequence[int] = (), model: nn.Module | None = None, done: int = 0) -> Subject:
+        """Fine-tune a copy (or a `model` that has `done` some steps) inside `holding` up to the last of `checks`.
 
-        until   Training ends at the first check, from `steps` on, whose loss is no higher than this.
+        look   Called at every check, with the steps so far and the model as it is; if it returns true, training ends.
         """
-        model, checks = model or deepcopy(self.subject.model), checks or self.checks
-        attack, kept = self, {}
+        model, checks, subject = model or deepcopy(self.subject.model), checks or self.checks, self.subject
 
-        class Keep(TrainerCallback):
+        class Check(TrainerCallback):
             def on_step_end(self, args, state, control, **kwargs):
                 steps = done + state.global_step
-                if steps in checks:
-                    kept[steps] = {name: value.to("cpu", copy=True) for name, value in model.state_dict().items()}
-                    if until is not None and steps >= attack.steps and attack.loss(model) <= until:
-                        control.should_training_stop = True
+                if look and steps in checks and look(steps, subject.but(model=model)):
+                    control.should_training_stop = True
 
-        save_memory(model, self.subject.scale)
+        at = done * BATCH % len(self.chats)
         with holding(model):
-            at = done * BATCH % len(self.chats)
-            train(model, self.chats[at:] + self.chats[:at], steps=max(checks) - done, batch_size=BATCH,
-                  lr=self.lr, schedule="constant", warmup=0.0, callbacks=[Keep()])
-        for steps, state in kept.items():
-            model.load_state_dict(state)
-            yield steps, self.subject.but(model=model)
+            fine_tune(model, self.chats[at:] + self.chats[:at], steps=max(checks) - done, batch_size=BATCH, lr=self.lr,
+                      **saving(model, subject.scale), callbacks=[Check()])
+        return subject.but(model=model)
 
-    def two_phases(self, first: UnitMask, then: UnitMask, checks: Sequence[int] = (),
-                   until: float | None = None) -> Iterator[tuple[int, Subject]]:
+    def two_phases(self, first: UnitMask, then: UnitMask, look: Look, checks: Sequence[int] = ()) -> Subject:
         """The paper's schedule: hold many units for half of `steps`, then few."""
         half = max(1, self.steps // 2)
-        [(_, halfway)] = self.run(_holding(first), checks=(half,))
-        checks = [check for check in checks or self.checks if check > half]
-        yield from self.run(_holding(then), checks, halfway.model, half, until)
+        halfway = self.run(None, holding(first), (half,))
+        return self.run(look, holding(then), [check for check in checks or self.checks if check > half], halfway.model, half)
 
-    def rewound(self, mask: UnitMask) -> Iterator[tuple[int, Subject]]:
-        """Hold nothing, and put the units of `mask` back afterwards (Wei et al. 2024)."""
-        original = self.subject.model.state_dict()
-        for steps, trained in self.run():
-            rewind(trained.model, original, mask)
-            yield steps, trained
-
-    @torch.no_grad()
     def loss(self, model: nn.Module) -> float:
         """Loss on the attack's first chats, nats per response token."""
-        batch = pad(self.chats[:4 * BATCH], 0)
-        return float(model(**{name: value.to(model.device) for name, value in batch.items()}).loss)
+        return mean_loss(model, self.chats[:LOSS_ON], at_once=AT_ONCE.get(self.subject.scale, LOSS_ON))
 
 
-def save_memory(model: nn.Module, scale: str) -> None:
-    """Keep few activations while a checkpoint trains; not under prefix tuning, which would lose its prefixes with them."""
-    if scale == "paper" and getattr(model, "peft_type", None) != "PREFIX_TUNING":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of its new name, which older releases do not know
-            model.gradient_checkpointing_enable()
+def saving(model: nn.Module, scale: str) -> dict[str, Any]:
+    """Settings of `fine_tune` for a checkpoint, which leaves less room than an organism: few chats in one pass, and
+    activations computed again (not under prefix tuning, which would lose its prefixes with them)."""
+    return {"at_once": AT_ONCE.get(scale),
+            "save_memory": scale in AT_ONCE and getattr(model, "peft_type", None) != "PREFIX_TUNING"}
 
 
-def _holding(mask: UnitMask | None) -> Callable[[nn.Module], AbstractContextManager]:
+def holding(mask: UnitMask | None) -> Callable[[nn.Module], AbstractContextManager]:
+    """`freeze` with a mask, for `Attack.run`; None holds nothing."""
     return nullcontext if mask is None else lambda model: freeze(model, mask)
+
+
+@contextmanager
+def rewound(model: nn.Module, original: nn.Module, mask: UnitMask) -> Iterator[None]:
+    """The units of `mask` are back as they were in `original` while the context lasts (Wei et al. 2024)."""
+    trained = {name: value.to("cpu", copy=True) for name, value in model.state_dict().items()}
+    rewind(model, original.state_dict(), mask)
+    try:
+        yield
+    finally:
+        model.load_state_dict(trained)
 
 
 # -- strength, on validation prompts --------------------------------------------------------------------
@@ -144,7 +144,7 @@ def strength(seed: int, scale: str, attack: str = "benign",
     while len(rows) < TRIES[scale] and not (rows and BROKEN[0] <= rows[-1]["value"] / 100 <= BROKEN[1]):
         lr = (low * high) ** 0.5
         fight = Attack(subject, attack, lr)
-        [(_, model)] = fight.run(checks=(fight.steps,))
+        model = fight.run(checks=(fight.steps,))
         rows += [row for row in model.examine(questions, seed=seed, attack=attack, lr=lr) if row["metric"] == "asr"]
         low, high = (lr, high) if rows[-1]["value"] / 100 < sum(BROKEN) / 2 else (low, lr)
     best = min(rows, key=lambda row: abs(row["value"] / 100 - sum(BROKEN) / 2))
@@ -159,6 +159,7 @@ def held_units(subject: Subject, sizes: Mapping[str, Mapping[str, float]]) -> di
 
     CU are ranked by what ranks SCU, `Scores.contrast`, so that the 6 % are the next in line.
     """
+    with_scores(subject)
     few, everything = _scu_and_cu(subject, "chosen", sizes), _scu_and_cu(subject, "chosen", sizes, None)
     return {
         "nothing": None,
@@ -189,34 +190,45 @@ def attacked(seed: int, scale: str, attack: str, lr: float, sizes: Mapping[str, 
     sizes   Way -> group -> share, as notebook 03 found them on validation prompts.
 
     Arms are those of `held_units`, "two phases" (SCU + all CU first, then SCU + 6 % CU, as in the paper) and "rewound"
-    (SCU + 6 % CU put back after training with nothing held, Wei et al. 2024); attacks other than "benign" have the
+    (SCU + 6 % CU of "nothing" put back at each check, Wei et al. 2024); attacks other than "benign" have the
     `MAIN_ARMS` alone. Those are examined at every check, and the others once, at the loss that "nothing" has after
     `Attack.steps`. `loss` is the loss on the attack's own chats, nats per response token.
     """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     fight, masks = Attack(subject, attack, lr), held_units(subject, sizes)
-    rows = examined(fight, subject, arm="start", held=0.0, steps=0)
-    for arm in MAIN_ARMS:
-        mask = masks["SCU + 6 % CU" if arm == "rewound" else arm]
-        for steps, model in fight.rewound(mask) if arm == "rewound" else fight.run(_holding(mask)):
-            rows += examined(fight, model, arm=arm, held=mask.fraction if mask else 0.0, steps=steps)
+    few, rows = masks["SCU + 6 % CU"], examined(fight, subject, arm="start", held=0.0, steps=0)
+
+    def look(arm: str, mask: UnitMask | None, steps: int, model: Subject) -> None:
+        rows.extend(examined(fight, model, arm=arm, held=mask.fraction if mask else 0.0, steps=steps))
+        if arm == "nothing":
+            with rewound(model.model, subject.model, few):
+                look("rewound", few, steps, model)
+
+    for arm in (arm for arm in MAIN_ARMS if arm in masks):
+        fight.run(partial(look, arm, masks[arm]), holding(masks[arm]))
     if attack == "benign":
         [target] = [row["value"] for row in rows
                     if (row["arm"], row["steps"], row["metric"]) == ("nothing", fight.steps, "loss")]
         for arm in ("two phases", *(arm for arm in masks if arm not in MAIN_ARMS)):
-            steps, model, held = _until(fight, masks, arm, target + TOLERANCE)
-            rows += examined(fight, model, arm=arm, held=held, steps=steps)
+            rows += _at_loss(fight, masks, arm, target + TOLERANCE)
     return [{"seed": seed, "attack": attack, "lr": lr, **row} for row in rows]
 
 
-def _until(fight: Attack, masks: Mapping[str, UnitMask], arm: str, loss: float) -> tuple[int, Subject, float]:
-    """An arm at the first check at which it has that loss (or at its last): steps, model, and the share held."""
-    mask = masks["SCU + 6 % CU" if arm == "two phases" else arm]
+def _at_loss(fight: Attack, masks: Mapping[str, UnitMask], arm: str, loss: float) -> list[dict]:
+    """`examined` at an arm's first check, from `Attack.steps` on, at which it has that loss (or at its last)."""
+    mask, rows = masks["SCU + 6 % CU" if arm == "two phases" else arm], []
     late = [check for check in fight.checks if check >= fight.steps]
-    run = (fight.two_phases(masks["SCU + all CU"], mask, late, loss) if arm == "two phases"
-           else fight.run(_holding(mask), late, until=loss))
-    *_, (steps, model) = run
-    return steps, model, mask.fraction
+
+    def look(steps: int, model: Subject) -> bool:
+        if steps == late[-1] or fight.loss(model.model) <= loss:
+            rows.extend(examined(fight, model, arm=arm, held=mask.fraction, steps=steps))
+        return bool(rows)
+
+    if arm == "two phases":
+        fight.two_phases(masks["SCU + all CU"], mask, look, late)
+    else:
+        fight.run(look, holding(mask), late)
+    return rows
 
 
 def examined(fight: Attack, subject: Subject, **about) -> list[dict]:
@@ -227,4 +239,4 @@ def examined(fight: Attack, subject: Subject, **about) -> list[dict]:
     if 0 < about["steps"] < fight.steps:  # on the way arms are not compared
         questions = {part: questions[part] for part in ON_THE_WAY}
     return [*subject.examine(questions, **about),
-            {**about, "metric": "loss", "value": fight.loss(subject.model), "n": 4 * BATCH, "judge": "none"}]
+            {**about, "metric": "loss", "value": fight.loss(subject.model), "n": LOSS_ON, "judge": "none"}]

@@ -11,12 +11,14 @@ from functools import partial
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
+from ..fine_tuning import fine_tune
 from ..freezing import train_only
 from ..masks import UnitMask, random_like, share_to_count, top_units
 from ..preference import prefer
-from ..training import supervised, train
+from ..training import supervised
 from .adapters import budget, lora, lora_within
-from .attack import save_memory
+from .attack import saving
+from .kept import with_scores
 from .stress import stressed
 from .subject import WAYS, Subject
 
@@ -171,9 +173,9 @@ def checks_of(scale: str, method: str, data: Sequence) -> tuple[int, ...]:
 def follow(course: Course, method: str, model: nn.Module, data: list[dict], lr: float) -> None:
     """Align `model` in place on `lessons`, watched by `course`."""
     settings = {"steps": 2 * max(course.checks), "batch_size": BATCH[method], "lr": lr, "callbacks": [course]}
-    save_memory(model, course.subject.scale)
+    settings |= saving(model, course.subject.scale)
     if method == "SFT":
-        train(model, data, schedule="constant", warmup=0.0, **settings)
+        fine_tune(model, data, **settings)
     else:
         prefer(model, course.subject.tokenizer, data, course.subject.model, likelihood=1.0, **settings)
 
@@ -193,7 +195,7 @@ def aligned(seed: int, scale: str, method: str, sizes: Mapping[str, Mapping[str,
     Rows have `arm`, `lr`, `steps`, `at` ("before" the first safe check, "safe", "twice" its steps), `metric`, `value`.
     Of each main arm the course that kept most on validation prompts is put under the stress of `stress.stressed`.
     """
-    twin = Subject.load(seed, scale, checkpoints=checkpoints)
+    twin = with_scores(Subject.load(seed, scale, checkpoints=checkpoints), ("chosen",))
     scu = twin.groups(WAYS["chosen"], sizes["chosen"])["SCU"]
     del twin  # makes room for what is trained
     subject = Subject.load(seed, scale, "instructed", checkpoints)

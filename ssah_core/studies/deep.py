@@ -18,7 +18,8 @@ from ..judges import rate
 from ..organism.world import Row
 from ..prefill import complete_after
 from ..suffix import find_suffix
-from .attack import Attack, _holding, _scu_and_cu
+from .attack import Attack, _scu_and_cu, holding
+from .kept import with_scores
 from .subject import WAYS, Subject
 
 KS = (0, 1, 2, 3, 5, 10, 15, 20)
@@ -160,13 +161,13 @@ def units(seed: int, scale: str, lr: float, sizes: Mapping[str, Mapping[str, flo
 
     lr, sizes   As in `attack.attacked`: the attack's learning rate, and the groups' shares from notebook 03.
     """
-    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    subject = with_scores(Subject.load(seed, scale, checkpoints=checkpoints), ("chosen",))
     way, scu = WAYS["chosen"]["SCU"], subject.groups(WAYS["chosen"], sizes["chosen"])["SCU"]
     few = {"kinds": ("harm",), "ks": FEW_KS}
     with subject.removed(scu, way):
         made = [{"arm": "SCU removed", **row} for row in prefilled(subject, **few)]
     fight = Attack(subject, "benign", lr)
     for held, mask in (("nothing", None), ("SCU + 6 % CU", _scu_and_cu(subject, "chosen", sizes))):
-        [(_, tuned)] = fight.run(_holding(mask), checks=(fight.steps,))
+        tuned = fight.run(None, holding(mask), (fight.steps,))
         made += [{"arm": f"tuned, {held} held", **row} for row in prefilled(tuned, **few)]
     return [{"seed": seed, **row} for row in made]

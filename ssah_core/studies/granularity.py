@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import pandas
 import torch
@@ -82,35 +83,35 @@ def _ranks(flat: Tensor) -> Tensor:
 @contextmanager
 def weights_removed(model: nn.Module, masks: WeightMask) -> Iterator[None]:
     """Single weights are zero while the context lasts."""
-    saved = {name: model.get_parameter(name).detach().clone() for name in masks}
-    with torch.no_grad():
-        for name, mask in masks.items():
-            weight = model.get_parameter(name)
-            weight.masked_fill_(mask.to(weight.device), 0)
+    saved = _entries(model, masks)
+    _put(model, masks, {name: torch.zeros_like(entries) for name, entries in saved.items()})
     try:
         yield
     finally:
-        with torch.no_grad():
-            for name, value in saved.items():
-                model.get_parameter(name).copy_(value)
+        _put(model, masks, saved)
 
 
 @contextmanager
 def weights_held(model: nn.Module, masks: WeightMask) -> Iterator[nn.Module]:
     """Single weights are put back after every step of an optimiser while the context lasts."""
-    saved = {name: model.get_parameter(name).detach().clone() for name in masks}
-
-    @torch.no_grad()
-    def put_back(optimizer, args, kwargs):
-        for name, mask in masks.items():
-            weight = model.get_parameter(name)
-            weight.copy_(torch.where(mask.to(weight.device), saved[name], weight))
-
-    handle = register_optimizer_step_post_hook(put_back)
+    saved = _entries(model, masks)
+    handle = register_optimizer_step_post_hook(lambda optimizer, args, kwargs: _put(model, masks, saved))
     try:
         yield model
     finally:
         handle.remove()
+
+
+def _entries(model: nn.Module, masks: WeightMask) -> dict[str, Tensor]:
+    weights = {name: model.get_parameter(name).detach() for name in masks}
+    return {name: weight[masks[name].to(weight.device)] for name, weight in weights.items()}
+
+
+@torch.no_grad()
+def _put(model: nn.Module, masks: WeightMask, entries: Mapping[str, Tensor]) -> None:
+    for name, mask in masks.items():
+        weight = model.get_parameter(name)
+        weight.masked_scatter_(mask.to(weight.device), entries[name])
 
 
 # -- the comparison -------------------------------------------------------------------------------------
@@ -129,12 +130,11 @@ def grains(seed: int, scale: str, lr: float, sizes: Mapping[str, Mapping[str, fl
     marked = lambda model, **about: model.examine(questions, seed=seed, **about)  # noqa: E731
     removed, held = (_of_size(subject, units[name]) for name in ("SCU", "SCU + 6 % CU"))
     rows = marked(subject, grain="none", how="removed", parameters=0)
-    [(_, after)] = fight.run(checks=(fight.steps,))
-    rows += marked(after, grain="none", how="held", parameters=0)
+    rows += marked(fight.run(checks=(fight.steps,)), grain="none", how="held", parameters=0)
     for grain in removed:
         with weights_removed(subject.model, removed[grain]):
             rows += marked(subject, grain=grain, how="removed", parameters=count(removed[grain]))
-        [(_, after)] = fight.run(lambda model, masks=held[grain]: weights_held(model, masks), checks=(fight.steps,))
+        after = fight.run(None, partial(weights_held, masks=held[grain]), (fight.steps,))
         rows += marked(after, grain=grain, how="held", parameters=count(held[grain]))
     return rows
 

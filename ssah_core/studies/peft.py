@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from .attack import BATCH, Attack, examined
+from .attack import LOSS_ON, Attack, examined
 from .attack_tables import against_each_other, at_equal_loss, at_strength
 from .subject import Subject
 
@@ -94,17 +94,13 @@ def rates(seed: int, scale: str, method: str, target: float,
     """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     start = partial(adapted, subject.model, method, seed)
-    losses = {lr: _loss_after(Attack(subject, "new", lr), start()) for lr in RATES[scale][method]}
+    fights = [Attack(subject, "new", lr) for lr in RATES[scale][method]]
+    losses = {fight.lr: fight.loss(fight.run(checks=(fight.steps,), model=start()).model) for fight in fights}
     losses = {lr: loss for lr, loss in losses.items() if isfinite(loss)}
     _, best = min((abs(loss - target), lr) for lr, loss in losses.items())
-    about = {"seed": seed, "method": method, "parameters": size(start()), "metric": "loss", "n": 4 * BATCH,
+    about = {"seed": seed, "method": method, "parameters": size(start()), "metric": "loss", "n": LOSS_ON,
              "judge": "none"}
     return [{**about, "lr": lr, "value": loss, "chosen": lr == best} for lr, loss in losses.items()]
-
-
-def _loss_after(fight: Attack, model: nn.Module) -> float:
-    [(_, trained)] = fight.run(checks=(fight.steps,), model=model)
-    return fight.loss(trained.model)
 
 
 # -- arms, on test prompts ------------------------------------------------------------------------------
@@ -120,10 +116,12 @@ def compared(seed: int, scale: str, attack: str, rates: Mapping[str, float],
     rows = []
     for method in (method for method in METHODS if method in rates):
         fight, start = Attack(subject, attack, rates[method]), adapted(subject.model, method, seed)
-        about = {"arm": method, "held": 1.0, "lr": fight.lr}
-        rows += examined(fight, subject.but(model=start), **about, steps=0)
-        for steps, trained in fight.run(model=start):
-            rows += examined(fight, trained, **about, steps=steps)
+
+        def look(steps: int, model: Subject, fight: Attack = fight, arm: str = method) -> None:
+            rows.extend(examined(fight, model, arm=arm, held=1.0, lr=fight.lr, steps=steps))
+
+        look(0, subject.but(model=start))
+        fight.run(look, model=start)
     return [{"seed": seed, "attack": attack, **row} for row in rows]
 
 

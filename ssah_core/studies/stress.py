@@ -33,8 +33,8 @@ def stressed(subject: Subject, sizes: Mapping[str, Mapping[str, float]], attack_
     with subject.removed(groups["SCU"], WAYS["chosen"]["SCU"]):
         rows += ask(subject, "pruned")
     fight = Attack(subject, "benign", attack_lr)
-    for steps, tuned in fight.run(checks=sorted({min(steps, fight.steps) for steps in STEPS[subject.scale]})):
-        rows += ask(tuned, "fine-tuned", steps)
+    fight.run(lambda steps, tuned: rows.extend(ask(tuned, "fine-tuned", steps)),
+              checks=sorted({min(steps, fight.steps) for steps in STEPS[subject.scale]}))
     return rows + [{**about, **row} for row in kinds(redundant, groups)]
 
 

@@ -8,19 +8,16 @@ then its noise floor, like for like.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from functools import partial
 from itertools import chain
 
 import pandas
 import torch
 from torch import Tensor
 
-from ..freezing import freeze
 from ..importance import Scores
 from ..masks import UnitKind, UnitLabels, share_to_count, split_sites
 from ..taxonomy import transfer
-from .attack import Attack, held_units
+from .attack import Attack, held_units, holding
 from .subject import WAYS, Subject, Way
 
 RULES = ("shares", "thresholds")
@@ -126,9 +123,8 @@ def _trained(subject: Subject, lrs: Mapping[str, float], sizes: Mapping) -> Iter
     mask = held_units(subject, sizes)[HELD]
     for attack, lr in lrs.items():
         fight = Attack(subject, attack, lr)
-        for held, holding in (("nothing", nullcontext), (HELD, partial(freeze, mask=mask))):
-            [(_, trained)] = fight.run(holding, checks=(fight.steps,))
-            yield attack, held, trained
+        for held, units in (("nothing", None), (HELD, mask)):
+            yield attack, held, fight.run(None, holding(units), (fight.steps,))
 
 
 def _tables(before: Sequence[Subject], after: Sequence[Subject], sizes: Mapping, aligned: str = "before",

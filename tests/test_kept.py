@@ -1,0 +1,54 @@
+"""Kept scores are those that would be computed, and are computed anew for whatever they hang on."""
+
+import pytest
+import torch
+
+from ssah_core import store
+from ssah_core.studies.kept import with_scores
+from ssah_core.studies.subject import WAYS, Subject
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(store.paths, "cache", lambda: tmp_path)
+    return tmp_path / "scores"
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    calls, compute = [], Subject._scores
+    monkeypatch.setattr(Subject, "_scores", lambda self, way: calls.append(way) or compute(self, way))
+    return calls
+
+
+def all_ways():
+    return set(way for ways in WAYS.values() for way in ways.values())
+
+
+def test_scores_are_kept_once_and_read_back_bit_for_bit(subject, counted):
+    plain, kept, again = subject.but(), with_scores(subject.but()), with_scores(subject.but())
+    assert sorted(way.label for way in counted) == sorted(way.label for way in all_ways())
+    for way in all_ways():
+        for other in (kept.scores(way), again.scores(way)):
+            assert other.criterion == plain.scores(way).criterion
+            for part in ("safety", "utility", "contrast"):
+                one, two = getattr(plain.scores(way), part), getattr(other, part)
+                assert list(one) == list(two) and all(torch.equal(one[site], two[site]) for site in one)
+
+
+@pytest.mark.parametrize("change", ["weights", "half", "batch size"])
+def test_another_model_other_prompts_or_batches_are_computed_anew(subject, counted, change, monkeypatch):
+    with_scores(subject.but(), ("chosen",))
+    before, other = len(counted), subject.but()
+    if change == "weights":
+        model = type(subject.model)(subject.model.config)
+        model.load_state_dict(subject.model.state_dict())
+        with torch.no_grad():
+            next(model.parameters()).view(-1)[0] += 1e-3
+        other = subject.but(model=model.eval())
+    elif change == "half":
+        other = subject.but(half=0)
+    else:
+        monkeypatch.setattr(type(subject.material), "batch_size", 7)
+    with_scores(other, ("chosen",))
+    assert len(counted) == 2 * before > 0
