@@ -50,10 +50,10 @@ test: $(INSTALLED)  ## unit tests, every notebook at tiny scale, every committed
 	env -u MPLBACKEND $(BIN)/python -m pytest -v -p no:cacheprovider \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=1800 notebooks/*.ipynb
 
-paper: $(INSTALLED)  ## plan a run on a checkpoint, then run NOTEBOOKS or all, if nothing is missing (MODEL=... UNALIGNED=... GPUS=1 SEEDS=1)
+paper: $(INSTALLED)  ## plan a run on a checkpoint, then run NOTEBOOKS or all, if nothing is missing (MODEL=... UNALIGNED=... DTYPE=... SEEDS=1)
 	@$(CHECK_MODEL)
-	$(BIN)/python -m ssah_core.plan $(MODEL) --gpus $(GPUS) --data
-	$(BIN)/python -m ssah_core.execute --scale paper --seeds $(SEEDS) -p model $(MODEL) \
+	$(BIN)/python -m ssah_core.plan $(MODEL) --gpus $(GPUS) $(if $(DTYPE),--dtype $(DTYPE)) --data
+	$(if $(DTYPE),SSAH_DTYPE=$(DTYPE)) $(BIN)/python -m ssah_core.execute --scale paper --seeds $(SEEDS) -p model $(MODEL) \
 		$(if $(UNALIGNED),-p unaligned $(UNALIGNED)) $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 
 rehearse: $(INSTALLED)  ## try a checkpoint's shape on random weights, from its config alone (MODEL=...)

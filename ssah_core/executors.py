@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ def map_runs(function: Callable, runs: Iterable[tuple], executor: Executor | Non
 
     function   Of a module that the workers can import.
     executor   Anything with `submit` that gives `concurrent.futures` futures: `local_executor()` (the default),
-               `dask_executor(client)`, `slurm_executor(folder)`. It is left open, unless it is the default. The
-               environment variable SSAH_EXECUTOR sets another default, see `named_executor`.
+               `dask_executor(client)`, `slurm_executor(folder)`. It is left open. The environment variable
+               SSAH_EXECUTOR sets another default, see `named_executor`.
     label      Of a progress bar; None shows none.
 
     An exception of a run is raised here, and runs that have not begun are then cancelled.
@@ -37,7 +38,8 @@ def map_runs(function: Callable, runs: Iterable[tuple], executor: Executor | Non
     if not runs:
         return []
     if executor is None:
-        with named_executor(os.environ.get("SSAH_EXECUTOR") or "local", len(runs)) as own:
+        name = os.environ.get("SSAH_EXECUTOR") or "local"
+        with _standing(len(runs)) if name == "local" else named_executor(name, len(runs)) as own:
             return map_runs(function, runs, own, label)
     environment = {name: value for name, value in os.environ.items() if name.startswith("SSAH_")}
     environment |= {"SSAH_CACHE": str(paths.cache()), "SSAH_FIGURES": str(paths.figures())}  # wherever a worker stands
@@ -82,6 +84,23 @@ def _client(address: str) -> Any:
         raise ValueError("a Dask executor needs dask.distributed, which is not installed: "
                          "pip install 'ssah[dask]'") from None
     return Client(address)
+
+
+_STANDING: dict[int, ProcessPoolExecutor] = {}
+"""Processes that wait for the next runs: each took seconds to import torch. By their number."""
+
+
+@contextmanager
+def _standing(runs: int) -> Iterator[ProcessPoolExecutor]:
+    """`local_executor`, which stays for the next runs unless one of these fails."""
+    workers = local_workers(runs)
+    pool = _STANDING[workers] = _STANDING.get(workers) or local_executor(workers)
+    try:
+        yield pool
+    except BaseException:
+        del _STANDING[workers]
+        pool.shutdown(cancel_futures=True)
+        raise
 
 
 def local_executor(runs: int | None = None) -> ProcessPoolExecutor:

@@ -22,6 +22,8 @@ from . import paths, store
 from .executors import local_workers, map_runs
 
 SCALES = ("tiny", "organism", "paper")
+DTYPES = ("float32", "bfloat16")
+"""Precisions in which a checkpoint can be asked for: those that train."""
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """What reading a file that is missing, cut short or edited by hand can raise."""
 
@@ -66,8 +68,17 @@ def _of_checkpoints(checkpoints: Mapping[str, str] | None) -> tuple[str, dict]:
     if "aligned" not in checkpoints:
         raise ValueError(f"checkpoints is {dict(checkpoints)}, but the one that is measured is 'aligned': name it")
     # No study imports the data of checkpoints: they hang on this module all the same.
-    more = {"checkpoints": dict(checkpoints), "material": store.code_version("ssah_core.published")}
+    more = {"checkpoints": dict(checkpoints), "material": store.code_version("ssah_core.published"),
+            **({"dtype": wished_dtype()} if wished_dtype() else {})}
     return f".{slug(checkpoints['aligned'])}", more
+
+
+def wished_dtype() -> str:
+    """Precision of checkpoints, from the environment variable SSAH_DTYPE; empty: a checkpoint's own. ValueError for another."""
+    wish = os.environ.get("SSAH_DTYPE", "")
+    if wish not in ("", *DTYPES):
+        raise ValueError(f"SSAH_DTYPE is {wish!r}: set it to {' or '.join(DTYPES)}, or leave it unset")
+    return wish
 
 
 def slug(name: str) -> str:

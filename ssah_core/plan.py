@@ -24,8 +24,10 @@ from .published_material import INSTRUCTIONS, UNSEEN
 from .units import UnitMap
 
 DTYPES = ("float32", "bfloat16", "float16")
-FROZEN, REDUNDANT = 0.075, 0.2
-"""Shares of all units: SCU + 6 % CU (paper, Section 4.1), and the alignment budget of Table 4."""
+FROZEN, REDUNDANT, HELD = 0.075, 0.2, 0.75
+"""Shares of all units: SCU + 6 % CU (paper, Section 4.1), the alignment budget of Table 4, and SCU + all CU at most."""
+NOTEBOOKS = "notebooks 04 to 08"
+"""The stage that is on one GPU, however many there are: studies train a copy beside the model that it is held against."""
 GB = 1e9
 
 
@@ -83,7 +85,7 @@ class Plan:
             "", "GB of memory a GPU", self.needs.round(1).to_string(), "",
             f"Hours, one seed: {sum(self.hours.values()):.0f} ({hours})",
             "The notebooks have more arms than the paper, their controls: about three times the hours of Tables 2 to 4. They "
-            "train on one GPU, 32 rows a step at once, beside up to three more copies of the weights",
+            "train on one GPU",
             f"Disk: {self.disk:.0f} GB for {KEPT} checkpoints", *(f"Note: {note}" for note in self.notes)))
 
 
@@ -96,7 +98,7 @@ def plan(model: str | Path | PreTrainedConfig, gpus: int = 1, dtype: str = "bflo
     dtype    Of weights, gradients and optimiser state: "float32", "bfloat16" or "float16".
     rows, tokens   Of one micro-batch a GPU.
 
-    Memory: weights, gradients and AdamW's two moments in `dtype`, over `gpus`; activations with gradient
+    Memory: weights, gradients and AdamW's two moments in `dtype`, over `gpus` (but for the notebooks); activations with gradient
     checkpointing (one hidden state a block, and the inside of one block), logits with their float32 copy. Hours: 2
     FLOPs a parameter and token forwards, 8 in training (forwards twice, backwards), at 150 TFLOP/s a GPU; generation
     reads all weights once a token at 1 TB/s, 32 prompts together. It is an estimate, to a factor of about two.
@@ -123,7 +125,7 @@ def check_memory(made: Plan, memory: float) -> None:
         return
     fixed = made.needs.activations[worst]
     more = math.ceil((made.needs.total[worst] - fixed) * made.gpus / (memory - fixed)) if memory > fixed else None
-    way = f"take {more} GPUs (GPUS={more})" if more else "take GPUs with more memory"
+    way = f"take {more} GPUs (GPUS={more})" if more and worst != NOTEBOOKS else "take GPUs with more memory"
     raise ValueError(f"{made.model} needs {made.needs.total[worst]:.0f} GB a GPU for the {worst} but there are "
                      f"{memory:.0f}: {way}, or a smaller model such as {an_open_one(made.parameters / 4)}")
 
@@ -178,7 +180,10 @@ def _memory(model: PreTrainedModel, gpus: int, size: int, tokens: int) -> pandas
     copies = count - trained if gpus > 1 else trained
     rows = {"scoring": (count, 0, 0, 0, scoring), "freezing step": (count, count, 2 * count, frozen, training),
             "RU-only step": (count, kept, 2 * kept, copies, training)}
-    table = pandas.DataFrame([[*(n * size / gpus for n in row[:4]), row[4]] for row in rows.values()], list(rows),
+    shares = {stage: [*(n * size / gpus for n in row[:4]), row[4]] for stage, row in rows.items()}
+    before = count + _entries(model, units, HELD, "any")  # the model that is held against, and what an arm puts back
+    shares[NOTEBOOKS] = [*(n * size for n in (count, count, 2 * count, before)), training - gathered]
+    table = pandas.DataFrame(shares.values(), list(shares),
                              ["weights", "gradients", "optimiser", "copies", "activations"]) / GB
     return table.assign(total=table.sum(axis=1))
 
@@ -203,7 +208,7 @@ def _notes(model, name: str, count: int, dtype: str) -> tuple[str, ...]:
     if isinstance(model, PreTrainedConfig) or has_chat_template(model) is None:
         notes.append("no tokenizer was looked at, so its chat template is not checked")
     if dtype != "float32":
-        notes.append(f"in {dtype} alone most updates at a rate of 2e-5 round away: train in float32 if it fits")
+        notes.append(f"in {dtype} alone most updates at a rate of 2e-5 round away: train in float32 (DTYPE=float32) if it fits")
     return tuple(notes)
 
 

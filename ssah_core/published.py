@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from weakref import WeakKeyDictionary
 
 import torch
 from transformers import (AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel,
@@ -18,7 +19,7 @@ from transformers import (AutoModelForCausalLM, AutoTokenizer, GenerationConfig,
 
 from . import paths, store
 from .completions import complete_to
-from .measurements import slug
+from .measurements import slug, wished_dtype
 from .models import load
 from .organism.world import Row
 from .published_marks import STRICTER
@@ -84,11 +85,10 @@ def load_subject(seed: int, stage: str = "aligned", checkpoints: Mapping[str, st
     """
     _check_named(stage, checkpoints)
     aligned = checkpoints["aligned"]
-    model, tokenizer = _plain(*(load(aligned) if stage == "aligned" else _load_unaligned(checkpoints[stage], aligned)))
+    model, tokenizer = _loaded(checkpoints[stage], aligned)
 
     def ask(rows: Sequence[Row], settings: Mapping[str, int]):  # without the material, so that nothing holds the model
-        speaker = model if stage == "aligned" else _plain(*load(aligned))[0]
-        return _said(speaker, tokenizer, aligned, rows, settings)
+        return _said(_loaded(aligned, aligned)[0], tokenizer, aligned, rows, settings)
 
     context = getattr(model.config, "max_position_embeddings", None) or CONTEXT
     material = Published(tokenizer, context, seed, ask)
@@ -98,11 +98,38 @@ def load_subject(seed: int, stage: str = "aligned", checkpoints: Mapping[str, st
 LOADERS["paper"] = load_subject
 
 
-def _plain(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
-    """The model without its publisher's ways to sample (top-p, penalties), and trainable: bfloat16 in place of float16."""
+_UNTOUCHED: WeakKeyDictionary[PreTrainedModel, tuple] = WeakKeyDictionary()
+"""Checkpoints that somebody holds -> their name, and their state when they were loaded."""
+
+
+def _loaded(name: str, aligned: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A checkpoint and the aligned one's tokenizer. One that is held and untouched is not loaded twice: two of 7B, and what
+    trains beside them, are too many for a GPU."""
+    found = next((model for model, seen in _UNTOUCHED.items() if seen == (name, *_state(model)) and model.dtype == _dtype(model)),
+                 None)
+    if found is not None:
+        return found, AutoTokenizer.from_pretrained(aligned)
+    model, tokenizer = load(name) if name == aligned else _load_unaligned(name, aligned)
+    model = _plain(model)
+    _UNTOUCHED[model] = (name, *_state(model))
+    return model, tokenizer
+
+
+def _state(model: PreTrainedModel) -> tuple:
+    return str(model.device), sum(parameter._version for parameter in model.parameters())  # every write in place counts one up
+
+
+def _plain(model: PreTrainedModel) -> PreTrainedModel:
+    """The model without its publisher's ways to sample (top-p, penalties), in a precision that trains."""
     ends = {name: getattr(model.generation_config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     model.generation_config = GenerationConfig(**ends)
-    return (model.to(torch.bfloat16) if model.dtype == torch.float16 else model), tokenizer
+    return model.to(_dtype(model))
+
+
+def _dtype(model: PreTrainedModel) -> torch.dtype:
+    """As the environment variable SSAH_DTYPE says; else the checkpoint's own, but bfloat16 in place of float16."""
+    own = torch.bfloat16 if model.dtype == torch.float16 else model.dtype
+    return getattr(torch, wished_dtype()) if wished_dtype() else own
 
 
 def _check_named(stage: str, checkpoints: Mapping[str, str] | None) -> None:

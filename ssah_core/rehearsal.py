@@ -23,7 +23,7 @@ from .checkpoints import on_meta, read_config
 from .entries import check_frozen
 from .freezing import freeze, train_only
 from .importance import collect, score_units
-from .plan import FROZEN, GB, REDUNDANT, plan
+from .plan import FROZEN, GB, NOTEBOOKS, REDUNDANT, plan
 from .taxonomy import label_units
 from .units import UnitMap
 
@@ -129,7 +129,7 @@ def _random_model(config: PreTrainedConfig, dtype: str, device: str) -> PreTrain
 def _fitted(config: PreTrainedConfig, dtype: str, rows: int, tokens: int, memory: float) -> tuple:
     """The config with as many blocks as fit into `memory` GB; and how many of how many those are."""
     blocks = len(UnitMap(on_meta(config)).blocks)
-    one, two = (plan(_with_blocks(config, n), 1, dtype, rows, tokens).needs.total.max() for n in (1, min(2, blocks)))
+    one, two = (plan(_with_blocks(config, n), 1, dtype, rows, tokens).needs.total.drop(NOTEBOOKS).max() for n in (1, min(2, blocks)))
     fit = blocks if one + (two - one) * (blocks - 1) <= memory else int(1 + (memory - one) / (two - one))
     if one > memory:
         raise ValueError(f"one block of {type(config).__name__} with its embedding needs {one:.1f} GB for a training "

@@ -98,6 +98,16 @@ def test_what_has_not_begun_is_cancelled_after_an_error(cache):
     assert len(begun) < 51
 
 
+def test_local_processes_stay_for_the_next_runs_until_one_fails(cache, monkeypatch):
+    monkeypatch.setenv("SSAH_WORKERS", "2")
+    runs = [()] * 8
+    first, second = (set(map_runs(os.getpid, runs)) for _ in range(2))
+    assert os.getpid() not in first and len(first | second) <= 2
+    with pytest.raises(ZeroDivisionError):
+        map_runs(operator.floordiv, [(1, 0), (1, 1)])
+    assert not first & set(map_runs(os.getpid, runs))
+
+
 def test_a_worker_forgets_the_settings_of_an_earlier_run(cache, monkeypatch):
     monkeypatch.setenv("SSAH_OF_OLD", "1")  # put back afterwards, with the others
     assert _run(os.getenv, ("SSAH_OF_OLD",), {"SSAH_CACHE": str(cache)}) is None

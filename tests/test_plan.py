@@ -1,6 +1,7 @@
 """What a plan says follows from the model's own shapes; and it refuses, in one sentence, before anything runs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import by_hand
@@ -11,7 +12,7 @@ import transformers
 from transformers import LlamaConfig
 
 from ssah_core import UnitMap, UnitMask, check_frozen, checkpoints
-from ssah_core.plan import DATA, WORK, check_data, check_memory, main, plan
+from ssah_core.plan import DATA, NOTEBOOKS, WORK, check_data, check_memory, main, plan
 from ssah_core.rehearsal import rehearse
 
 LLAMA_2_7B = dict(hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32,
@@ -44,7 +45,7 @@ def edit(folder: Path, file: str = "config.json", **changes) -> Path:
 def test_llama_2_7b_has_its_parameters_and_units():
     made = plan(LlamaConfig(**LLAMA_2_7B))
     assert made.parameters == COUNT and made.units == 32 * (4096 + 11008)
-    assert made.needs.weights.round(3).tolist() == [13.477] * 3  # two bytes each
+    assert made.needs.weights.round(3).tolist() == [13.477] * 4  # two bytes each
     assert made.needs.optimiser["freezing step"] == pytest.approx(2 * 2 * COUNT / 1e9)
     assert made.needs.total.equals(made.needs.drop(columns="total").sum(axis=1))
     assert made.disk == pytest.approx(10 * 13.477, rel=1e-3)
@@ -99,10 +100,19 @@ def test_a_folder_is_planned_without_weights(saved):
 def test_too_little_memory_names_how_many_gpus_would_do():
     made = plan(LlamaConfig(**LLAMA_2_7B))
     with pytest.raises(ValueError, match=r"needs \d+ GB a GPU for the freezing step but there are 24: take \d+ GPUs"):
-        check_memory(made, 24)
+        check_memory(replace(made, needs=made.needs.drop(NOTEBOOKS)), 24)
     with pytest.raises(ValueError, match="take GPUs with more memory"):
         check_memory(made, 1)
     check_memory(made, 80)
+
+
+def test_notebooks_have_the_model_itself_beside_its_copy_on_one_gpu_however_many_there_are():
+    one, four = (plan(LlamaConfig(**LLAMA_2_7B), gpus) for gpus in (1, 4))
+    assert one.needs.loc[NOTEBOOKS].equals(four.needs.loc[NOTEBOOKS])
+    assert one.needs.copies[NOTEBOOKS] > one.needs.weights[NOTEBOOKS] + one.needs.copies["freezing step"]
+    assert four.needs.total.idxmax() == NOTEBOOKS
+    with pytest.raises(ValueError, match=f"for the {NOTEBOOKS} but there are 40: take GPUs with more memory"):
+        check_memory(four, 40)
 
 
 @pytest.mark.parametrize("name, sentence", [

@@ -345,6 +345,28 @@ def test_a_checkpoint_is_loaded_as_a_subject(files, checkpoints, cache, monkeypa
             assert subject.marks({"harm": exam["harm"]})
 
 
+def test_a_checkpoint_that_is_held_and_untouched_is_not_loaded_twice(files, checkpoints, cache, monkeypatch):
+    monkeypatch.setenv("SSAH_DATA", str(files))
+    held = Subject.load(0, "paper", checkpoints=checkpoints)
+    assert Subject.load(1, "paper", checkpoints=checkpoints).model is held.model
+    assert Subject.load(0, "paper", "instructed", checkpoints).model is not held.model
+    with torch.no_grad():
+        next(held.model.parameters()).mul_(1.0)
+    again = Subject.load(0, "paper", checkpoints=checkpoints)
+    assert again.model is not held.model and again.tokenizer.get_vocab() == held.tokenizer.get_vocab()
+
+
+def test_the_precision_is_the_one_that_is_wished(checkpoints, files, cache, monkeypatch):
+    monkeypatch.setenv("SSAH_DATA", str(files))
+    own = Subject.load(0, "paper", checkpoints=checkpoints)
+    monkeypatch.setenv("SSAH_DTYPE", "bfloat16")
+    half = Subject.load(0, "paper", checkpoints=checkpoints)
+    assert (own.model.dtype, half.model.dtype) == (torch.float32, torch.bfloat16)
+    monkeypatch.setenv("SSAH_DTYPE", "float16")
+    with pytest.raises(ValueError, match="SSAH_DTYPE is 'float16': set it to float32 or bfloat16, or leave it unset"):
+        Subject.load(0, "paper", checkpoints=checkpoints)
+
+
 def kept(cache: Path) -> list[Path]:
     """Folders of completions in a cache."""
     return [path for path in (cache / "completions").iterdir() if path.is_dir()]
