@@ -19,6 +19,7 @@ from transformers import (AutoModelForCausalLM, AutoTokenizer, GenerationConfig,
 
 from . import paths, store
 from .completions import complete_to
+from .leading_space import end_prompts_with, leading_space
 from .measurements import slug, wished_dtype
 from .models import load
 from .organism.world import Row
@@ -99,20 +100,35 @@ LOADERS["paper"] = load_subject
 
 
 _UNTOUCHED: WeakKeyDictionary[PreTrainedModel, tuple] = WeakKeyDictionary()
-"""Checkpoints that somebody holds -> their name, and their state when they were loaded."""
+"""Checkpoints that somebody holds -> their tokenizer, and their name and state when they were loaded."""
 
 
 def _loaded(name: str, aligned: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A checkpoint and the aligned one's tokenizer. One that is held and untouched is not loaded twice: two of 7B, and what
     trains beside them, are too many for a GPU."""
-    found = next((model for model, seen in _UNTOUCHED.items() if seen == (name, *_state(model)) and model.dtype == _dtype(model)),
-                 None)
-    if found is not None:
-        return found, AutoTokenizer.from_pretrained(aligned)
+    held = _held(name, aligned)
+    if held:
+        return held
     model, tokenizer = load(name) if name == aligned else _load_unaligned(name, aligned)
     model = _plain(model)
-    _UNTOUCHED[model] = (name, *_state(model))
+    end_prompts_with(tokenizer, _space_of(aligned, model if name == aligned else None))
+    _UNTOUCHED[model] = (tokenizer, name, aligned, *_state(model))
     return model, tokenizer
+
+
+def _held(name: str, aligned: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase] | None:
+    return next(((model, tokenizer) for model, (tokenizer, *seen) in _UNTOUCHED.items()
+                 if seen == [name, aligned, *_state(model)] and model.dtype == _dtype(model)), None)
+
+
+def _space_of(aligned: str, model: PreTrainedModel | None) -> str:
+    """The `leading_space` of the aligned checkpoint, asked once and kept in the cache."""
+    def ask(folder):
+        found = leading_space(*((model, AutoTokenizer.from_pretrained(aligned)) if model else load(aligned)))
+        store.write_json(folder / "space.json", {"space": found})
+
+    about = {"checkpoint": aligned, "dtype": wished_dtype(), "code": store.code_version("ssah_core.leading_space")}
+    return store.read_json(store.artefact("spaces", about, ask) / "space.json")["space"]
 
 
 def _state(model: PreTrainedModel) -> tuple:
@@ -163,6 +179,6 @@ def _said(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str,
           settings: Mapping[str, int]):
     """What a checkpoint says to malicious requests, asked once and kept in the cache."""
     about = {"checkpoint": name, "prompts": [row["prompt"] for row in rows], "dtype": str(model.dtype),
-             "tokens": settings["max_new_tokens"], "code": store.code_version("ssah_core.generation")}
+             "template": tokenizer.chat_template, "tokens": settings["max_new_tokens"], "code": store.code_version("ssah_core.generation")}
     folder = paths.cache() / "completions" / f"{slug(name)[-LONG_NAME:]}-{store.key(about)}"
     return complete_to(folder, model, tokenizer, rows, **settings)

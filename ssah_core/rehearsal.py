@@ -56,7 +56,7 @@ def rehearse(model: str | Path | PreTrainedConfig, dtype: str = "bfloat16", devi
         "model": whole.model, "device": _device_name(device), "dtype": dtype, "rows": rows, "tokens": tokens,
         "parameters": {"planned": whole.parameters, "rehearsed": sum(p.numel() for p in made.parameters())},
         "scaled": "nothing" if blocks[0] == blocks[1] else f"{blocks[0]} of {blocks[1]} blocks, each of full width",
-        "planned_gb": plan(scaled, 1, dtype, rows, tokens).needs.total.round(3).to_dict(), "measured": measured,
+        "planned_gb": plan(scaled, 1, dtype, rows, tokens).needs.total.drop(NOTEBOOKS).round(3).to_dict(), "measured": measured,
         "versions": {package: version(package) for package in ("torch", "transformers")},
         "date": datetime.now(UTC).date().isoformat()}
     name = re.sub(r"[^\w.-]+", "-", f"{Path(whole.model).name}.{record['device']}")
