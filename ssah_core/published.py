@@ -111,7 +111,7 @@ def _loaded(name: str, aligned: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
         return held
     model, tokenizer = load(name) if name == aligned else _load_unaligned(name, aligned)
     model = _plain(model)
-    end_prompts_with(tokenizer, _space_of(aligned, model if name == aligned else None))
+    end_prompts_with(tokenizer, _space_of(aligned, (model, tokenizer) if name == aligned else None))
     _UNTOUCHED[model] = (tokenizer, name, aligned, *_state(model))
     return model, tokenizer
 
@@ -121,11 +121,10 @@ def _held(name: str, aligned: str) -> tuple[PreTrainedModel, PreTrainedTokenizer
                  if seen == [name, aligned, *_state(model)] and model.dtype == _dtype(model)), None)
 
 
-def _space_of(aligned: str, model: PreTrainedModel | None) -> str:
-    """The `leading_space` of the aligned checkpoint, asked once and kept in the cache."""
+def _space_of(aligned: str, loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None) -> str:
+    """The `leading_space` of the aligned checkpoint, asked once (loaded for it if need be) and kept in the cache."""
     def ask(folder):
-        found = leading_space(*((model, AutoTokenizer.from_pretrained(aligned)) if model else load(aligned)))
-        store.write_json(folder / "space.json", {"space": found})
+        store.write_json(folder / "space.json", {"space": leading_space(*(loaded or load(aligned)))})
 
     about = {"checkpoint": aligned, "dtype": wished_dtype(), "code": store.code_version("ssah_core.leading_space")}
     return store.read_json(store.artefact("spaces", about, ask) / "space.json")["space"]

@@ -140,6 +140,13 @@ def test_training_ends_where_the_look_says_so(subject):
     assert seen == list(fight.checks[:2])
 
 
+def test_an_arm_at_the_side_ends_at_the_first_check_that_has_the_loss_but_not_before_the_strength_is_reached(subject):
+    fight, masks, losses = Attack(subject, "benign", 1e-2), held_units(subject, SIZES), {}
+    fight.run(lambda steps, trained: losses.update({steps: fight.loss(trained.model)}), holding(masks["SCU"]))
+    for loss, ends in ((losses[1], 2), (losses[4] + 1e-6, 4), (0.0, 4)):
+        assert {row["steps"] for row in study._at_loss(fight, masks, "SCU", loss)} == {ends}
+
+
 def test_arms_at_the_side_are_examined_once_where_their_loss_is_that_of_nothing(loaded):
     table = pandas.DataFrame(attacked(0, "tiny", "benign", 1e-2, SIZES))
     loss = table[table.metric == "loss"].set_index(["arm", "steps"]).value
