@@ -10,7 +10,7 @@ from ssah_core.importance import column_norms
 from ssah_core.masks import split_sites
 from ssah_core.organism.downstream import ATTACKS, fine_tuning
 from ssah_core.studies import attack as study
-from ssah_core.studies.attack import BATCH, DRAWS, MAIN_ARMS, TOLERANCE, Attack, attacked, held_units, holding, rewound
+from ssah_core.studies.attack import DRAWS, MAIN_ARMS, TOLERANCE, Arms, Attack, attacked, held_units, holding, rewound
 from ssah_core.studies.attack_tables import as_records, at_equal_loss
 from ssah_core.studies.controls import like_magnitude, whole_sites
 from ssah_core.studies.subject import WAYS
@@ -129,8 +129,10 @@ def test_checks_are_shares_of_the_steps_and_few_data_are_read_once_before_they_a
     monkeypatch.setitem(study.STEPS, "tiny", 50)
     fight = Attack(subject, "benign", 1e-3)
     assert fight.checks == (10, 20, 30, 40, 50, 70, 100) and Attack(subject, "new", 1e-3).checks == (2, 5, 10, 20, 50, 100)
-    assert Attack(subject, "harmful10", 1e-3).checks == (2, 5, 10, 20, 50)
-    fight.__dict__["chats"] = fight.chats[:3 * BATCH - 1]
+    assert fight.steps == 50 and fight.late == (50, 55, 60, 65, 70, 75, 80, 85, 90, 95, 100)
+    quick = Attack(subject, "harmful10", 1e-3)
+    assert quick.checks == (2, 5, 10, 20) and quick.steps == 20 and quick.late == (20,)
+    fight.__dict__["chats"] = fight.chats[:3 * fight.batch_size - 1]
     assert fight.steps == 3 and fight.checks == (1, 2, 3, 4, 6)
 
 
@@ -140,11 +142,41 @@ def test_training_ends_where_the_look_says_so(subject):
     assert seen == list(fight.checks[:2])
 
 
-def test_an_arm_at_the_side_ends_at_the_first_check_that_has_the_loss_but_not_before_the_strength_is_reached(subject):
-    fight, masks, losses = Attack(subject, "benign", 1e-2), held_units(subject, SIZES), {}
-    fight.run(lambda steps, trained: losses.update({steps: fight.loss(trained.model)}), holding(masks["SCU"]))
-    for loss, ends in ((losses[1], 2), (losses[4] + 1e-6, 4), (0.0, 4)):
-        assert {row["steps"] for row in study._at_loss(fight, masks, "SCU", loss)} == {ends}
+@pytest.fixture
+def falling(subject):
+    """An attack of ten steps whose loss is 10 after one step and falls by one a step."""
+    class Falling(Attack):
+        steps, checks, late = 4, (2, 4, 8), (4, 5, 6, 7, 8)
+
+        def loss(self, model):
+            return 11.0 - self.now
+
+        def go(self, look):
+            for step in range(1, 9):
+                object.__setattr__(self, "now", step)
+                if look(step, subject):
+                    break
+
+    return Falling(subject, "benign", 1e-2)
+
+
+def examined(arms: Arms) -> list[int]:
+    return sorted({row["steps"] for row in arms.rows})
+
+
+@pytest.mark.parametrize(("loss", "ends"), [(9.0, 4), (6.0, 5), (4.5, 7), (4.999, 6), (0.0, 8)])
+def test_an_arm_is_compared_at_the_first_late_step_that_has_the_loss_or_at_the_last(falling, loss, ends):
+    side, main = Arms(falling, loss), Arms(falling, loss)
+    falling.go(lambda steps, model: side.compare("SCU", 0.1, steps, model))
+    falling.go(lambda steps, model: main.follow("SCU", 0.1, steps, model))
+    assert examined(side) == [ends] and falling.now == 8  # the main arm goes on
+    assert examined(main) == sorted({2, 4, 8, ends})
+
+
+def test_nothing_sets_the_loss_at_which_the_others_are_compared(falling):
+    arms = Arms(falling)
+    falling.go(lambda steps, model: arms.follow("nothing", 0.0, steps, model))
+    assert arms.loss == 7.0 and examined(arms) == [2, 4, 8]
 
 
 def test_arms_at_the_side_are_examined_once_where_their_loss_is_that_of_nothing(loaded):
@@ -159,7 +191,9 @@ def test_arms_at_the_side_are_examined_once_where_their_loss_is_that_of_nothing(
 def test_an_attack_gives_every_arm_at_every_check(loaded):
     table = pandas.DataFrame(attacked(0, "tiny", "new", 1e-3, SIZES))
     assert set(table.arm) == {"start", *MAIN_ARMS}
-    assert set(table[table.arm != "start"].steps) == set(Attack(loaded, "new", 1e-3).checks)
+    fight = Attack(loaded, "new", 1e-3)
+    assert all(set(fight.checks) <= set(rows.steps) <= {*fight.checks, *fight.late}
+               for arm, rows in table.groupby("arm") if arm != "start")
     assert {"asr", "harm_right", "asr_unseen", "benign", "new", "utility", "loss"} <= set(table.metric)
 
 

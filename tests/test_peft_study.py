@@ -14,7 +14,7 @@ from ssah_core.models import encode
 from ssah_core.plots_peft import plot_against_loss, plot_rates
 from ssah_core.studies import attack
 from ssah_core.studies import peft as study
-from ssah_core.studies.attack import Attack
+from ssah_core.studies.attack import TOLERANCE, Attack
 from ssah_core.studies.peft import (ARMS, METHODS, RATES, adapted, as_records, compared, methods_for, on_equal_terms,
                                     rates, size)
 
@@ -73,6 +73,7 @@ def test_training_moves_what_the_method_adds_and_nothing_of_the_model(subject, m
 @pytest.mark.parametrize("method", METHODS)
 def test_a_checkpoints_training_saves_memory_and_is_the_same(subject, method, monkeypatch):
     monkeypatch.setitem(attack.STEPS, "paper", 2)
+    monkeypatch.setitem(attack.BATCH, "paper", attack.BATCH["tiny"])
     start = adapted(subject.model, method).state_dict()
     ends = []
     for one in (subject, subject.but(scale="paper")):
@@ -156,11 +157,21 @@ def test_the_rate_nearest_to_the_target_is_chosen_and_one_that_diverges_is_left_
         assert table.lr.tolist() == list(RATES["tiny"][method][:2]) and table.chosen.tolist() == chosen
 
 
-def test_every_method_is_examined_before_training_and_at_every_check(loaded):
-    table = pandas.DataFrame(compared(0, "tiny", "new", {method: 1e-2 for method in METHODS}))
-    assert {tuple(rows.steps.unique()) for _, rows in table.groupby("arm")} == {(0, *Attack(loaded, "new", 1e-2).checks)}
+def test_every_method_is_examined_before_training_at_every_check_and_at_the_loss_of_full_fine_tuning(loaded):
+    rates, checks = {method: 1e-2 for method in METHODS}, Attack(loaded, "new", 1e-2).checks
+    table = pandas.DataFrame(compared(0, "tiny", "new", rates, {"new": 0.0}))  # which none of them reaches
+    assert {tuple(rows.steps.unique()) for _, rows in table.groupby("arm")} == {(0, *checks)}
     assert tuple(table.arm.unique()) == METHODS
     assert {"asr", "harm_right", "benign", "new", "utility", "loss"} <= set(table.metric)
+
+
+def test_a_method_is_examined_where_it_first_has_the_loss_of_full_fine_tuning(loaded):
+    fight, losses = Attack(loaded, "new", 1e-2), {}
+    fight.run(lambda steps, trained: losses.update({steps: fight.loss(trained.model)}), checks=fight.late,
+              model=adapted(loaded.model, "LoRA", 0))
+    assert fight.checks == (1, 2, 4) and losses[2] > losses[3] + TOLERANCE
+    table = pandas.DataFrame(compared(0, "tiny", "new", {"LoRA": 1e-2}, {"new": losses[3]}))
+    assert table.steps.unique().tolist() == [0, 1, 2, 3, 4]
 
 
 def run(attack: str, arm: str, losses: dict[int, float], asr: float) -> list[tuple]:

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from ..entries import Split, split_weights
 from ..masks import UnitMask
-from .peft import _package
+from .peft import package
 
 
 def budget(model: PreTrainedModel, mask: UnitMask) -> int:
@@ -47,7 +47,7 @@ def _splits(model: PreTrainedModel, mask: UnitMask) -> list[Split]:
 
 
 def _adapted(model: PreTrainedModel, rank: int, targets: str | list[str], seed: int) -> nn.Module:
-    peft = _package()
+    peft = package()
     settings = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, task_type="CAUSAL_LM")
     with torch.random.fork_rng(), warnings.catch_warnings():
         torch.manual_seed(seed)

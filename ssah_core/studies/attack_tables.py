@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pandas
 
-from .attack import CHECKS, QUICK_CHECKS, TOLERANCE
+from .attack import TOLERANCE, compared_at
 
 
 def at_strength(table: pandas.DataFrame) -> pandas.DataFrame:
@@ -17,8 +17,7 @@ def at_strength(table: pandas.DataFrame) -> pandas.DataFrame:
 
 def _steps_of(rows: pandas.DataFrame) -> int:
     """`Attack.steps` of one organism and attack: "nothing" goes on to the last check."""
-    last = int(rows[rows.arm == "nothing"].steps.max())
-    return round(last / max(CHECKS.get(rows.attack.iloc[0], QUICK_CHECKS)))
+    return compared_at(rows.attack.iloc[0], int(rows[rows.arm == "nothing"].steps.max()))
 
 
 def at_equal_loss(table: pandas.DataFrame) -> pandas.DataFrame:

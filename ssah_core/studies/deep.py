@@ -18,7 +18,7 @@ from ..judges import rate
 from ..organism.world import Row
 from ..prefill import complete_after
 from ..suffix import find_suffix
-from .attack import Attack, _scu_and_cu, holding
+from .attack import Attack, holding, scu_and_cu
 from .kept import with_scores
 from .subject import WAYS, Subject
 
@@ -167,7 +167,7 @@ def units(seed: int, scale: str, lr: float, sizes: Mapping[str, Mapping[str, flo
     with subject.removed(scu, way):
         made = [{"arm": "SCU removed", **row} for row in prefilled(subject, **few)]
     fight = Attack(subject, "benign", lr)
-    for held, mask in (("nothing", None), ("SCU + 6 % CU", _scu_and_cu(subject, "chosen", sizes))):
+    for held, mask in (("nothing", None), ("SCU + 6 % CU", scu_and_cu(subject, "chosen", sizes))):
         tuned = fight.run(None, holding(mask), (fight.steps,))
         made += [{"arm": f"tuned, {held} held", **row} for row in prefilled(tuned, **few)]
     return [{"seed": seed, **row} for row in made]

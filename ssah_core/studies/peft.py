@@ -6,14 +6,14 @@ import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import partial
-from math import isfinite
+from math import inf, isfinite
 
 import pandas
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from .attack import LOSS_ON, Attack, examined
+from .attack import LOSS_ON, Arms, Attack
 from .attack_tables import against_each_other, at_equal_loss, at_strength
 from .subject import Subject
 
@@ -51,10 +51,10 @@ def adapted(model: PreTrainedModel, method: str, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(), warnings.catch_warnings():
         torch.manual_seed(seed)
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that is on its way out
-        return _package().get_peft_model(deepcopy(model), _config(method, model)).eval()
+        return package().get_peft_model(deepcopy(model), _config(method, model)).eval()
 
 
-def _package():
+def package():
     try:
         import peft
     except ImportError as error:
@@ -64,7 +64,7 @@ def _package():
 
 
 def _config(method: str, model: PreTrainedModel):
-    peft, blocks, causal = _package(), model.config.num_hidden_layers, {"task_type": "CAUSAL_LM"}
+    peft, blocks, causal = package(), model.config.num_hidden_layers, {"task_type": "CAUSAL_LM"}
     if method == "LoRA":
         has_both = {"q_proj", "v_proj"} <= {name.rpartition(".")[2] for name, _ in model.named_modules()}
         targets = ["q_proj", "v_proj"] if has_both else None  # None: those that peft knows for the family
@@ -106,23 +106,23 @@ def rates(seed: int, scale: str, method: str, target: float,
 # -- arms, on test prompts ------------------------------------------------------------------------------
 
 
-def compared(seed: int, scale: str, attack: str, rates: Mapping[str, float],
+def compared(seed: int, scale: str, attack: str, rates: Mapping[str, float], losses: Mapping[str, float],
              checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """ASR and utility along a fine-tuning attack through each method: rows as those of `attack.attacked`, from step 0.
 
-    rates   Method -> learning rate, as the function `rates` found it; other methods are left out.
+    rates    Method -> learning rate, as the function `rates` found it; other methods are left out.
+    losses   Attack -> loss of full fine-tuning after `Attack.steps`, at which a method is examined too; none of data
+             that the model knows (see `on_equal_terms`).
     """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     rows = []
     for method in (method for method in METHODS if method in rates):
         fight, start = Attack(subject, attack, rates[method]), adapted(subject.model, method, seed)
-
-        def look(steps: int, model: Subject, fight: Attack = fight, arm: str = method) -> None:
-            rows.extend(examined(fight, model, arm=arm, held=1.0, lr=fight.lr, steps=steps))
-
-        look(0, subject.but(model=start))
-        fight.run(look, model=start)
-    return [{"seed": seed, "attack": attack, **row} for row in rows]
+        arms = Arms(fight, losses.get(attack, inf))
+        arms.examine(method, 1.0, 0, subject.but(model=start))
+        fight.run(partial(arms.follow, method, 1.0), checks=(*fight.checks, *fight.late), model=start)
+        rows += [{"seed": seed, "attack": attack, "lr": fight.lr, **row} for row in arms.rows]
+    return rows
 
 
 def on_equal_terms(table: pandas.DataFrame) -> pandas.DataFrame:

@@ -8,7 +8,7 @@ then its noise floor, like for like.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import product
 
 import pandas
 import torch
@@ -18,18 +18,23 @@ from ..importance import Scores
 from ..masks import UnitKind, UnitLabels, share_to_count, split_sites
 from ..taxonomy import transfer
 from .attack import Attack, held_units, holding
+from .kept import with_scores
 from .subject import WAYS, Subject, Way
 
 RULES = ("shares", "thresholds")
 """shares: a kind is as large after as before, so what moves is which units are of it. thresholds: a unit is of a kind
 if it scores at least as high as the last unit of it did before, so kinds can shrink and grow, as in the paper."""
 HELD = "SCU + 6 % CU"
+COMPARED = ("chosen", "paper")
+"""Ways to score units whose tables are made."""
+TRAINED = {"untrained": None, "benign": "benign", "new": "new"}
+"""Part of the study -> attack that is trained on; None: what needs no training, the noise floor and alignment."""
 _GROUPS = (UnitKind.SCU, UnitKind.UCU, UnitKind.RU)
 
 
 def halves(subject: Subject) -> list[Subject]:
-    """A subject by either half of its calibration sets."""
-    return [subject.but(half=half) for half in (0, 1)]
+    """A subject by either half of its calibration sets, its scores kept in the cache."""
+    return [with_scores(subject.but(half=half), COMPARED) for half in (0, 1)]
 
 
 # -- kinds, by one fixed rule ---------------------------------------------------------------------------
@@ -97,41 +102,40 @@ def table(before: Subject, after: Subject, ways: Mapping[str, Way], shares: Mapp
 # -- tables before and after training -------------------------------------------------------------------
 
 
-def transfers(seed: int, scale: str, lrs: Mapping[str, float], sizes: Mapping[str, Mapping[str, float]],
-              checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+def transfers(seed: int, scale: str, attack: str | None, lrs: Mapping[str, float],
+              sizes: Mapping[str, Mapping[str, float]], checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Tables of transfer: rows with `way`, `rule`, `change`, `held`, `before`, `after`, and `value` (% of all units).
 
-    lrs     Attack -> learning rate at which `Attack.steps` break safety, as `attack.strength` found it.
-    sizes   Way -> group -> share, as notebook 03 found them on validation prompts.
+    attack   By which the model is fine-tuned, with nothing and with `HELD` held; None: the model is not trained.
+    lrs      Attack -> learning rate at which `Attack.steps` break safety, as `attack.strength` found it.
+    sizes    Way -> group -> share, as notebook 03 found them on validation prompts.
 
-    `change` is "none" (the noise floor), an attack, or "alignment" (from the instructed to the aligned model; left out
-    where `checkpoints` name no instructed one). Rows of metric "asr" say how safe each model is (%, test prompts) and
-    have no kinds.
+    `change` is the attack; or, of a model that is not trained, "none" (the noise floor) and "alignment" (from the
+    instructed to the aligned model; left out where `checkpoints` name no instructed one). Rows of metric "asr" say how
+    safe each model is (%, test prompts) and have no kinds.
     """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     whole, rows = halves(subject), []
-    for change, held, model in chain([("none", "nothing", subject)], _trained(subject, lrs, sizes)):
-        about = {"change": change, "held": held}
+    for held, model in _trained(subject, attack, lrs, sizes) if attack else [("nothing", subject)]:
+        about = {"change": attack or "none", "held": held}
         rows += [*_tables(whole, halves(model), sizes, **about), _asr(model, **about)]
-    if checkpoints is None or "instructed" in checkpoints:
+    if attack is None and (checkpoints is None or "instructed" in checkpoints):
         instructed = halves(Subject.load(seed, scale, "instructed", checkpoints))
         rows += _tables(instructed, whole, sizes, aligned="after", change="alignment", held="nothing")
     return [{"seed": seed, **row} for row in rows]
 
 
-def _trained(subject: Subject, lrs: Mapping[str, float], sizes: Mapping) -> Iterator[tuple[str, str, Subject]]:
-    mask = held_units(subject, sizes)[HELD]
-    for attack, lr in lrs.items():
-        fight = Attack(subject, attack, lr)
-        for held, units in (("nothing", None), (HELD, mask)):
-            yield attack, held, fight.run(None, holding(units), (fight.steps,))
+def _trained(subject: Subject, attack: str, lrs: Mapping[str, float], sizes: Mapping) -> Iterator[tuple[str, Subject]]:
+    mask, fight = held_units(subject, sizes)[HELD], Attack(subject, attack, lrs[attack])
+    for held, units in (("nothing", None), (HELD, mask)):
+        yield held, fight.run(None, holding(units), (fight.steps,))
 
 
 def _tables(before: Sequence[Subject], after: Sequence[Subject], sizes: Mapping, aligned: str = "before",
             **about) -> list[dict]:
     """Both ways across the halves, averaged. The model that is `aligned` sets the thresholds."""
     rows, crossed = [], [(before[0], after[1]), (before[1], after[0])]
-    for way, rule in ((way, rule) for way in ("chosen", "paper") for rule in RULES):
+    for way, rule in product(COMPARED, RULES):
         mean = sum(table(old, new, WAYS[way], sizes[way], rule, old if aligned == "before" else new)
                    for old, new in crossed) / len(crossed)
         rows += [{**about, "way": way, "rule": rule, "before": str(old), "after": str(new), "metric": "share",
