@@ -128,12 +128,12 @@ def test_two_phases_hold_the_few_throughout(subject):
 def test_checks_are_shares_of_the_steps_and_few_data_are_read_once_before_they_are_read_again(subject, monkeypatch):
     monkeypatch.setitem(study.STEPS, "tiny", 50)
     fight = Attack(subject, "benign", 1e-3)
-    assert fight.checks == (10, 20, 30, 40, 50, 70, 100) and Attack(subject, "new", 1e-3).checks == (2, 5, 10, 20, 50, 100)
+    assert fight.checks == (10, 20, 30, 40, 50, 100) and Attack(subject, "new", 1e-3).checks == (2, 5, 10, 20, 50, 100)
     assert fight.steps == 50 and fight.late == (50, 55, 60, 65, 70, 75, 80, 85, 90, 95, 100)
     quick = Attack(subject, "harmful10", 1e-3)
     assert quick.checks == (2, 5, 10, 20) and quick.steps == 20 and quick.late == (20,)
     fight.__dict__["chats"] = fight.chats[:3 * fight.batch_size - 1]
-    assert fight.steps == 3 and fight.checks == (1, 2, 3, 4, 6)
+    assert fight.steps == 3 and fight.checks == (1, 2, 3, 6)
 
 
 def test_training_ends_where_the_look_says_so(subject):

@@ -80,9 +80,16 @@ def test_heads_are_whole_and_the_best(subject):
 
 def test_every_grain_is_removed_and_held(loaded):
     sizes = {way: {"SCU": 0.1, "UCU": 0.2, "RU": 0.2} for way in WAYS}
-    table = pandas.DataFrame(granularity.grains(0, "tiny", 1e-3, sizes))
-    assert set(table.grain) == {"none", *granularity.GRAINS} and set(table.how) == {"removed", "held"}
+    assert granularity.grains_for(loaded.model) == granularity.GRAINS
+    table = pandas.DataFrame([row for grain in ("none", *granularity.GRAINS)
+                              for row in granularity.compared(0, "tiny", grain, 1e-3, sizes)])
+    assert set(table.how) == {"removed", "held"} and set(table[table.parameters == 0].grain) == {"none"}
     counts = table.drop_duplicates(["grain", "how"]).set_index(["how", "grain"]).parameters
     for how in ("removed", "held"):
         # an untrained model's sets have much in common, so their difference may be smaller than asked
         assert 0.5 < counts[how, "single weights"] / counts[how, "units"] < 1.01
+
+
+def test_a_model_with_too_many_weights_to_rank_has_no_single_ones(subject, monkeypatch):
+    monkeypatch.setattr(granularity, "MOST", 99)
+    assert granularity.grains_for(subject.model) == ("units", "heads", "whole sites")

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from ssah_core import store
-from ssah_core.studies.kept import with_scores
+from ssah_core.attribution import search
+from ssah_core.studies import kept
+from ssah_core.studies.kept import SEARCHED, with_scores
 from ssah_core.studies.subject import WAYS, Subject
 
 
@@ -34,6 +36,23 @@ def test_scores_are_kept_once_and_read_back_bit_for_bit(subject, counted):
             for part in ("safety", "utility", "contrast"):
                 one, two = getattr(plain.scores(way), part), getattr(other, part)
                 assert list(one) == list(two) and all(torch.equal(one[site], two[site]) for site in one)
+
+
+@pytest.mark.parametrize("first", [0.004, 0.02, 0.035, 0.2])
+def test_a_search_that_stops_early_has_the_same_units_first(subject, first):
+    assert SEARCHED == search.__kwdefaults__["share"]
+    way = WAYS["chosen"]["SCU"]
+    whole, early = subject.but(), with_scores(subject.but(), ("chosen",), first)
+    for share in (first / 2, first):
+        assert early.group("SCU", way, share) == whole.group("SCU", way, share)
+    assert all(torch.equal(early.scores(way).safety[site], safety) for site, safety in whole.scores(way).safety.items())
+
+
+def test_a_search_makes_no_more_rounds_than_it_needs(subject, monkeypatch):
+    asked = []
+    monkeypatch.setattr(kept, "search", lambda *args, **settings: asked.append(settings) or search(*args, **settings))
+    with_scores(subject.but(), ("chosen",), 0.02)
+    assert asked == [{"share": pytest.approx(0.02), "rounds": 4}]
 
 
 @pytest.mark.parametrize("change", ["weights", "half", "batch size"])

@@ -18,6 +18,7 @@ from ssah_core.taxonomy import label_units
 SITES = {"mlp.0": 7, "attn.0": 5}
 SHARES = {"SCU": 0.25, "UCU": 0.25, "RU": 0.25}
 SIZES = {"SCU": 0.1, "UCU": 0.1, "RU": 0.2}
+SETS = dict.fromkeys(WAYS, SIZES)
 KINDS = list(map(str, UnitKind))
 
 
@@ -99,18 +100,18 @@ def test_an_unknown_rule_is_refused():
 def rows(subject):
     lrs = {"benign": 1e-3, "new": 1e-3}
     return pandas.DataFrame([row for attack in study.TRAINED.values()
-                             for row in study.transfers(0, "tiny", attack, lrs, dict.fromkeys(WAYS, SIZES))])
+                             for row in study.transfers(0, "tiny", attack, lrs, SETS)])
 
 
 def test_the_halves_share_no_row_and_leave_none_out(subject):
-    first, second = study.halves(subject)
+    first, second = study.halves(subject, SETS)
     for name, whole in subject.sets.items():
         a, b = first.sets[name].to_list(), second.sets[name].to_list()
         assert len(a) + len(b) == len(whole) and a == list(whole)[::2] and b == list(whole)[1::2]
 
 
 def test_moments_are_read_off_the_half(subject):
-    first, second = study.halves(subject)
+    first, second = study.halves(subject, SETS)
     both = first.moments("safety", "response") + second.moments("safety", "response")
     whole = subject.moments("safety", "response")
     assert both.count == whole.count > first.moments("safety", "response").count
@@ -146,7 +147,7 @@ def test_training_moves_units_and_every_model_is_asked(rows):
 
 
 def test_alignment_is_measured_by_the_thresholds_of_the_aligned_model(subject, rows):
-    old, new = study.halves(Subject.load(0, "tiny", "instructed")), study.halves(subject)
+    old, new = study.halves(Subject.load(0, "tiny", "instructed"), SETS), study.halves(subject, SETS)
     crossed = [(old[0], new[1]), (old[1], new[0])]
     by = lambda which: sum(study.table(*pair, WAYS["paper"], SIZES, "thresholds", pair[which])  # noqa: E731
                            for pair in crossed) / 2

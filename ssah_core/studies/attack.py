@@ -26,11 +26,11 @@ BATCH = {"tiny": 16, "organism": 16, "paper": 32}
 """Chats a step."""
 AT_ONCE = {"paper": 4}
 """Chats of a batch that are in memory at once, where that is not all."""
-LOSS_ON = 128
+LOSS_ON = 64
 """Chats that a loss is measured on."""
 STEPS = {"tiny": 2, "organism": 50, "paper": 400}
 """Most steps after which the strength of an attack is set: at scale "paper" no more than an epoch of its data."""
-CHECKS = {"benign": (0.2, 0.4, 0.6, 0.8, 1, 1.4, 2), "new": (0.04, 0.1, 0.2, 0.4, 1, 2)}
+CHECKS = {"benign": (0.2, 0.4, 0.6, 0.8, 1, 2), "new": (0.04, 0.1, 0.2, 0.4, 1, 2)}
 """When an arm is examined, over those steps. It goes on for twice as long (the paper's doubled epochs), ..."""
 QUICK_CHECKS = (0.04, 0.1, 0.2, 0.4)
 """... but under harmful examples, of which a few steps are enough."""
@@ -83,8 +83,9 @@ class Attack:
     @cached_property
     def chats(self) -> list[dict]:
         """Tokenised chats, enough for all checks where there are as many; else they are read again."""
-        n = STEPS[self.subject.scale] * self.batch_size * max(1, *CHECKS.get(self.name, QUICK_CHECKS))
-        return supervised(self.subject.material.fine_tuning(self.name, n), self.subject.tokenizer)
+        n, subject = STEPS[self.subject.scale] * self.batch_size * max(1, *CHECKS.get(self.name, QUICK_CHECKS)), self.subject
+        return subject._once(("chats", self.name, n),
+                             lambda: supervised(subject.material.fine_tuning(self.name, n), subject.tokenizer))
 
     def run(self, look: Look | None = None, holding: Callable[[nn.Module], AbstractContextManager] = nullcontext,
             checks: Sequence[int] = (), model: nn.Module | None = None, done: int = 0) -> Subject:
@@ -216,7 +217,7 @@ def attacked(seed: int, scale: str, attack: str, lr: float, sizes: Mapping[str, 
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     fight, masks = Attack(subject, attack, lr), held_units(subject, sizes)
     few, arms = masks["SCU + 6 % CU"], Arms(fight)
-    arms.examine("start", 0.0, 0, subject)
+    arms.examine("start", 0.0, 0, subject, fight.loss(subject.model))
     held = {arm: mask.fraction if mask else 0.0 for arm, mask in masks.items()}
 
     def follow(arm: str, steps: int, model: Subject) -> None:
@@ -246,27 +247,27 @@ class Arms:
 
     def follow(self, arm: str, held: float, steps: int, model: Subject) -> None:
         """Examine an arm at every check, and where it first has the loss."""
-        if self._is_comparable(arm, steps, model) or steps in self.fight.checks:
-            self.examine(arm, held, steps, model)
-        if (arm, steps) == ("nothing", self.fight.steps):
-            self.loss = self.rows[-1]["value"]
+        if steps in self.fight.checks or arm not in self._compared:
+            self._look(arm, held, steps, model, self.fight.checks)
 
     def compare(self, arm: str, held: float, steps: int, model: Subject) -> bool:
         """Examine an arm where it first has the loss, or at the last check; says whether it was, and need not go on."""
-        is_done = self._is_comparable(arm, steps, model) or steps == self.fight.checks[-1]
-        if is_done:
-            self.examine(arm, held, steps, model)
-        return is_done
+        return self._look(arm, held, steps, model, self.fight.checks[-1:])
 
-    def _is_comparable(self, arm: str, steps: int, model: Subject) -> bool:
-        is_now = (steps in self.fight.late and arm not in self._compared
-                  and self.fight.loss(model.model) <= self.loss + TOLERANCE)
-        if is_now:
+    def _look(self, arm: str, held: float, steps: int, model: Subject, checks: Sequence[int]) -> bool:
+        loss = self.fight.loss(model.model)
+        is_examined = steps in checks
+        if arm not in self._compared and steps >= self.fight.steps and loss <= self.loss + TOLERANCE:
             self._compared.add(arm)
-        return is_now
+            is_examined = True
+        if is_examined:
+            self.examine(arm, held, steps, model, loss)
+        if (arm, steps) == ("nothing", self.fight.steps):
+            self.loss = loss
+        return is_examined
 
-    def examine(self, arm: str, held: float, steps: int, model: Subject) -> None:
-        """Add an arm's marks on test prompts, and last its loss on the attack's chats."""
+    def examine(self, arm: str, held: float, steps: int, model: Subject, loss: float) -> None:
+        """Add an arm's marks on test prompts, and its loss on the attack's chats."""
         about = {"arm": arm, "held": held, "steps": steps}
         exam = model.material.exam("test", 100)
         questions = {part: rows if part == "harm" else rows[:60] for part, rows in exam.items()}
@@ -274,4 +275,4 @@ class Arms:
         if 0 < steps < self.fight.steps:  # on the way arms are not compared
             questions = {part: questions[part] for part in ON_THE_WAY}
         self.rows += [*model.examine(questions, **about),
-                      {**about, "metric": "loss", "value": self.fight.loss(model.model), "n": LOSS_ON, "judge": "none"}]
+                      {**about, "metric": "loss", "value": loss, "n": LOSS_ON, "judge": "none"}]

@@ -117,44 +117,47 @@ def _put(model: nn.Module, masks: WeightMask, entries: Mapping[str, Tensor]) -> 
 # -- the comparison -------------------------------------------------------------------------------------
 
 
-def grains(seed: int, scale: str, lr: float, sizes: Mapping[str, Mapping[str, float]],
-           checkpoints: Mapping[str, str] | None = None) -> list[dict]:
-    """Marks with as many parameters removed, or held through the benign attack, at every grain, on test prompts.
+def grains_for(model: nn.Module) -> tuple[str, ...]:
+    """Those of `GRAINS` that can be had for a model: of `MOST` weights in units at most, single ones are ranked."""
+    ranked = sum(model.get_parameter(part.weight).numel() for part in UnitMap(model).slices(_all(model)))
+    return tuple(grain for grain in GRAINS if grain != "single weights" or ranked <= MOST)
 
-    Rows with `grain` (one of `GRAINS`, or "none"), `how` ("removed": set to zero, SCU's number of parameters; "held":
-    that of SCU + 6 % CU), `parameters` (how many), `metric`, `value`.
+
+def compared(seed: int, scale: str, grain: str, lr: float, sizes: Mapping[str, Mapping[str, float]],
+             checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """Marks with parameters removed, or held through the benign attack, at one grain, on test prompts.
+
+    grain   One of `grains_for` the model, or "none", for the model whole and with nothing held.
+
+    Rows with `grain`, `how` ("removed": set to zero, SCU's number of parameters; "held": that of SCU + 6 % CU),
+    `parameters` (how many), `metric`, `value`.
     """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     fight, units = Attack(subject, "benign", lr), held_units(subject, sizes)
     questions = subject.material.exam("test", 100)
-    marked = lambda model, **about: model.examine(questions, seed=seed, **about)  # noqa: E731
-    removed, held = (_of_size(subject, units[name]) for name in ("SCU", "SCU + 6 % CU"))
-    rows = marked(subject, grain="none", how="removed", parameters=0)
-    rows += marked(fight.run(checks=(fight.steps,)), grain="none", how="held", parameters=0)
-    for grain in removed:
-        with weights_removed(subject.model, removed[grain]):
-            rows += marked(subject, grain=grain, how="removed", parameters=count(removed[grain]))
-        after = fight.run(None, partial(weights_held, masks=held[grain]), (fight.steps,))
-        rows += marked(after, grain=grain, how="held", parameters=count(held[grain]))
-    return rows
+    removed, held = ({} if grain == "none" else of_size(subject, units[name], grain) for name in ("SCU", "SCU + 6 % CU"))
+    about = {"seed": seed, "grain": grain}
+    with weights_removed(subject.model, removed):
+        rows = subject.examine(questions, **about, how="removed", parameters=count(removed))
+    after = fight.run(None, partial(weights_held, masks=held), (fight.steps,))
+    return rows + after.examine(questions, **about, how="held", parameters=count(held))
+
+
+def of_size(subject: Subject, mask: UnitMask, grain: str) -> WeightMask:
+    """What stands for `mask` at a grain: about as many parameters, by the grain's own ranking."""
+    model, by = subject.model, subject.scores(WAYS["chosen"]["SCU"]).contrast
+    parameters = count(weights_of(model, mask))
+    if grain == "single weights":
+        safety, utility = (subject._once(("snip", name), partial(snip, subject, name)) for name in ("safety", "utility"))
+        return set_difference(safety, utility, parameters)
+    masks = {"units": mask, "heads": whole_heads(model, by, parameters), "whole sites": whole_sites(mask, by)}
+    return weights_of(model, masks[grain])
 
 
 def as_records(table: pandas.DataFrame) -> pandas.DataFrame:
     """Every grain against every other: "granularity/<how>/<grain>_vs_<other>/<metric>", differences in points."""
     named = table.assign(grain=table.grain.str.replace(" ", "_"))
     return against_each_other(named, "grain", ["how", "metric", "seed"], lambda row: "granularity/" + row.how)
-
-
-def _of_size(subject: Subject, mask: UnitMask) -> dict[str, WeightMask]:
-    """What stands for `mask` at every grain: about as many parameters, each grain by its own ranking."""
-    model, by = subject.model, subject.scores(WAYS["chosen"]["SCU"]).contrast
-    parameters = count(weights_of(model, mask))
-    ranked = sum(model.get_parameter(part.weight).numel() for part in UnitMap(model).slices(_all(model)))
-    single = {} if ranked > MOST else {
-        "single weights": set_difference(snip(subject, "safety"), snip(subject, "utility"), parameters)}
-    return {**single, "units": weights_of(model, mask),
-            "heads": weights_of(model, whole_heads(model, by, parameters)),
-            "whole sites": weights_of(model, whole_sites(mask, by))}
 
 
 def _all(model: nn.Module) -> UnitMask:

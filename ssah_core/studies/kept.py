@@ -10,31 +10,47 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
+from math import ceil
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from .. import store
+from ..attribution import refusal_odds, search
 from ..importance import Scores
 from ..models import encode
 from .subject import WAYS, Subject, Way
 
+SEARCHED = 0.05
+"""Share of all units that `search` goes through in all its rounds."""
 PARTS = ("safety", "utility", "contrast")
 
 
-def with_scores(subject: Subject, ways: Iterable[str] = tuple(WAYS)) -> Subject:
-    """The subject, whose `scores` by these ways of `WAYS` are read from the cache, or computed and kept there."""
+def with_scores(subject: Subject, ways: Iterable[str] = tuple(WAYS), first: float = 1.0) -> Subject:
+    """The subject, whose `scores` by these ways of `WAYS` are read from the cache, or computed and kept there.
+
+    first   Share of all units, those that come first, whose order is asked for: a search stops when it has them.
+    """
     for way in dict.fromkeys(way for name in ways for way in WAYS[name].values()):
-        subject._once(way, partial(_kept, subject, way))
+        enough = ceil(first / SEARCHED * way.rounds) if way.criterion == "attribution" else way.rounds
+        subject._once(way, partial(_kept, subject, way, min(way.rounds, enough)))
     return subject
 
 
-def _kept(subject: Subject, way: Way) -> Scores:
-    about = {**subject._once("identity", partial(_identity, subject)), "way": asdict(way)}
-    folder = store.artefact("scores", about, lambda folder: _save(subject._scores(way), folder))
+def _kept(subject: Subject, way: Way, rounds: int) -> Scores:
+    about = {**subject._once("identity", partial(_identity, subject)), "way": asdict(way), "rounds": rounds}
+    folder = store.artefact("scores", about, lambda folder: _save(_scores(subject, way, rounds), folder))
     found = (load_file(folder / f"{part}.safetensors") for part in PARTS)
     return Scores(way.criterion, *({site: part[site] for site in subject.units.sizes} for part in found))
+
+
+def _scores(subject: Subject, way: Way, rounds: int) -> Scores:
+    if rounds == way.rounds:
+        return subject._scores(way)
+    return search(subject.model, subject._batches("safety", "response"), subject._batches(way.utility, "response"),
+                  refusal_odds(subject.tokenizer, subject.material.refusals, subject.material.openings),
+                  subject.moments(way.utility, way.tokens), share=SEARCHED * rounds / way.rounds, rounds=rounds)
 
 
 def _save(scores: Scores, folder: Path) -> None:

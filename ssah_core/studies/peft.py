@@ -119,7 +119,7 @@ def compared(seed: int, scale: str, attack: str, rates: Mapping[str, float], los
     for method in (method for method in METHODS if method in rates):
         fight, start = Attack(subject, attack, rates[method]), adapted(subject.model, method, seed)
         arms = Arms(fight, losses.get(attack, inf))
-        arms.examine(method, 1.0, 0, subject.but(model=start))
+        arms.examine(method, 1.0, 0, subject.but(model=start), fight.loss(start))
         fight.run(partial(arms.follow, method, 1.0), checks=(*fight.checks, *fight.late), model=start)
         rows += [{"seed": seed, "attack": attack, "lr": fight.lr, **row} for row in arms.rows]
     return rows

@@ -32,9 +32,9 @@ TRAINED = {"untrained": None, "benign": "benign", "new": "new"}
 _GROUPS = (UnitKind.SCU, UnitKind.UCU, UnitKind.RU)
 
 
-def halves(subject: Subject) -> list[Subject]:
-    """A subject by either half of its calibration sets, its scores kept in the cache."""
-    return [with_scores(subject.but(half=half), COMPARED) for half in (0, 1)]
+def halves(subject: Subject, sizes: Mapping[str, Mapping[str, float]]) -> list[Subject]:
+    """A subject by either half of its calibration sets; its scores are kept in the cache, and in order as far as SCU go."""
+    return [with_scores(subject.but(half=half), COMPARED, sizes["chosen"]["SCU"]) for half in (0, 1)]
 
 
 # -- kinds, by one fixed rule ---------------------------------------------------------------------------
@@ -115,12 +115,12 @@ def transfers(seed: int, scale: str, attack: str | None, lrs: Mapping[str, float
     safe each model is (%, test prompts) and have no kinds.
     """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
-    whole, rows = halves(subject), []
+    whole, rows = halves(subject, sizes), []
     for held, model in _trained(subject, attack, lrs, sizes) if attack else [("nothing", subject)]:
         about = {"change": attack or "none", "held": held}
-        rows += [*_tables(whole, halves(model), sizes, **about), _asr(model, **about)]
+        rows += [*_tables(whole, halves(model, sizes), sizes, **about), _asr(model, **about)]
     if attack is None and (checkpoints is None or "instructed" in checkpoints):
-        instructed = halves(Subject.load(seed, scale, "instructed", checkpoints))
+        instructed = halves(Subject.load(seed, scale, "instructed", checkpoints), sizes)
         rows += _tables(instructed, whole, sizes, aligned="after", change="alignment", held="nothing")
     return [{"seed": seed, **row} for row in rows]
 
