@@ -42,7 +42,7 @@ test: export TQDM_DISABLE := 1
 test: export HF_HUB_DISABLE_PROGRESS_BARS := 1
 test: $(INSTALLED)  ## unit tests, every notebook at tiny scale, every committed notebook as it stands
 	@echo '== 1 of 3: unit tests'
-	$(BIN)/python -m pytest -m 'not notebooks' tests
+	$(BIN)/python -m pytest -n auto --dist loadscope -m 'not notebooks' tests
 	@echo '== 2 of 3: every notebook at tiny scale and on a small random checkpoint, from an empty cache'
 	$(BIN)/python -m pytest -m notebooks -v tests
 	@echo '== 3 of 3: the committed notebooks, run again and compared (about 4 minutes more the first time, to raise an organism)'
