@@ -24,9 +24,10 @@ def plot_attack(table: pandas.DataFrame, legend: str = "held") -> Figure:
         sns.lineplot(part, x="steps", y="value", hue="arm", palette=palette, errorbar=None, lw=2.2, ax=axis,
                      legend=attack == attacks[-1])
         axis.set(title=attack, xlabel="steps of fine-tuning", ylabel="ASR (keywords), % of test prompts", ylim=(-3, 104))
-        if part.steps.max() > 20 * part.steps.min() > 0:
+        steps = pandas.Series(sorted(part.steps.unique()))
+        if steps.min() > 0 and (steps / steps.shift()).median() >= 2:  # checks are factors apart
             axis.set_xscale("log")
-            axis.set_xticks(sorted(part.steps.unique()))
+            axis.set_xticks(steps)
             axis.minorticks_off()
         axis.xaxis.set_major_formatter("{x:g}")
     axes[0][-1].legend(title=legend, loc="upper left", bbox_to_anchor=(1, 1))

@@ -9,6 +9,7 @@ from ssah_core import UnitMap, UnitMask, World, check_frozen
 from ssah_core.importance import column_norms
 from ssah_core.masks import split_sites
 from ssah_core.organism.downstream import ATTACKS, fine_tuning
+from ssah_core.plots_attack import plot_attack
 from ssah_core.studies import attack as study
 from ssah_core.studies.attack import DRAWS, MAIN_ARMS, TOLERANCE, Arms, Attack, attacked, held_units, holding, rewound
 from ssah_core.studies.attack_tables import as_records, at_equal_loss
@@ -220,3 +221,13 @@ def test_arms_are_held_against_each_other_organism_by_organism_and_random_draws_
     found = as_records(table).set_index(["record", "seed"]).value.to_dict()
     assert found["table2/benign/random_vs_nothing/asr", 0] == found["table2/benign/random_vs_nothing/asr", 1] == -30.0
     assert found["table2/benign/nothing_vs_random/asr", 0] == 30.0 and found["table2/benign/random_vs_random/asr", 1] == 0
+
+
+# -- figures --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("checks", "scale"), [((2, 5, 10, 20), "log"), ((10, 20, 30, 40, 50, 100), "linear"), ((0, 2, 5, 10), "linear")])
+def test_checks_that_are_factors_apart_are_drawn_on_a_logarithmic_axis(checks, scale):
+    rows = [("new", arm, steps, 50.0, 0) for arm in ("nothing", "SCU") for steps in checks]
+    figure = plot_attack(pandas.DataFrame(rows, columns=["attack", "arm", "steps", "value", "seed"]))
+    assert figure.axes[0].get_xscale() == scale
