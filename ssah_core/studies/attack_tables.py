@@ -21,7 +21,7 @@ def _steps_of(rows: pandas.DataFrame) -> int:
 
 
 def at_equal_loss(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Rows of `attacked`, of each arm those at the first check, from `Attack.steps` on, whose loss is that of "nothing" there.
+    """Rows of `attacked`, of each arm the first ones, from `Attack.steps` on, whose loss is that of "nothing" there.
 
     An arm that never gets there is taken at its last check.
     """
