@@ -55,6 +55,7 @@ def adapted(model: PreTrainedModel, method: str, seed: int = 0) -> nn.Module:
 
 
 def package():
+    """The module `peft`. Raises ValueError where the package is missing."""
     try:
         import peft
     except ImportError as error:
