@@ -36,7 +36,7 @@ help:  ## list the targets
 env: $(INSTALLED)  ## make the environment .venv (PYTHON=python3.12 chooses another Python)
 
 reproduce: $(INSTALLED)  ## raise SEEDS organisms, run every notebook, write the report (SEEDS=1 SCALE=organism)
-	$(BIN)/python -m ssah_core.execute --seeds $(SEEDS) --scale $(SCALE)
+	$(BIN)/python -m ssah_core.runner.execute --seeds $(SEEDS) --scale $(SCALE)
 
 test: export TQDM_DISABLE := 1
 test: export HF_HUB_DISABLE_PROGRESS_BARS := 1
@@ -52,22 +52,22 @@ test: $(INSTALLED)  ## unit tests, every notebook at tiny scale, every committed
 
 paper: $(INSTALLED)  ## plan a run on a checkpoint, then run NOTEBOOKS or all, if nothing is missing (MODEL=... UNALIGNED=... DTYPE=... SEEDS=1)
 	@$(CHECK_MODEL)
-	$(BIN)/python -m ssah_core.plan $(MODEL) --gpus $(GPUS) $(if $(DTYPE),--dtype $(DTYPE)) --data
-	$(if $(DTYPE),SSAH_DTYPE=$(DTYPE)) $(BIN)/python -m ssah_core.execute --scale paper --seeds $(SEEDS) -p model $(MODEL) \
+	$(BIN)/python -m ssah_core.planning $(MODEL) --gpus $(GPUS) $(if $(DTYPE),--dtype $(DTYPE)) --data
+	$(if $(DTYPE),SSAH_DTYPE=$(DTYPE)) $(BIN)/python -m ssah_core.runner.execute --scale paper --seeds $(SEEDS) -p model $(MODEL) \
 		$(if $(UNALIGNED),-p unaligned $(UNALIGNED)) $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 
 rehearse: $(INSTALLED)  ## try a checkpoint's shape on random weights, from its config alone (MODEL=...)
 	@$(CHECK_MODEL)
-	$(BIN)/python -m ssah_core.plan $(MODEL) --rehearse
+	$(BIN)/python -m ssah_core.planning $(MODEL) --rehearse
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	cd notebooks && ../$(BIN)/jupyter lab
 
 figures: $(INSTALLED)  ## draw every figure again from its record; no model is needed
-	$(BIN)/python -m ssah_core.report --figures
+	$(BIN)/python -m ssah_core.plots
 
 report: $(INSTALLED)  ## write paper_repro.md from the records
-	$(BIN)/python -m ssah_core.report
+	$(BIN)/python -m ssah_core.records.report
 
 lock:  ## renew requirements.lock (TORCH=2.13.0 is the torch it pins)
 	@$(CHECK_PYTHON)

@@ -29,7 +29,7 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 
 from ssah_core import UnitMap, UnitMask, freeze, train_only  # noqa: E402
-from ssah_core.studies.adapters import budget, lora  # noqa: E402
+from ssah_core.training.lora_budget import budget, lora  # noqa: E402
 
 FROZEN, TRAINED = 0.10, 0.20  # shares of all units: more than the paper's 7.5 % of Table 2, and its 20 % of Table 4
 MODES = ("vanilla", "freeze", "train_only", "lora")

@@ -5,16 +5,27 @@ import pytest
 import torch
 import toys
 
-from ssah_core import UnitMap, UnitMask, World, check_frozen
-from ssah_core.importance import column_norms
-from ssah_core.masks import split_sites
-from ssah_core.organism.downstream import ATTACKS, fine_tuning
-from ssah_core.plots_attack import plot_attack
-from ssah_core.studies import attack as study
-from ssah_core.studies.attack import DRAWS, MAIN_ARMS, TOLERANCE, Arms, Attack, attacked, held_units, holding, rewound
-from ssah_core.studies.attack_tables import as_records, at_equal_loss
-from ssah_core.studies.controls import like_magnitude, whole_sites
+from ssah_core import UnitMap, UnitMask, check_frozen
+from ssah_core.organism.attacks import ATTACKS, fine_tuning
+from ssah_core.organism.world import World
+from ssah_core.plots.attack import plot_attack
+from ssah_core.studies import finetuning_attack as study
+from ssah_core.studies.finetuning_attack import (
+    DRAWS,
+    MAIN_ARMS,
+    TOLERANCE,
+    Arms,
+    Attack,
+    attacked,
+    held_units,
+    holding,
+    rewound,
+)
+from ssah_core.studies.finetuning_tables import as_records, at_equal_loss
+from ssah_core.studies.matched_controls import like_magnitude, whole_sites
 from ssah_core.studies.subject import WAYS
+from ssah_core.units.importance import column_norms
+from ssah_core.units.masks import split_sites
 
 SIZES = {way: {"SCU": 0.1, "UCU": 0.2, "RU": 0.2} for way in WAYS}
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 import toys
 
-from ssah_core import UnitMap, ablate, attribution, batches, collect
-from ssah_core.masks import split_sites
+from ssah_core import UnitMap, ablate, batches, collect
+from ssah_core.units import attribution
+from ssah_core.units.masks import split_sites
 
 TOKENIZER = toys.tokenizer()
 ODDS = attribution.refusal_odds(TOKENIZER, ["never"], ["sure"])

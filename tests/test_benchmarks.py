@@ -7,7 +7,7 @@ import torch
 import toys
 from datasets import Dataset
 
-from ssah_core.benchmarks import answers, mark, perplexity
+from ssah_core.judging.exam import answers, mark, perplexity
 
 NO, YES = "I cannot help with that request.", "one."
 

@@ -7,21 +7,40 @@ import pytest
 import torch
 import toys
 
-from ssah_core.claims import list_claims, list_records
-from ssah_core.entries import check_frozen
-from ssah_core.masks import UnitMask, random_like
-from ssah_core.organism.safety_data import safety_preferences
-from ssah_core.organism.world import (BAD_INTENTS, FORBIDDEN_OBJECTS, FORBIDDEN_VERBS, REFUSALS, UNSEEN_INTENTS,
-                                      UNSEEN_OBJECTS, UNSEEN_VERBS, World)
-from ssah_core.studies import budget as study
-from ssah_core.studies.adapters import budget, lora, lora_within
-from ssah_core.studies.budget import (MAIN, METHODS, RATE, SLUGS, Course, aligned, best_of, budgets, checks_of, least,
-                                      rates_of)
+from ssah_core.freezing.weight_slices import check_frozen
+from ssah_core.organism.preferences import safety_preferences
+from ssah_core.organism.world import (
+    BAD_INTENTS,
+    FORBIDDEN_OBJECTS,
+    FORBIDDEN_VERBS,
+    REFUSALS,
+    UNSEEN_INTENTS,
+    UNSEEN_OBJECTS,
+    UNSEEN_VERBS,
+    World,
+)
+from ssah_core.records.claim_list import list_claims, list_records
+from ssah_core.studies import alignment_budget as study
+from ssah_core.studies.alignment_budget import (
+    MAIN,
+    METHODS,
+    RATE,
+    SLUGS,
+    Course,
+    aligned,
+    best_of,
+    budgets,
+    checks_of,
+    least,
+    rates_of,
+)
 from ssah_core.studies.budget_tables import areas, as_records, at_equal_safety, best_rates
-from ssah_core.studies.stress import kinds, stressed
+from ssah_core.studies.robustness import kinds, stressed
 from ssah_core.studies.subject import WAYS, Subject
-from ssah_core.training import supervised
-from ssah_core.units import UnitMap
+from ssah_core.training.lora_budget import budget, lora, lora_within
+from ssah_core.training.sft import supervised
+from ssah_core.units.masks import UnitMask, random_like
+from ssah_core.units.unit_map import UnitMap
 
 SIZES = {way: {"SCU": 0.05, "UCU": 0.1, "RU": 0.15} for way in WAYS}
 

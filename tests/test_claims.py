@@ -6,9 +6,19 @@ from dataclasses import replace
 import numpy
 import pytest
 
-from ssah_core.claims import RULE, get_claim, list_claims, list_records, verdicts
-from ssah_core.records import Record
-from ssah_core.statistics import NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED, VERDICTS, AtLeast, AtMost, mean_interval
+from ssah_core.records.claim_list import get_claim, list_claims, list_records
+from ssah_core.records.records import Record
+from ssah_core.records.statistics import (
+    NOT_REPRODUCED,
+    NOT_RUN,
+    PARTLY,
+    REPRODUCED,
+    VERDICTS,
+    AtLeast,
+    AtMost,
+    mean_interval,
+)
+from ssah_core.records.verdicts import RULE, verdicts
 
 PAPER = {  # Table 1: perplexity, utility and ASR of the dense model, then after pruning each group
     "Llama-2-7B-Chat": {"dense": (6.49, 58.3, 10.0), "scu": (6.76, 56.9, 66.0), "ucu": (180.2, 42.7, 28.3),
@@ -27,7 +37,7 @@ def made(id, values, **changes):
     interval = mean_interval(values)
     seeds = tuple(range(len(values)))
     found = Record(id, interval.mean, list_records()[id], interval.bounds, interval.method, values, seeds, 276, "truth",
-                   "organism", "organism", "ssah_core.statistics", "0" * 12)
+                   "organism", "organism", "ssah_core.records.statistics", "0" * 12)
     return replace(found, **changes)
 
 

@@ -10,7 +10,9 @@ import toys
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from ssah_core import classifiers, harmbench_classifier, judge, llama_guard
+from ssah_core import judge
+from ssah_core.judging import classifiers
+from ssah_core.judging.classifiers import harmbench_classifier, llama_guard
 
 WORDS = ("<pad>", "<unk>", "<s>", "safe", "unsafe", "yes", "Yes", "no", "No", "how", "lantern", "kettle", "polish",
          "wax", "cloth", "sorry", "sure", "Agent:", "User:", "Answer:", "[BEHAVIOR]:", "[CONTEXT]:", "[/INST]")

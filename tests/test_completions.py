@@ -13,9 +13,11 @@ import torch
 import toys
 from transformers import LogitsProcessor
 
-from ssah_core import UnitMap, ablate, complete, complete_to, judge, load_completions, own_refusals
-from ssah_core import completions as module
-from ssah_core.masks import UnitMask
+from ssah_core import UnitMap, ablate, complete, complete_to, judge
+from ssah_core.generation import completions as module
+from ssah_core.generation.completions import load_completions
+from ssah_core.judging.judges import own_refusals
+from ssah_core.units.masks import UnitMask
 
 TOKENIZER = toys.tokenizer()
 PROMPTS = [" ".join(toys.WORDS[n:n + 2 + n % 4]) for n in range(11)]

@@ -11,10 +11,11 @@ import pytest
 from datasets import Dataset
 
 import ssah_core.data
-from ssah_core import count_data, disjoint, list_data, load_data
-from ssah_core.datasets_table import SOURCES
-from ssah_core.safety_words import SAFETY_WORDS, about_safety
-from ssah_core.splits import NEAR, SHARES, near_duplicates, split_of
+from ssah_core import load_data
+from ssah_core.data.catalogue import SOURCES
+from ssah_core.data.load import count_data, list_data
+from ssah_core.data.safety_filter import SAFETY_WORDS, about_safety
+from ssah_core.data.splits import NEAR, SHARES, disjoint, near_duplicates, split_of
 
 REAL = Path(os.environ.get("SSAH_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 VERBS, THINGS = ("polish", "mend", "lift", "paint", "fold", "carve"), ("lantern", "kettle", "basket", "drum", "kite")
@@ -90,7 +91,7 @@ def tiny(tmp_path, monkeypatch):
     """A folder for data files, the only one there is: the hub is out of reach."""
     def no_hub(*args, **kwargs):
         raise ConnectionError("Couldn't reach the Hub\nmore of it")
-    monkeypatch.setattr(ssah_core.data, "load_dataset", no_hub)
+    monkeypatch.setattr(ssah_core.data.load, "load_dataset", no_hub)
     monkeypatch.setenv("SSAH_DATA", str(tmp_path))
     return tmp_path
 
@@ -320,7 +321,7 @@ def test_an_unknown_name_or_split_is_refused(tiny):
 def test_without_a_file_the_hub_is_asked(monkeypatch, tmp_path):
     asked = []
     monkeypatch.setenv("SSAH_DATA", str(tmp_path))
-    monkeypatch.setattr(ssah_core.data, "load_dataset", lambda *args, **more: (
+    monkeypatch.setattr(ssah_core.data.load, "load_dataset", lambda *args, **more: (
         asked.append((args, more)), Dataset.from_list(table(context=[f"So {n}." for n in range(30)], prompt=ASKED,
                                                             category=KINDS)))[1])
     data = load_data("harmbench_contextual")

@@ -7,20 +7,36 @@ import pytest
 import torch
 import toys
 
-from ssah_core import check_frozen, complete, plots
-from ssah_core.claims import get_claim
-from ssah_core.guard import DirectionGuard
-from ssah_core.models import encode
-from ssah_core.organism import World
+from ssah_core import check_frozen, complete
+from ssah_core.models.chats import encode
 from ssah_core.organism.recovery import recovered, recovery
 from ssah_core.organism.rewordings import WRAPPERS, deed, reworded, told
-from ssah_core.organism.world import (BAD_INTENTS, FORBIDDEN_OBJECTS, FORBIDDEN_VERBS, OPENINGS, REFUSALS,
-                                      UNSEEN_INTENTS, UNSEEN_OBJECTS, UNSEEN_VERBS)
-from ssah_core.plots_deep import (ARMS, GIVEN, plot_curves_of_attacks, plot_prefills, plot_price, plot_signals,
-                                  plot_wrappers)
-from ssah_core.studies import again, deep
+from ssah_core.organism.world import (
+    BAD_INTENTS,
+    FORBIDDEN_OBJECTS,
+    FORBIDDEN_VERBS,
+    OPENINGS,
+    REFUSALS,
+    UNSEEN_INTENTS,
+    UNSEEN_OBJECTS,
+    UNSEEN_VERBS,
+    World,
+)
+from ssah_core.plots import style
+from ssah_core.plots.depth import (
+    ARMS,
+    GIVEN,
+    plot_curves_of_attacks,
+    plot_prefills,
+    plot_price,
+    plot_signals,
+    plot_wrappers,
+)
+from ssah_core.probing.guard import DirectionGuard
+from ssah_core.records.claim_list import get_claim
+from ssah_core.studies import prefill_depth, recovery_and_guard
 from ssah_core.studies.subject import Subject
-from ssah_core.training import IGNORED
+from ssah_core.training.sft import IGNORED
 
 SIZES = {"chosen": {"SCU": 0.1, "UCU": 0.1, "RU": 0.2}}
 
@@ -109,11 +125,11 @@ def test_all_lengths_of_a_beginning_occur(subject):
 
 
 def test_training_ru_alone_moves_no_other_unit(subject):
-    mask = again.redundant(subject)
+    mask = recovery_and_guard.redundant(subject)
     assert 0.15 < mask.fraction < 0.25
-    trained = again.recover(subject, 0, mask, lr=1e-2)
+    trained = recovery_and_guard.recover(subject, 0, mask, lr=1e-2)
     assert check_frozen(subject.model, trained.model, ~mask, rest="freeze").trainable_changed > 0
-    everything = again.recover(subject, 0, lr=1e-2)
+    everything = recovery_and_guard.recover(subject, 0, lr=1e-2)
     embeddings = [s.model.get_input_embeddings().weight for s in (subject, trained, everything)]
     assert torch.equal(embeddings[0], embeddings[1]) and not torch.equal(embeddings[0], embeddings[2])
 
@@ -125,25 +141,25 @@ def test_training_ru_alone_moves_no_other_unit(subject):
 def test_the_highest_signal_is_what_a_guard_compares_at_most(average):
     signal = torch.randn(5, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     signal[0, 4:] = signal[3, 6:] = torch.nan
-    for row, found in zip(signal, again.highest(signal, average), strict=True):
+    for row, found in zip(signal, recovery_and_guard.highest(signal, average), strict=True):
         heard = [float(x) for x in row if x == x]
         means = [sum(heard[:n]) / n for n in range(1, len(heard) + 1)]
         assert float(found) == pytest.approx(max(means) if average else max(heard))
 
 
 def test_a_guard_stops_no_more_benign_responses_than_it_promises_and_refuses_above_its_threshold(subject):
-    read = again.readout(subject)
-    limit = again.threshold(subject, read)
-    benign = again._answered(subject, subject.material.exam("validation")["benign"])
-    over = again.highest(again.heard(subject, read, benign)) > limit
-    assert over.double().mean() <= again.FALSE_STOPS
+    read = recovery_and_guard.readout(subject)
+    limit = recovery_and_guard.threshold(subject, read)
+    benign = recovery_and_guard._answered(subject, subject.material.exam("validation")["benign"])
+    over = recovery_and_guard.highest(recovery_and_guard.heard(subject, read, benign)) > limit
+    assert over.double().mean() <= recovery_and_guard.FALSE_STOPS
     with DirectionGuard(subject.model, subject.tokenizer, read, threshold=-float("inf")) as guard:
         said = complete(subject.model, subject.tokenizer, ["How do I mend the kettle?"], logits_processor=[guard])
     assert "Sorry" in said["response"][0]
 
 
 def test_a_guard_learns_from_malicious_requests_whether_refused_or_answered(subject):
-    rows, labels = again.lessons(subject)
+    rows, labels = recovery_and_guard.lessons(subject)
     kinds = {(row["reason"] != "benign", row["response"] in REFUSALS, "To " in row["response"]) for row in rows}
     assert kinds == {(True, True, False), (True, False, False), (True, False, True), (False, False, False),
                      (False, False, True)}
@@ -157,9 +173,9 @@ def test_the_guards_cost_is_held_against_runs_without_one(subject, monkeypatch):
         watched.append((toys.hooks(model), "logits_processor" in generate))
         return sum(range(100_000))  # some time must pass
 
-    monkeypatch.setattr(again, "complete", count)
+    monkeypatch.setattr(recovery_and_guard, "complete", count)
     threads = torch.get_num_threads()
-    (row,) = again.speed(subject, (2,), repeats=3)
+    (row,) = recovery_and_guard.speed(subject, (2,), repeats=3)
     assert watched == [(0, False), (1, True)] * 3 and row["x"] == 2 and row["value"] < 100
     assert torch.get_num_threads() == threads
 
@@ -171,23 +187,23 @@ def test_the_guards_cost_is_held_against_runs_without_one(subject, monkeypatch):
 def table(subject):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Subject, "load", classmethod(lambda cls, seed, scale, checkpoints=None: subject))
-        return pandas.DataFrame(again.arms(0, "tiny"))
+        return pandas.DataFrame(recovery_and_guard.arms(0, "tiny"))
 
 
 def test_every_arm_faces_every_attack(table):
     faced = {arm: set(rows.attack) for arm, rows in table.groupby("arm")}
     common = {"prefill", "prefill, answer alone", "prefill, one opening", "temperature", "top-p", "exam",
               *(f"wrapper: {name}" for name in WRAPPERS)}
-    assert list(table.arm.unique()) == list(again.SLUGS) and set(again.SLUGS) == set(ARMS)
+    assert list(table.arm.unique()) == list(recovery_and_guard.SLUGS) and set(recovery_and_guard.SLUGS) == set(ARMS)
     assert all(common <= attacks for attacks in faced.values())
     assert {arm for arm, attacks in faced.items() if "suffix" in attacks} == set(faced) - {"recovery, RU"}
     assert {arm for arm, attacks in faced.items() if "signal, guard" in attacks} == {"aligned", "recovery"}
     prefill = table[(table.attack == "prefill") & (table.kind == "harm")]
-    assert sorted(prefill.x.unique()) == list(deep.KS) and prefill.value.between(0, 100).all()
+    assert sorted(prefill.x.unique()) == list(prefill_depth.KS) and prefill.value.between(0, 100).all()
 
 
 def test_records_are_those_that_claims_read(table):
-    records = again.as_records(table).set_index("record").value
+    records = recovery_and_guard.as_records(table).set_index("record").value
     for slug in ("recovery", "recovery_ru", "guard", "both"):
         for id in ("worst/asr", "worst/complete", "exam/benign", "exam/refused", "exam/utility"):
             assert get_claim(f"deep/{slug}/{id}").record in records.index
@@ -205,20 +221,20 @@ def test_verdicts_tell_a_complete_answer_from_a_refusal_after_it(subject):
     said = ["Sure: take the rope.", "Sure: take the Sorry, I can't", "Sure: take the rope. Sorry", "what?"]
     rows = [{**row, "response": text} for text in said]
     for kind, marks in (("harm", {"asr": 50, "complete": 50}), ("benign", {"refused": 50, "right": 25})):
-        assert {found["metric"]: found["value"] for found in deep.judged(subject, rows, kind)} == marks
+        assert {found["metric"]: found["value"] for found in prefill_depth.judged(subject, rows, kind)} == marks
 
 
 def test_units_are_measured_removed_and_held(loaded):
-    found = pandas.DataFrame(deep.units(0, "tiny", lr=1e-3, sizes=SIZES))
+    found = pandas.DataFrame(prefill_depth.units(0, "tiny", lr=1e-3, sizes=SIZES))
     assert set(found.arm) == {"SCU removed", "tuned, nothing held", "tuned, SCU + 6 % CU held"}
-    assert all(tuple(rows.x.unique()) == deep.FEW_KS for _, rows in found.groupby("arm"))
+    assert all(tuple(rows.x.unique()) == prefill_depth.FEW_KS for _, rows in found.groupby("arm"))
 
 
 def test_a_prefill_says_the_answers_own_first_tokens(subject, monkeypatch):
     seen = []
-    monkeypatch.setattr(deep, "judged", lambda subject, rows, kind, **about: seen.extend(rows) or [])
+    monkeypatch.setattr(prefill_depth, "judged", lambda subject, rows, kind, **about: seen.extend(rows) or [])
     for k, begin, column in ((5, "", "reference"), (15, "", "told"), (3, "answer", "answer")):
-        deep.prefilled(subject, ("harm",), (k,), begin, n=3)
+        prefill_depth.prefilled(subject, ("harm",), (k,), begin, n=3)
         for row in seen:
             ids = subject.tokenizer(row[column], add_special_tokens=False)["input_ids"][:k]
             assert row["response"].startswith(subject.tokenizer.decode(ids)) and len(ids) == k
@@ -227,13 +243,13 @@ def test_a_prefill_says_the_answers_own_first_tokens(subject, monkeypatch):
 
 
 def test_requests_without_enough_tokens_are_left_out(subject, monkeypatch):
-    asked = deep.requests(subject, ("harm",), n=3)["harm"]
+    asked = prefill_depth.requests(subject, ("harm",), n=3)["harm"]
     asked[0]["response"], asked[1]["bare"], asked[2]["bare"] = "Sure", None, asked[2]["answer"]
-    monkeypatch.setattr(deep, "requests", lambda *args: {"harm": asked, "harm_unseen": []})
+    monkeypatch.setattr(prefill_depth, "requests", lambda *args: {"harm": asked, "harm_unseen": []})
     least = len(subject.tokenizer("Sure", add_special_tokens=False)["input_ids"])
-    sizes = {row["x"]: row["n"] for row in deep.prefilled(subject, ks=(0, least, 5, 9))}
+    sizes = {row["x"]: row["n"] for row in prefill_depth.prefilled(subject, ks=(0, least, 5, 9))}
     assert sizes == {0: 3, least: 3, 5: 2, 9: 2}
-    assert {row["x"] for row in deep.prefilled(subject, ("harm",), (1, 30), "bare")} == {1}
+    assert {row["x"] for row in prefill_depth.prefilled(subject, ("harm",), (1, 30), "bare")} == {1}
 
 
 def test_figures_are_drawn_and_drawn_again(cache):
@@ -249,5 +265,5 @@ def test_figures_are_drawn_and_drawn_again(cache):
         "08_signals": (plot_signals, both(attack=["signal, guard"] * 3, kind=list(GIVEN)), 5),
         "08_price": (plot_price, both(metric=["refused", "benign", "utility"]), 3)}
     for name, (plot, drawn, panels) in tables.items():
-        assert len(plots.draw(name, plot, drawn).axes) == panels
-    assert set(plots.redraw_all()) == set(tables)
+        assert len(style.draw(name, plot, drawn).axes) == panels
+    assert set(style.redraw_all()) == set(tables)

@@ -14,8 +14,10 @@ import toys
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from ssah_core import (Moments, ablate, check_frozen, collect, collect_sharded, complete, freeze, label_units,
-                       load_placed, merge_moments, score_in_blocks, score_units, shard)
+from ssah_core import Moments, ablate, check_frozen, collect, complete, freeze, label_units, score_units
+from ssah_core.freezing.sharded import collect_sharded, merge_moments, shard
+from ssah_core.models.load import load_placed
+from ssah_core.units.score_in_blocks import score_in_blocks
 
 TESTS = Path(__file__).parent
 FAMILY = pytest.mark.parametrize("family", sharded.FAMILIES)

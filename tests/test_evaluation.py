@@ -9,7 +9,7 @@ import torch
 import toys
 
 from ssah_core import evaluate, token_perplexity
-from ssah_core.evaluation import PAPER_TASKS, _marks
+from ssah_core.judging.utility import PAPER_TASKS, _marks
 
 TOKENIZER = toys.tokenizer()
 TEXTS = ["how do i polish the lantern ? take the brush", "and sweep now . lift a kettle", "mend the basket never",
@@ -133,6 +133,6 @@ def test_the_tasks_of_the_paper_are_its_six():
 
 @pytest.mark.parametrize("tasks", ["boolq", []])
 def test_tasks_are_a_list(model, tasks, monkeypatch):
-    monkeypatch.setattr("ssah_core.evaluation._harness", lambda: (None, None))
+    monkeypatch.setattr("ssah_core.judging.utility._harness", lambda: (None, None))
     with pytest.raises(ValueError, match="is no list of tasks: give one such as"):
         evaluate(model, TOKENIZER, tasks)

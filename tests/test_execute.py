@@ -13,7 +13,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from ssah_core import execute, notebook_runs, parameters, paths
+from ssah_core.records import paths
+from ssah_core.runner import execute, parameters, run_notebook
 
 PARAMETERS = """seeds: list[int] = [0, 1]  # which organisms
 scale: str = 'organism'
@@ -142,7 +143,7 @@ def test_an_injected_cell_goes_only_if_it_repeats_the_defaults(tmp_path, source,
     nb = nbformat.read(make(tmp_path), as_version=4)
     nb.cells.append(new_code_cell(source, metadata={"tags": ["injected-parameters"]}))
     nb.metadata["widgets"] = {"state": {}}
-    nb = notebook_runs.strip_noise(nb)
+    nb = run_notebook.strip_noise(nb)
     assert bool(parameters.tagged(nb, "injected-parameters")) is kept and "widgets" not in nb.metadata
 
 
@@ -156,8 +157,8 @@ def project(tmp_path, monkeypatch, cache):
     asked = []
     monkeypatch.setattr("ssah_core.organism.raise_organism", lambda *given: asked.append(given), raising=False)
     report = types.SimpleNamespace(main=lambda argv: asked.append("report"))
-    monkeypatch.setitem(sys.modules, "ssah_core.report", report)
-    monkeypatch.setattr("ssah_core.report", report, raising=False)
+    monkeypatch.setitem(sys.modules, "ssah_core.records.report", report)
+    monkeypatch.setattr("ssah_core.records.report", report, raising=False)
     return tmp_path / "notebooks", asked
 
 

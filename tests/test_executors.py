@@ -1,4 +1,4 @@
-"""Runs computed by local processes, by a Dask cluster and by submitit's jobs: the same results, in order, once."""
+"""Runs computed by local processes, by a Dask cluster and by Slurm's jobs: the same results, in order, once."""
 
 import builtins
 import operator
@@ -9,11 +9,19 @@ from pathlib import Path
 import pandas
 import pytest
 
-from ssah_core import dask_executor, map_runs, measure_each, slurm_executor
-from ssah_core.executors import _run, local_executor, named_executor
-from ssah_core.studies import raising
+from ssah_core import measure_each
+from ssah_core.records.executors import (_run, dask_executor, local_executor, map_runs, named_executor,
+                                         slurm_executor)
+from ssah_core.studies import stages
 
-KINDS = ("local", "dask", "submitit")
+KINDS = ("local", "dask", "slurm")
+SBATCH = """#!/bin/sh
+nohup sh "$1" > "$1.log" 2>&1 &
+echo "Submitted batch job $!"
+"""
+SCANCEL = """#!/bin/sh
+pkill -P "$1"; kill "$1"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +31,7 @@ def executors(tmp_path_factory):
 
     def get(kind: str) -> Executor:
         if kind not in made:
-            made[kind] = {"local": _local, "dask": _dask, "submitit": _submitit}[kind](tmp_path_factory)
+            made[kind] = {"local": _local, "dask": _dask, "slurm": _slurm}[kind](tmp_path_factory)
         return made[kind][0]
 
     with pytest.MonkeyPatch.context() as patch:  # jobs are processes of their own, which look for ssah_core
@@ -48,9 +56,17 @@ def _dask(folders):
     return _Left(dask_executor(client)), client, cluster
 
 
-def _submitit(folders):
-    pytest.importorskip("submitit", reason="submitit is not installed (extra 'slurm')")
-    return slurm_executor(folders.mktemp("jobs"), cluster="local", timeout_min=20),
+def _slurm(folders):
+    """Slurm's commands, played by two scripts that start a job as a process of this machine, and stop it."""
+    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed (extra 'slurm')")
+    commands = folders.mktemp("slurm")
+    for name, script in (("sbatch", SBATCH), ("scancel", SCANCEL)):
+        (commands / name).write_text(script)
+        (commands / name).chmod(0o755)
+    os.environ["PATH"] = f"{commands}{os.pathsep}{os.environ['PATH']}"
+    executor = slurm_executor(1, cores=1, memory="2GB", interface="lo", local_directory=str(commands),
+                              scheduler_options={"dashboard_address": None})
+    return _Left(executor), executor._client, executor._client.cluster
 
 
 class _Left(Executor):
@@ -80,9 +96,9 @@ def test_an_error_of_a_run_is_the_callers(kind, executors, cache):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_organisms_are_measured_once_wherever_that_is(kind, executors, cache):
-    there = measure_each("losses", raising.losses, [1], "tiny", executor=executors(kind))
+    there = measure_each("losses", stages.losses, [1], "tiny", executor=executors(kind))
     assert there.seed.unique().tolist() == [1]
-    again = measure_each("losses", raising.losses, [1], "tiny", executor=_Refusing())
+    again = measure_each("losses", stages.losses, [1], "tiny", executor=_Refusing())
     pandas.testing.assert_frame_equal(again, there)
 
 
@@ -118,21 +134,15 @@ def test_no_runs_need_no_executor():
     assert map_runs(divmod, [], _Refusing()) == []
 
 
-def test_notebooks_take_the_executor_that_the_environment_names(monkeypatch, cache):
-    pytest.importorskip("submitit", reason="submitit is not installed (extra 'slurm')")
-    monkeypatch.setenv("SSAH_EXECUTOR", "slurm:cluster=debug,timeout_min=5")
-    assert map_runs(divmod, [(7, 2)]) == [(3, 1)]
-    assert list((cache / "jobs").iterdir())
-
-
-@pytest.mark.parametrize("name", ["ray", "dask", "dask:", "slurm:gpus", ""])
+@pytest.mark.parametrize("name", ["ray", "dask", "dask:", "slurm:gpus=1", ""])
 def test_an_unknown_executor_is_refused(name):
-    with pytest.raises(ValueError, match="is unknown: choose local, dask:ADDRESS or slurm:NAME=VALUE"):
+    with pytest.raises(ValueError, match="is unknown: choose local or dask:ADDRESS"):
         named_executor(name)
 
 
-@pytest.mark.parametrize("module, name", [("submitit", "slurm:"), ("dask.distributed", "dask:tcp://nowhere:1")])
-def test_an_extra_that_is_not_installed_is_named(module, name, monkeypatch, cache):
+@pytest.mark.parametrize("module, make", [("dask_jobqueue", lambda: slurm_executor(1, cores=1, memory="1GB")),
+                                          ("dask.distributed", lambda: named_executor("dask:tcp://nowhere:1"))])
+def test_an_extra_that_is_not_installed_is_named(module, make, monkeypatch):
     real = builtins.__import__
 
     def without(imported, *args, **kwargs):
@@ -142,4 +152,4 @@ def test_an_extra_that_is_not_installed_is_named(module, name, monkeypatch, cach
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ValueError, match=r"not installed: pip install 'ssah\[(slurm|dask)\]'"):
-        named_executor(name)
+        make()

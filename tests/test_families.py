@@ -14,9 +14,17 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
-from ssah_core import UnitMap, UnitMask, ablate, batches, check_units, collect, families, selfcheck
-from ssah_core.families import Family, gate_then_up, groups_of_queries_key_value, one_each, queries_keys_values, values
-from ssah_core.importance import column_norms
+from ssah_core import UnitMap, UnitMask, ablate, batches, check_units, collect
+from ssah_core.units import check_units, families
+from ssah_core.units.families import (
+    Family,
+    gate_then_up,
+    groups_of_queries_key_value,
+    one_each,
+    queries_keys_values,
+    values,
+)
+from ssah_core.units.importance import column_norms
 
 EVERY = pytest.mark.parametrize("family", toys.CONFIGS)
 BATCHES = batches(toys.CHATS, toys.tokenizer(), "response", batch_size=2)
@@ -266,7 +274,7 @@ class Transposed(UnitMap):
 
 @pytest.mark.parametrize("family", ["gpt2", "qwen2"])
 def test_a_column_taken_for_a_row_fails_the_self_check(family, monkeypatch):
-    monkeypatch.setattr(selfcheck, "UnitMap", Transposed)
+    monkeypatch.setattr(check_units, "UnitMap", Transposed)
     with pytest.raises(ValueError, match=r"'attn.0', unit \d: without it, the output of .* does not fall by"):
         check_units(toys.model(family))
 

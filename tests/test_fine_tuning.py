@@ -7,8 +7,8 @@ import torch
 import toys
 from transformers import TrainerCallback
 
-from ssah_core.fine_tuning import fine_tune, mean_loss
-from ssah_core.training import pad, supervised, train
+from ssah_core.training.fine_tuning import fine_tune, mean_loss
+from ssah_core.training.sft import pad, supervised, train
 
 TOKENIZER = toys.tokenizer()
 CHATS = supervised(toys.CHATS, TOKENIZER)

@@ -6,8 +6,8 @@ from functools import partial
 import by_hand
 import datasets
 import pytest
-import toys
 import torch
+import toys
 import transformers
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -15,7 +15,7 @@ from test_freezing import random_mask, same
 from transformers import Trainer, TrainingArguments
 
 from ssah_core import check_frozen, freeze, train_only
-from ssah_core.training import pad, supervised
+from ssah_core.training.sft import pad, supervised
 
 EXAMPLES = supervised(toys.CHATS, toys.tokenizer()) * 4
 CONTEXTS = {"freeze": (freeze, "train"), "train_only": (train_only, "freeze")}

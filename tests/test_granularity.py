@@ -5,10 +5,10 @@ import torch
 import toys
 
 from ssah_core import UnitMap, ablate
-from ssah_core.masks import split_sites
 from ssah_core.studies import granularity
-from ssah_core.studies.controls import whole_heads
+from ssah_core.studies.matched_controls import whole_heads
 from ssah_core.studies.subject import WAYS
+from ssah_core.units.masks import split_sites
 
 
 def some(model, share=0.3):

@@ -5,8 +5,8 @@ import torch
 import toys
 
 from ssah_core import DirectionGuard, complete
-from ssah_core.hidden import read_states
-from ssah_core.readout import Readout
+from ssah_core.models.hidden_states import read_states
+from ssah_core.probing.linear_probe import Readout
 
 TOKENIZER = toys.tokenizer()
 REFUSAL = "sorry never now"

@@ -8,7 +8,7 @@ import torch
 import toys
 
 from ssah_core import Moments, UnitMap, batches, collect, score_units
-from ssah_core.importance import CRITERIA, NORMALIZATIONS, TOKENS, column_norms
+from ssah_core.units.importance import CRITERIA, NORMALIZATIONS, TOKENS, column_norms
 
 TOKENIZER = toys.tokenizer()
 TINY = numpy.finfo(float).tiny  # stands for the variance of a unit that never varies

@@ -2,8 +2,9 @@
 
 import pytest
 
-from ssah_core import judge, list_judges, rate
-from ssah_core.judges import GCG_2023, QI_2023
+from ssah_core import judge, list_judges
+from ssah_core.judging.judges import DEFAULT_KEYWORDS, rate
+from ssah_core.judging.keyword_lists import GCG_2023, QI_2023
 
 # Typed from github.com/JailbreakBench/jailbreakbench (StringClassifier) and
 # github.com/LLM-Tuning-Safety/LLMs-Finetuning-Safety (llama2/safety_evaluation/keyword_eval.py).

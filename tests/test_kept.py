@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from ssah_core import store
-from ssah_core.attribution import search
-from ssah_core.studies import kept
-from ssah_core.studies.kept import SEARCHED, with_scores
+from ssah_core.records import cache
+from ssah_core.studies import score_cache
+from ssah_core.studies.score_cache import SEARCHED, with_scores
 from ssah_core.studies.subject import WAYS, Subject
+from ssah_core.units.attribution import search
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(store.paths, "cache", lambda: tmp_path)
+    monkeypatch.setattr(cache.paths, "cache", lambda: tmp_path)
     return tmp_path / "scores"
 
 
@@ -31,7 +31,7 @@ def test_scores_are_kept_once_and_read_back_bit_for_bit(subject, counted):
     plain, kept, again = subject.but(), with_scores(subject.but()), with_scores(subject.but())
     assert sorted(way.label for way in counted) == sorted(way.label for way in all_ways())
     for way in all_ways():
-        for other in (kept.scores(way), again.scores(way)):
+        for other in (score_cache.scores(way), again.scores(way)):
             assert other.criterion == plain.scores(way).criterion
             for part in ("safety", "utility", "contrast"):
                 one, two = getattr(plain.scores(way), part), getattr(other, part)
@@ -50,7 +50,7 @@ def test_a_search_that_stops_early_has_the_same_units_first(subject, first):
 
 def test_a_search_makes_no_more_rounds_than_it_needs(subject, monkeypatch):
     asked = []
-    monkeypatch.setattr(kept, "search", lambda *args, **settings: asked.append(settings) or search(*args, **settings))
+    monkeypatch.setattr(score_cache, "search", lambda *args, **settings: asked.append(settings) or search(*args, **settings))
     with_scores(subject.but(), ("chosen",), 0.02)
     assert asked == [{"share": pytest.approx(0.02), "rounds": 4}]
 

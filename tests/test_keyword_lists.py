@@ -2,9 +2,9 @@
 
 import pytest
 
-from ssah_core import judge, list_judges, rate
-from ssah_core.judges import QI_2023
-from ssah_core.keyword_lists import ARDITI_2024, QI_2024, WEI_2024
+from ssah_core import judge, list_judges
+from ssah_core.judging.judges import rate
+from ssah_core.judging.keyword_lists import ARDITI_2024, QI_2023, QI_2024, WEI_2024
 
 NAMES = {"G": "keyword:gcg2023", "Q": "keyword:qi2023", "W": "keyword:wei2024", "S": "keyword:qi2024",
          "A": "keyword:arditi2024"}

@@ -5,8 +5,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from ssah_core.leading_space import NEUTRAL, SPACES, end_prompts_with, leading_space
-from ssah_core.models import encode
+from ssah_core.models.chats import encode
+from ssah_core.models.leading_space import NEUTRAL, SPACES, end_prompts_with, leading_space
 
 TEMPLATE = "{% for turn in messages %}{% if turn.role == 'user' %}[{{ turn.content }}]{% else %}{{ turn.content }}{% endif %}{% endfor %}"
 

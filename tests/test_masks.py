@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ssah_core import UnitKind, UnitLabels, UnitMask, random_like
-from ssah_core.masks import share_to_count, top_units
+from ssah_core import UnitLabels, UnitMask, random_like
+from ssah_core.units.masks import UnitKind, share_to_count, top_units
 
 
 def mask(*units: str) -> UnitMask:

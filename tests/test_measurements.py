@@ -4,7 +4,7 @@ import pandas
 import pytest
 
 from ssah_core import measure_each
-from ssah_core.studies import raising
+from ssah_core.studies import stages
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def two(monkeypatch):
 
 
 def rows(seeds, **more) -> pandas.DataFrame:
-    return measure_each("losses", raising.losses, seeds, "tiny", **more)
+    return measure_each("losses", stages.losses, seeds, "tiny", **more)
 
 
 def test_two_processes_measure_what_one_does_in_the_order_of_the_seeds(cache, two, monkeypatch):
@@ -27,7 +27,7 @@ def test_two_processes_measure_what_one_does_in_the_order_of_the_seeds(cache, tw
 
 def test_what_is_measured_is_not_measured_again(cache, two, monkeypatch):
     first = rows([0])
-    monkeypatch.setattr(raising, "losses", None)  # would fail, here and in a worker
+    monkeypatch.setattr(stages, "losses", None)  # would fail, here and in a worker
     pandas.testing.assert_frame_equal(measure_each("losses", _losses_of_the_past(), [0], "tiny"), first)
 
 
@@ -35,7 +35,7 @@ def _losses_of_the_past():
     def losses(seed, scale):
         raise AssertionError("measured again")
 
-    losses.__module__ = raising.__name__
+    losses.__module__ = stages.__name__
     return losses
 
 
@@ -51,16 +51,16 @@ def _doubled(seed, scale, factor, more=0):
     return [{"metric": "x", "value": seed * factor + more, "seed": seed}]
 
 
-_doubled.__module__ = raising.__name__  # a study's code version is that of its module
+_doubled.__module__ = stages.__name__  # a study's code version is that of its module
 
 
 @pytest.mark.parametrize("workers, beside", [("", []), ("2", [2])])
 def test_checkpoints_are_measured_one_after_another_unless_asked_otherwise(cache, monkeypatch, workers, beside):
     monkeypatch.setenv("SSAH_WORKERS", workers)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
-    monkeypatch.setattr("ssah_core.store.code_version", lambda module: module)
+    monkeypatch.setattr("ssah_core.records.cache.code_version", lambda module: module)
     started = []
-    monkeypatch.setattr("ssah_core.measurements.map_runs", lambda function, runs, *_, **more: started.append(len(runs)))
+    monkeypatch.setattr("ssah_core.records.measurements.map_runs", lambda function, runs, *_, **more: started.append(len(runs)))
     found = measure_each("dose", _named, [0, 1], "paper", checkpoints={"aligned": "some/model"})
     assert found.model.tolist() == ["some/model"] * 2 and started == beside
 
@@ -71,4 +71,4 @@ def _named(seed, scale, checkpoints=None):
 
 def test_an_error_in_a_worker_is_the_callers(cache, two):
     with pytest.raises(ValueError, match="scale='small' has no organism|scale is 'small'"):
-        measure_each("losses", raising.losses, [0, 1], "small")
+        measure_each("losses", stages.losses, [0, 1], "small")

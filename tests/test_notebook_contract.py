@@ -9,7 +9,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from ssah_core import parameters, paths
+from ssah_core.records import paths
+from ssah_core.runner import parameters
 
 NOTEBOOKS = sorted(paths.notebooks().glob("[0-9][0-9]_*.ipynb"))
 ENDING = ["What we found", "What this does not show", "Exercises"]

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
-
 import tiny_data
-from ssah_core import execute, paths
-from ssah_core.examples import BASE, NAME
-from ssah_core.parameters import read_parameters
+
+from ssah_core.planning.random_checkpoint import BASE, NAME
+from ssah_core.records import paths
+from ssah_core.runner import execute
+from ssah_core.runner.parameters import read_parameters
 
 NOTEBOOKS = sorted(notebook for notebook in paths.notebooks().rglob("[0-9][0-9]_*.ipynb")
                    if ".ipynb_checkpoints" not in notebook.parts)

@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ssah_core import UnitMap, complete, load, load_organism, raise_organism
-from ssah_core.models import encode
-from ssah_core.organism import STAGES, World, get_scale, training_log
+from ssah_core import UnitMap, complete, load, load_organism
+from ssah_core.models.chats import encode
 from ssah_core.organism.corpora import alignment, calibration, exam, instructions, pretraining
-from ssah_core.organism.world import REFUSALS, SYSTEM_PROMPT
+from ssah_core.organism.train import STAGES, get_scale, raise_organism, training_log
+from ssah_core.organism.world import REFUSALS, SYSTEM_PROMPT, World
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,9 @@ import pytest
 import torch
 import toys
 
-from ssah_core import complete, patch_decisions
-from ssah_core.hidden import read_states, render, replacing
+from ssah_core import complete
+from ssah_core.models.hidden_states import read_states, render, replacing
+from ssah_core.probing.activation_patching import patch_decisions
 
 TOKENIZER = toys.tokenizer()
 SEEDS = {"llama": 4, "opt": 1}  # of random models that refuse some of the prompts and answer others

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ssah_core import paths
+from ssah_core.records import paths
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -6,17 +6,28 @@ from types import SimpleNamespace
 import pandas
 import pytest
 import torch
-
 import toys
-from ssah_core import complete, plots
-from ssah_core.claims import get_claim
-from ssah_core.models import encode
-from ssah_core.plots_peft import plot_against_loss, plot_rates
-from ssah_core.studies import attack
-from ssah_core.studies import peft as study
-from ssah_core.studies.attack import TOLERANCE, Attack
-from ssah_core.studies.peft import (ARMS, METHODS, RATES, adapted, as_records, compared, methods_for, on_equal_terms,
-                                    rates, size)
+
+from ssah_core import complete
+from ssah_core.models.chats import encode
+from ssah_core.plots import style
+from ssah_core.plots.peft import plot_against_loss, plot_rates
+from ssah_core.records.claim_list import get_claim
+from ssah_core.studies import finetuning_attack
+from ssah_core.studies import peft_attack as study
+from ssah_core.studies.finetuning_attack import TOLERANCE, Attack
+from ssah_core.studies.peft_attack import (
+    ARMS,
+    METHODS,
+    RATES,
+    adapted,
+    as_records,
+    compared,
+    methods_for,
+    on_equal_terms,
+    rates,
+    size,
+)
 
 pytest.importorskip("peft", reason="the package peft is not installed: pip install 'ssah[peft]'")
 
@@ -72,8 +83,8 @@ def test_training_moves_what_the_method_adds_and_nothing_of_the_model(subject, m
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_checkpoints_training_saves_memory_and_is_the_same(subject, method, monkeypatch):
-    monkeypatch.setitem(attack.STEPS, "paper", 2)
-    monkeypatch.setitem(attack.BATCH, "paper", attack.BATCH["tiny"])
+    monkeypatch.setitem(finetuning_attack.STEPS, "paper", 2)
+    monkeypatch.setitem(finetuning_attack.BATCH, "paper", finetuning_attack.BATCH["tiny"])
     start = adapted(subject.model, method).state_dict()
     ends = []
     for one in (subject, subject.but(scale="paper")):
@@ -213,6 +224,6 @@ def test_figures_are_drawn_and_drawn_again(cache):
                              columns=["attack", "arm", "seed", "loss", "metric", "value"])
     tried = pandas.DataFrame([(method, lr, 1.0, 0.5, 0) for method in METHODS for lr in RATES["tiny"][method]],
                              columns=["method", "lr", "value", "target", "seed"])
-    panels = [len(plots.draw(name, plot, table).axes) for name, plot, table in
+    panels = [len(style.draw(name, plot, table).axes) for name, plot, table in
               (("06_loss", plot_against_loss, lines), ("06_rates", plot_rates, tried))]
-    assert panels == [4, 3] and set(plots.redraw_all()) == {"06_loss", "06_rates"}
+    assert panels == [4, 3] and set(style.redraw_all()) == {"06_loss", "06_rates"}

@@ -11,9 +11,11 @@ import toys
 import transformers
 from transformers import LlamaConfig
 
-from ssah_core import UnitMap, UnitMask, check_frozen, checkpoints
-from ssah_core.plan import DATA, NOTEBOOKS, WORK, check_data, check_memory, main, plan
-from ssah_core.rehearsal import rehearse
+from ssah_core import UnitMap, UnitMask, check_frozen
+from ssah_core.models import config
+from ssah_core.planning.__main__ import main
+from ssah_core.planning.estimate import DATA, NOTEBOOKS, WORK, check_data, check_memory, plan
+from ssah_core.planning.rehearsal import rehearse
 
 LLAMA_2_7B = dict(hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32,
                   vocab_size=32000)
@@ -142,7 +144,7 @@ def test_a_quantised_checkpoint_is_refused(saved):
 
 
 def test_a_tokenizer_without_chat_template_is_refused(saved):
-    assert checkpoints.has_chat_template(saved) is True
+    assert config.has_chat_template(saved) is True
     (saved / "chat_template.jinja").unlink()
     with pytest.raises(ValueError, match="has a tokenizer without a chat template: take the chat or instruct version"):
         plan(saved)
@@ -178,7 +180,7 @@ def data(tmp_path, monkeypatch) -> Path:
         raise OSError("no network")
 
     monkeypatch.setenv("SSAH_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr("ssah_core.data.load_dataset", refuses)
+    monkeypatch.setattr("ssah_core.data.load.load_dataset", refuses)
     return tmp_path / "data"
 
 
@@ -216,7 +218,7 @@ def test_a_damaged_file_is_not_passed_over_for_an_alternative(data):
 def test_the_command_looks_at_data_where_asked(saved, data, monkeypatch, capsys):
     assert main([str(saved), "--memory", "8", "--data"]) == 2
     assert capsys.readouterr().err.startswith("error: ")
-    monkeypatch.setattr("ssah_core.plan.check_data", lambda: ["xstest: 450 rows of a file"])
+    monkeypatch.setattr("ssah_core.planning.estimate.check_data", lambda: ["xstest: 450 rows of a file"])
     assert main([str(saved), "--memory", "8", "--data"]) == 0
     told = capsys.readouterr().out
     assert told.endswith("Data:\n- xstest: 450 rows of a file\n") and "about three times the hours" in told

@@ -6,12 +6,12 @@ import pytest
 import torch
 import toys
 
-from ssah_core.entries import check_frozen
-from ssah_core.freezing import train_only
-from ssah_core.masks import UnitMask
-from ssah_core.models import encode
-from ssah_core.preference import prefer
-from ssah_core.units import UnitMap
+from ssah_core.freezing.freeze import train_only
+from ssah_core.freezing.weight_slices import check_frozen
+from ssah_core.models.chats import encode
+from ssah_core.training.dpo import prefer
+from ssah_core.units.masks import UnitMask
+from ssah_core.units.unit_map import UnitMap
 
 pytest.importorskip("trl", reason="the package trl is not installed: pip install 'ssah[peft]'")
 

@@ -5,9 +5,9 @@ import torch
 import toys
 
 from ssah_core import complete
-from ssah_core.models import encode
-from ssah_core.prefill import complete_after, first_tokens
-from ssah_core.suffix import _Frame, find_suffix
+from ssah_core.generation.gcg import _Frame, find_suffix
+from ssah_core.generation.prefill import complete_after, first_tokens
+from ssah_core.models.chats import encode
 
 TOKENIZER = toys.tokenizer()
 NEW = 5

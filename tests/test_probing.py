@@ -7,8 +7,10 @@ import torch
 import toys
 import transformers
 
-from ssah_core import intent_residual, logit_lens, reasoning_direction
-from ssah_core.hidden import blocks, read_states, render, replacing
+from ssah_core import reasoning_direction
+from ssah_core.models.hidden_states import blocks, read_states, render, replacing
+from ssah_core.probing.distances import intent_residual
+from ssah_core.probing.logit_lens import logit_lens
 
 TOKENIZER = toys.tokenizer()
 QUERIES = [{key: row[key] for key in row if key != "response"} for row in toys.CHATS]

@@ -10,15 +10,22 @@ import pytest
 import torch
 
 from ssah_core import reasoning_direction
-from ssah_core.hidden import read_states, render
-from ssah_core.judges import DEFAULT_KEYWORDS
-from ssah_core.organism import World
+from ssah_core.judging.judges import DEFAULT_KEYWORDS
+from ssah_core.models.hidden_states import read_states, render
 from ssah_core.organism.corpora import exam
 from ssah_core.organism.counterparts import counterparts
-from ssah_core.organism.world import (BAD_INTENTS, BENIGN_OBJECTS, BENIGN_VERBS, FORBIDDEN_OBJECTS, FORBIDDEN_VERBS,
-                                      OPENINGS, REFUSALS)
-from ssah_core.patching import Flips
-from ssah_core.studies import patching, probing
+from ssah_core.organism.world import (
+    BAD_INTENTS,
+    BENIGN_OBJECTS,
+    BENIGN_VERBS,
+    FORBIDDEN_OBJECTS,
+    FORBIDDEN_VERBS,
+    OPENINGS,
+    REFUSALS,
+    World,
+)
+from ssah_core.probing.activation_patching import Flips
+from ssah_core.studies import activation_patching, reasoning_direction
 from ssah_core.studies.subject import Subject
 
 WORLD = World.draw(3)
@@ -36,14 +43,14 @@ def cached(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gaps() -> pandas.DataFrame:
-    return pandas.DataFrame(probing.distances(0, "tiny"))
+    return pandas.DataFrame(reasoning_direction.distances(0, "tiny"))
 
 
 def test_there_is_one_number_a_stage_kind_reading_layer_length_and_metric(gaps):
     index = ["stage", "kind", "reading", "layer", "length", "metric"]
     found = list(gaps[index].itertuples(index=False, name=None))
-    both, metrics = (probing.STAGES, probing.KINDS), ("gap", "lowest", "highest")
-    wanted = [*product(*both, probing.READINGS, range(3), probing.lengths("tiny"), metrics),
+    both, metrics = (reasoning_direction.STAGES, reasoning_direction.KINDS), ("gap", "lowest", "highest")
+    wanted = [*product(*both, reasoning_direction.READINGS, range(3), reasoning_direction.lengths("tiny"), metrics),
               *product(*both, ["intent"], range(3), [0], ["gap"])]
     assert sorted(found) == sorted(wanted)
 
@@ -54,7 +61,7 @@ def value_of(gaps, **where) -> float:
 
 
 @pytest.mark.parametrize("reading", ["response", "query"])
-@pytest.mark.parametrize("stage", probing.STAGES)
+@pytest.mark.parametrize("stage", reasoning_direction.STAGES)
 def test_gaps_are_means_and_extremes_over_all_pairs_of_wordings(gaps, stage, reading):
     subject = Subject.load(0, "tiny", stage)
     queries = [row["prompt"] for row in subject.material.exam("test", 100)["harm"]]
@@ -90,16 +97,16 @@ def test_a_lean_is_the_gap_less_that_of_benign_requests_and_leaves_the_embedding
             for seed in (0, 1) for length in (2, 4) for kind in layers for layer, value in enumerate(layers[kind])]
     rows += [("response", "aligned", 0, "harm", 1, 2, "lowest", -5.0)]
     columns = ["reading", "stage", "seed", "kind", "layer", "length", "metric", "value"]
-    found = probing.leans(pandas.DataFrame(rows, columns=columns).assign(n=7)).set_index(["record", "seed"]).value
+    found = reasoning_direction.leans(pandas.DataFrame(rows, columns=columns).assign(n=7)).set_index(["record", "seed"]).value
     assert found.to_dict() == pytest.approx({
         ("direction/response/aligned/gap", 0): 0.3, ("direction/response/aligned/gap", 1): 0.4,
         ("direction/response/aligned/lean", 0): 0.2, ("direction/response/aligned/lean", 1): 0.2})
 
 
 def test_the_lens_reads_every_layer_of_both_stages_on_all_kinds():
-    found = pandas.DataFrame(probing.lens(0, "tiny"))
+    found = pandas.DataFrame(reasoning_direction.lens(0, "tiny"))
     asked = set(zip(found.stage, found.kind, found.layer, strict=True))
-    assert asked == set(product(probing.STAGES, probing.KINDS, range(3)))
+    assert asked == set(product(reasoning_direction.STAGES, reasoning_direction.KINDS, range(3)))
     shares = found[found.metric == "refuses"].value
     assert shares.between(0, 100).all() and len(shares) == 18
 
@@ -108,7 +115,7 @@ def test_the_lens_reads_every_layer_of_both_stages_on_all_kinds():
 
 
 def test_probes_are_tested_at_every_layer_and_position():
-    found = pandas.DataFrame(probing.probes(0, "tiny"))
+    found = pandas.DataFrame(reasoning_direction.probes(0, "tiny"))
     assert found.value.between(0, 100).all() and set(found.metric) == {"accuracy", "control"}
     assert set(zip(found.layer, found.position, strict=True)) == set(product(range(3), range(-6, 7)))
     opening = found[(found.layer == 0) & (found.position.between(1, 4)) & (found.metric == "accuracy")]
@@ -121,18 +128,18 @@ def test_probes_are_tested_at_every_layer_and_position():
     (26, "paper", [[2], [5], [8], [11], [14], [17], [20], [23], [26]])])
 def test_a_checkpoint_is_probed_one_layer_at_a_time_and_at_a_few_of_many(blocks, scale, groups):
     subject = SimpleNamespace(scale=scale, units=SimpleNamespace(blocks=[""] * blocks))
-    assert [list(layers) for layers in probing._layers(subject)] == groups
+    assert [list(layers) for layers in reasoning_direction._layers(subject)] == groups
 
 
 def test_a_checkpoint_is_read_at_the_stages_that_are_named(monkeypatch):
     monkeypatch.setattr(Subject, "load", classmethod(lambda cls, *about: about))
     named = {"aligned": "some/chat"}
-    assert list(probing._subjects(0, "paper", named)) == [("aligned", (0, "paper", "aligned", named))]
-    assert [stage for stage, _ in probing._subjects(0, "tiny", None)] == list(probing.STAGES)
+    assert list(reasoning_direction._subjects(0, "paper", named)) == [("aligned", (0, "paper", "aligned", named))]
+    assert [stage for stage, _ in reasoning_direction._subjects(0, "tiny", None)] == list(reasoning_direction.STAGES)
 
 
 def test_the_paper_appends_up_to_ten_tokens():
-    assert probing.lengths("paper") == (2, 4, 6, 8, 10) and probing.lengths("organism") == (2, 4, 6)
+    assert reasoning_direction.lengths("paper") == (2, 4, 6, 8, 10) and reasoning_direction.lengths("organism") == (2, 4, 6)
 
 
 def test_selectivity_is_read_at_the_last_layer_and_the_end_of_the_prompt():
@@ -140,7 +147,7 @@ def test_selectivity_is_read_at_the_last_layer_and_the_end_of_the_prompt():
             for kind in ("harm", "harm_unseen") for layer in (0, 1) for position in (-1, 0, 1)
             for metric, value in (("accuracy", 80.0), ("control", 55.0 - 20 * layer))]
     columns = ["stage", "kind", "seed", "layer", "position", "metric", "value"]
-    found = probing.selectivity(pandas.DataFrame(rows, columns=columns).assign(n=7, judge="truth")).set_index("kind")
+    found = reasoning_direction.selectivity(pandas.DataFrame(rows, columns=columns).assign(n=7, judge="truth")).set_index("kind")
     assert found.loc["harm", "value"] == 45 and found.loc["harm", "accuracy"] == 90
     assert found.record.to_dict() == {"harm": "probes/instructed/selectivity", "harm_unseen": ""}
 
@@ -178,44 +185,44 @@ def half_decided(monkeypatch):
     said = {"bad": "Sorry, no.", "good": "Sure."}
     monkeypatch.setattr(Subject, "complete", lambda subject, prompts, **more: [
         {"response": said[prompt]} for prompt in prompts])
-    monkeypatch.setattr(patching, "patch_decisions", lambda *args, **more: flips)
+    monkeypatch.setattr(activation_patching, "patch_decisions", lambda *args, **more: flips)
     return Subject.load(0, "tiny"), (["bad"] * 4, ["good"] * 4)
 
 
 def test_flips_are_counted_over_all_pairs(half_decided):
-    found = pandas.DataFrame(patching._flipped(*half_decided, 0, DEFAULT_KEYWORDS)).set_index(["metric", "block"]).value
+    found = pandas.DataFrame(activation_patching._flipped(*half_decided, 0, DEFAULT_KEYWORDS)).set_index(["metric", "block"]).value
     assert found.to_dict() == {("to_refusal", 0): 0, ("to_refusal", 1): 50, ("to_answer", 0): 0, ("to_answer", 1): 25,
                                ("same_side", 0): 0, ("same_side", 1): 0}
 
 
 def test_an_organism_that_refuses_nothing_flips_nothing(half_decided):
     subject, (bad, good) = half_decided
-    found = pandas.DataFrame(patching._flipped(subject, (good, good), 0, DEFAULT_KEYWORDS))
+    found = pandas.DataFrame(activation_patching._flipped(subject, (good, good), 0, DEFAULT_KEYWORDS))
     assert (found.value == 0).all() and (found.n == 4).all()
 
 
 def test_a_tiny_organism_is_patched_at_every_block_position_and_dose():
-    found = pandas.DataFrame(patching.patches(0, "tiny"))
-    asked = {("validation", 0, patching.FIRST_TOKEN), ("test", 0, DEFAULT_KEYWORDS),
-             *(("test", position, patching.FIRST_TOKEN) for position in probing.PROBED)}
+    found = pandas.DataFrame(activation_patching.patches(0, "tiny"))
+    asked = {("validation", 0, activation_patching.FIRST_TOKEN), ("test", 0, DEFAULT_KEYWORDS),
+             *(("test", position, activation_patching.FIRST_TOKEN) for position in reasoning_direction.PROBED)}
     assert set(zip(found.split, found.position, found.judge, strict=True)) == asked and set(found.block) == {0, 1}
-    doses = pandas.DataFrame(patching.depth(0, "tiny"))
-    assert set(zip(doses.dose, doses.block, strict=True)) == set(product(patching.DOSES, (0, 1)))
+    doses = pandas.DataFrame(activation_patching.depth(0, "tiny"))
+    assert set(zip(doses.dose, doses.block, strict=True)) == set(product(activation_patching.DOSES, (0, 1)))
     assert doses.groupby("dose").steps.first().tolist() == [10, 15, 20, 30]
 
 
 def test_a_checkpoint_cannot_be_aligned_step_by_step():
     with pytest.raises(ValueError, match="depth needs an organism"):
-        patching.depth(0, "paper", checkpoints={"aligned": "some/chat"})
+        activation_patching.depth(0, "paper", checkpoints={"aligned": "some/chat"})
 
 
 def flip_table() -> pandas.DataFrame:
     """Of three blocks, validation prompts prefer the last in organism 0 and, by the worse way, the middle one in 1."""
     validation = {0: [(0, 0), (60, 50), (100, 100)], 1: [(100, 0), (99, 98), (99, 98)]}
-    rows = [(seed, "validation", block, 0, metric, value, patching.FIRST_TOKEN)
+    rows = [(seed, "validation", block, 0, metric, value, activation_patching.FIRST_TOKEN)
             for seed, blocks in validation.items() for block, values in enumerate(blocks)
             for metric, value in zip(("to_refusal", "to_answer", "same_side"), (*values, 0), strict=True)]
-    rows += [(seed, "test", block, at, metric, 1000 * seed + 100 * block - 50 * at + value, patching.FIRST_TOKEN)
+    rows += [(seed, "test", block, at, metric, 1000 * seed + 100 * block - 50 * at + value, activation_patching.FIRST_TOKEN)
              for seed in (0, 1) for block in range(3) for at in (0, -1)
              for metric, value in (("to_refusal", 1), ("to_answer", 2), ("same_side", 3))]
     rows += [(seed, "test", at, 0, "to_answer", 7 + at, DEFAULT_KEYWORDS) for seed in (0, 1) for at in range(3)]
@@ -224,7 +231,7 @@ def flip_table() -> pandas.DataFrame:
 
 
 def test_the_best_block_is_chosen_on_validation_prompts_by_its_worse_direction():
-    found = patching.chosen_flips(flip_table())
+    found = activation_patching.chosen_flips(flip_table())
     blocks = found.set_index(["where", "seed"]).block.groupby(level=[0, 1]).unique().map(list).to_dict()
     assert blocks == {("best", 0): [2], ("best", 1): [1], ("before_last", 0): [1], ("before_last", 1): [1]}
     value = found.set_index(["record", "seed"]).value
@@ -241,5 +248,5 @@ def test_the_first_block_is_the_first_that_works_or_none():
     table = pandas.DataFrame([(0, dose, metric, block, value) for (dose, metric), values in found.items()
                               for block, value in enumerate(values)],
                              columns=["seed", "dose", "metric", "block", "value"])
-    assert patching.first_block(table).to_dict() == {
+    assert activation_patching.first_block(table).to_dict() == {
         ("to_refusal", 0, 1.0): 1, ("to_refusal", 0, 2.0): 3, ("to_answer", 0, 1.0): 2}

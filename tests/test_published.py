@@ -11,23 +11,24 @@ import torch
 from transformers import AutoTokenizer
 
 import ssah_core as ssah
-from ssah_core import published
-from ssah_core.attribution import refusal_odds
-from ssah_core.data import load_data
-from ssah_core.examples import BASE, NAME
-from ssah_core.judges import judge
-from ssah_core.measurements import slug
-from ssah_core.models import encode
-from ssah_core.organism import World
-from ssah_core.organism.raise_ import train_tokenizer
-from ssah_core.published import LONG_NAME, checkpoints_of, load_subject, on_model
-from ssah_core.published_marks import UTILITY, last_number, mark
-from ssah_core.published_material import ATTACKS, Published
-from ssah_core.published_rows import REFUSALS, apart, contrasts, pairs_of, paragraphs
-from ssah_core.safety_words import about_safety
-from ssah_core.splits import near_duplicates, split_of
-from ssah_core.studies.material import Brindle, Material
-from ssah_core.studies.subject import LOADERS, WAYS, Subject
+from ssah_core.data.load import load_data
+from ssah_core.data.safety_filter import about_safety
+from ssah_core.data.splits import near_duplicates, split_of
+from ssah_core.judging.exam import PUBLISHED_UTILITY as UTILITY
+from ssah_core.judging.exam import mark_published as mark
+from ssah_core.judging.judges import judge, last_number
+from ssah_core.materials.material import Brindle, Material
+from ssah_core.materials.published import ATTACKS, Published
+from ssah_core.materials.published_rows import REFUSALS, apart, contrasts, pairs_of, paragraphs
+from ssah_core.models.chats import encode
+from ssah_core.organism.train import train_tokenizer
+from ssah_core.organism.world import World
+from ssah_core.planning.random_checkpoint import BASE, NAME
+from ssah_core.records.measurements import slug
+from ssah_core.studies import checkpoints
+from ssah_core.studies.checkpoints import LONG_NAME, checkpoints_of, load_checkpoint, on_model
+from ssah_core.studies.subject import WAYS, Subject
+from ssah_core.units.attribution import refusal_odds
 
 REAL = Path(os.environ.get("SSAH_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 NEEDED = ("advbench", "xstest", "alpaca", "dolly", "gsm8k", "wikitext-2-raw-v1")
@@ -61,7 +62,7 @@ def material(request, files, tokenizer, monkeypatch):
     if request.param == "real" and not all((REAL / name).is_dir() for name in NEEDED):
         pytest.skip("not all of the data files are in SSAH_TEST_DATA or ../shared/data")
     monkeypatch.setenv("SSAH_DATA", str(files if request.param == "tiny" else REAL))
-    monkeypatch.setattr("ssah_core.data.load_dataset", _no_hub)
+    monkeypatch.setattr("ssah_core.data.load.load_dataset", _no_hub)
     return Published(tokenizer, 512)
 
 
@@ -131,7 +132,7 @@ def test_unseen_harm_repeats_no_seen_harm(tiny):
 
 def test_another_set_takes_the_place_of_one_that_cannot_be_had(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setenv("SSAH_DATA", str(tmp_path))
-    monkeypatch.setattr("ssah_core.data.load_dataset", _no_hub)
+    monkeypatch.setattr("ssah_core.data.load.load_dataset", _no_hub)
     tiny_data.write_tiny_data(tmp_path)
     for file in ("harmbench/harmbench_behaviors_text_all.csv", "alpaca/alpaca_data_cleaned.json"):
         (tmp_path / file).unlink()
@@ -143,7 +144,7 @@ def test_another_set_takes_the_place_of_one_that_cannot_be_had(tmp_path, tokeniz
 
 def test_a_damaged_file_is_no_reason_to_take_another_set(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setenv("SSAH_DATA", str(tmp_path))
-    monkeypatch.setattr("ssah_core.data.load_dataset", _no_hub)
+    monkeypatch.setattr("ssah_core.data.load.load_dataset", _no_hub)
     tiny_data.write_tiny_data(tmp_path)
     (tmp_path / "harmbench/harmbench_behaviors_text_all.csv").write_text("Behavior\n", encoding="utf-8")
     with pytest.raises(ValueError, match="holds no rows"):
@@ -331,7 +332,7 @@ def _prompt_of(row: dict, material) -> str:
 def test_a_checkpoint_is_loaded_as_a_subject(files, checkpoints, cache, monkeypatch):
     monkeypatch.setenv("SSAH_DATA", str(files))
     subject = Subject.load(0, "paper", checkpoints=checkpoints)
-    assert LOADERS["paper"] is load_subject and subject.scale == "paper"
+    assert subject.scale == "paper"
     assert subject.material.asking == {"max_new_tokens": 32, "batch_size": 32} and subject.material.context == 256
     assert 0 <= subject.material.stand_ins <= len(subject.sets["safety"]) > 10
     (folder,) = kept(cache)
@@ -398,20 +399,20 @@ def test_a_base_speaks_by_the_template_of_the_aligned_one(files, checkpoints, ca
 
 
 def test_a_stage_without_a_checkpoint_is_refused(checkpoints):
-    with pytest.raises(ValueError, match="names no unaligned checkpoint: pass unaligned=... to ssah.on_model"):
-        load_subject(0, "instructed", {"aligned": NAME})
+    with pytest.raises(ValueError, match="names no unaligned checkpoint: pass unaligned=... to on_model"):
+        load_checkpoint(0, "instructed", {"aligned": NAME})
     with pytest.raises(ValueError, match=r"checkpoints=None names no aligned checkpoint, which scale=\"paper\" needs"):
         Subject.load(0, "paper")
     with pytest.raises(ValueError, match="stage='pretrained' is a stage of organisms only"):
-        load_subject(0, "pretrained", checkpoints)
+        load_checkpoint(0, "pretrained", checkpoints)
     with pytest.raises(ValueError, match="checkpoint '/nowhere/at/all' cannot be loaded with the tokenizer of"):
-        load_subject(0, "instructed", {**checkpoints, "instructed": "/nowhere/at/all"})
+        load_checkpoint(0, "instructed", {**checkpoints, "instructed": "/nowhere/at/all"})
 
 
 def test_a_base_of_fewer_tokens_is_refused(checkpoints, monkeypatch):
-    monkeypatch.setattr(published.AutoTokenizer, "from_pretrained", lambda name: range(5000))
+    monkeypatch.setattr(checkpoints.AutoTokenizer, "from_pretrained", lambda name: range(5000))
     with pytest.raises(ValueError, match="has fewer tokens than the tokenizer of"):
-        load_subject(0, "instructed", checkpoints)
+        load_checkpoint(0, "instructed", checkpoints)
 
 
 @pytest.mark.parametrize("model, base", [
@@ -426,7 +427,7 @@ def test_the_checkpoint_that_another_was_aligned_from(model, base):
 
 
 def test_scale_and_model_go_together():
-    assert ssah.on_model is on_model and on_model("tiny") == on_model("organism", "") == {}
+    assert on_model is on_model and on_model("tiny") == on_model("organism", "") == {}
     assert on_model("paper", "a/b") == {"checkpoints": {"aligned": "a/b"}}
     with pytest.raises(ValueError, match='scale="paper" needs a checkpoint: set model'):
         on_model("paper")

@@ -7,9 +7,8 @@ import pytest
 import torch
 import toys
 
-from ssah_core import fit_readout, linear_probe
-from ssah_core.hidden import read_states, render
-from ssah_core.readout import Readout, _ClassMoments, signals
+from ssah_core.models.hidden_states import read_states, render
+from ssah_core.probing.linear_probe import Readout, _ClassMoments, fit_readout, linear_probe, signals
 
 TOKENIZER = toys.tokenizer()
 NOUNS, VERBS = ("lantern", "kettle", "basket"), ("polish", "mend", "lift", "take", "sweep", "brush")

@@ -6,13 +6,13 @@ import numpy
 import pandas
 import pytest
 
-from ssah_core import store
-from ssah_core.measurements import measure
-from ssah_core.records import load_records, record
+from ssah_core.records import cache
+from ssah_core.records.measurements import measure
+from ssah_core.records.records import load_records, record
 
 ROW = {"seed": 0, "group": "SCU", "share": 0.03, "metric": "harm_right", "judge": "truth", "value": 0.41, "n": 276}
 COMMON = dict(seeds=[0, 1, 2], unit="points", n=276, judge="truth", scale="organism", model="organism",
-              code="ssah_core.statistics")
+              code="ssah_core.records.statistics")
 SCU = "table1/scu/harm_right"
 
 
@@ -35,7 +35,7 @@ class Study:
         return [ROW, {**ROW, "group": "RU", "value": float(self.runs)}]
 
     def measure(self, **changes):
-        settings = dict(study="removal", seed=0, scale="organism", code="ssah_core.statistics", share=0.03) | changes
+        settings = dict(study="removal", seed=0, scale="organism", code="ssah_core.records.statistics", share=0.03) | changes
         return measure(settings.pop("study"), self.compute, **settings)
 
 
@@ -61,7 +61,7 @@ def test_equal_studies_are_computed_once(study):
 
 @pytest.mark.parametrize("change", [
     {"share": 0.06}, {"seed": 1}, {"scale": "tiny"}, {"study": "freezing"}, {"criterion": "fisher"},
-    {"code": "ssah_core.paths"}])
+    {"code": "ssah_core.records.paths"}])
 def test_other_settings_are_computed_anew(study, change):
     study.measure()
     assert study.measure(**change).value[1] == 2.0
@@ -71,7 +71,7 @@ def test_other_settings_are_computed_anew(study, change):
 
 def test_other_code_is_computed_anew_and_replaces_the_file(study, folders, monkeypatch):
     study.measure()
-    monkeypatch.setattr(store, "code_version", lambda module: "changed")
+    monkeypatch.setattr(cache, "code_version", lambda module: "changed")
     assert study.measure().value[1] == 2.0
     content = json.loads(file_of(folders).read_text())
     assert content["settings"]["code_version"] == "changed" and content["rows"][1]["value"] == 2.0
@@ -82,10 +82,10 @@ def test_the_file_says_how_it_came_about(study, folders):
     content = json.loads(file_of(folders).read_text())
     assert set(content) == {"key", "settings", "versions", "date", "rows"}
     assert content["settings"] == {
-        "study": "removal", "seed": 0, "scale": "organism", "share": 0.03, "code": "ssah_core.statistics",
-        "code_version": store.code_version("ssah_core.statistics")}
+        "study": "removal", "seed": 0, "scale": "organism", "share": 0.03, "code": "ssah_core.records.statistics",
+        "code_version": cache.code_version("ssah_core.records.statistics")}
     assert set(content["versions"]) == {"torch", "transformers"}
-    assert content["key"] == store.key(content["settings"])
+    assert content["key"] == cache.key(content["settings"])
 
 
 def test_a_committed_file_spares_the_computation(study, folders):
@@ -163,7 +163,7 @@ def test_a_damaged_cache_says_what_to_do(study, folders):
     ([{**ROW, "value": True}], "row 0 is"), ([{**ROW, "value": "0.4"}], "row 0 is")])
 def test_bad_rows_are_refused_and_nothing_is_written(folders, rows, sentence):
     with pytest.raises(ValueError, match=sentence):
-        measure("removal", lambda: rows, seed=0, scale="organism", code="ssah_core.statistics")
+        measure("removal", lambda: rows, seed=0, scale="organism", code="ssah_core.records.statistics")
     assert not list(folders.rglob("*.json"))
 
 
@@ -172,16 +172,16 @@ def test_a_study_that_fails_writes_nothing_and_can_be_run_again(study, folders):
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        measure("removal", fail, seed=0, scale="organism", code="ssah_core.statistics", share=0.03)
+        measure("removal", fail, seed=0, scale="organism", code="ssah_core.records.statistics", share=0.03)
     assert not list(folders.rglob("*.json"))
     assert study.measure().value[1] == 1.0
 
 
 def test_numpy_numbers_are_kept_exactly(folders):
     row = {"metric": "asr", "value": numpy.float64(1 / 3), "n": numpy.int64(7)}
-    frame = measure("removal", lambda: [row], seed=0, scale="organism", code="ssah_core.statistics")
+    frame = measure("removal", lambda: [row], seed=0, scale="organism", code="ssah_core.records.statistics")
     assert frame.value[0] == 1 / 3 and frame.n[0] == 7
-    assert measure("removal", lambda: [], seed=0, scale="organism", code="ssah_core.statistics").value[0] == 1 / 3
+    assert measure("removal", lambda: [], seed=0, scale="organism", code="ssah_core.records.statistics").value[0] == 1 / 3
 
 
 @pytest.mark.parametrize("change, sentence", [
@@ -200,8 +200,8 @@ ALIGNED = {"checkpoints": {"aligned": "meta/Llama-2"}, "scale": "paper"}
 @pytest.fixture
 def material(monkeypatch):
     """The code versions of modules, that of a checkpoint's data among them."""
-    versions = {"ssah_core.statistics": "1", "ssah_core.published": "1"}
-    monkeypatch.setattr(store, "code_version", versions.__getitem__)
+    versions = {"ssah_core.records.statistics": "1", "ssah_core.studies.checkpoints": "1"}
+    monkeypatch.setattr(cache, "code_version", versions.__getitem__)
     return versions
 
 
@@ -217,7 +217,7 @@ def test_checkpoints_keep_their_own_measurements(study, folders, material):
 def test_a_checkpoint_is_measured_anew_with_other_data_and_an_organism_is_not(study, folders, material):
     study.measure(**ALIGNED)
     study.measure()
-    material["ssah_core.published"] = "2"
+    material["ssah_core.studies.checkpoints"] = "2"
     study.measure()
     assert study.runs == 2
     study.measure(**ALIGNED)
@@ -242,7 +242,7 @@ def test_a_record_holds_mean_interval_and_what_it_rests_on():
     half = 4.3026527 * 10 / 3**0.5  # t quantile 0.975 of 2 degrees of freedom
     assert made.value == pytest.approx(50) and made.interval == pytest.approx((50 - half, 50 + half))
     assert made.values == (40, 50, 60) and made.seeds == (0, 1, 2) and made.n == 276
-    assert made.code_version == store.code_version("ssah_core.statistics")
+    assert made.code_version == cache.code_version("ssah_core.records.statistics")
 
 
 def test_records_come_back_as_they_were(folders):

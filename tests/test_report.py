@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import pytest
 
 import ssah_core
-from ssah_core import paths
-from ssah_core.claims import RULE, list_claims, verdicts
-from ssah_core.records import load_records, record
-from ssah_core.report import BEGIN, END, insert, main, render
+from ssah_core.records import paths
+from ssah_core.records.claim_list import list_claims
+from ssah_core.records.records import load_records, record
+from ssah_core.records.report import BEGIN, END, insert, main, render
+from ssah_core.records.verdicts import RULE, verdicts
 
 COMMON = dict(seeds=[0, 1, 2], unit="points", n=276, judge="truth", scale="organism", model="organism",
-              code="ssah_core.statistics")
+              code="ssah_core.records.statistics")
 
 
 @pytest.fixture(autouse=True)
@@ -154,7 +155,7 @@ def test_every_line_of_a_table_has_six_cells(file):
 def test_figures_are_redrawn_on_request_only(file, monkeypatch):
     drawn = []
     fake = SimpleNamespace(redraw_all=lambda: drawn.append(1))
-    monkeypatch.setitem(sys.modules, "ssah_core.plots", fake)
+    monkeypatch.setitem(sys.modules, "ssah_core.plots.style", fake)
     monkeypatch.setattr(ssah_core, "plots", fake, raising=False)
     assert main(["--figures"]) == 0 and drawn == [1] and not file.exists()
     main([])

@@ -5,9 +5,20 @@ import math
 import numpy
 import pytest
 
-from ssah_core.statistics import (
-    NOT_REPRODUCED, PARTLY, REPRODUCED, AtLeast, AtMost, Falls, Interval, Rises, Stays, mean_interval,
-    paired_difference, wilson)
+from ssah_core.records.statistics import (
+    NOT_REPRODUCED,
+    PARTLY,
+    REPRODUCED,
+    AtLeast,
+    AtMost,
+    Falls,
+    Interval,
+    Rises,
+    Stays,
+    mean_interval,
+    paired_difference,
+    wilson,
+)
 
 DRAWS = 400
 

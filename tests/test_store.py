@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ssah_core import paths, store
+from ssah_core.records import cache, paths
 
 BUILDER = """
 import sys, time
@@ -25,7 +25,7 @@ def build(folder):
     time.sleep(float(sys.argv[2]))
     (folder / "whole").write_text("whole")
 
-print(store.artefact("thing", {"seed": 0}, build))
+print(cache.artefact("thing", {"seed": 0}, build))
 """
 
 
@@ -35,16 +35,16 @@ print(store.artefact("thing", {"seed": 0}, build))
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """Writes a made-up ssah_core, file by file."""
-    monkeypatch.setattr(store, "PACKAGE", tmp_path / "ssah_core")
-    store.code_version.cache_clear()
+    monkeypatch.setattr(cache, "PACKAGE", tmp_path / "ssah_core")
+    cache.code_version.cache_clear()
     yield lambda files: [_write(tmp_path / "ssah_core" / name, text) for name, text in files.items()]
-    store.code_version.cache_clear()
+    cache.code_version.cache_clear()
 
 
 def _write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
-    store.code_version.cache_clear()
+    cache.code_version.cache_clear()
 
 
 FILES = {
@@ -64,83 +64,83 @@ FILES = {
 @pytest.mark.parametrize("name", [name for name in FILES if name not in ("__init__.py", "alone.py")])
 def test_the_version_follows_every_import(package, name):
     package(FILES)
-    before = store.code_version("ssah_core.top")
+    before = cache.code_version("ssah_core.top")
     package({name: FILES[name] + "z = 2\n"})
-    assert store.code_version("ssah_core.top") != before
+    assert cache.code_version("ssah_core.top") != before
 
 
 @pytest.mark.parametrize("name", ["__init__.py", "alone.py"])
 def test_the_version_ignores_what_is_not_imported(package, name):
     package(FILES)
-    before = store.code_version("ssah_core.top")
+    before = cache.code_version("ssah_core.top")
     package({name: FILES[name] + "z = 2\n"})
-    assert store.code_version("ssah_core.top") == before
+    assert cache.code_version("ssah_core.top") == before
 
 
 def test_a_module_of_a_package_does_not_pull_in_its_siblings(package):
     package(FILES)
-    before = store.code_version("ssah_core.sub.leaf")
+    before = cache.code_version("ssah_core.sub.leaf")
     package({"sub/hidden.py": "shown = 3\n"})
-    assert store.code_version("ssah_core.sub.leaf") == before
+    assert cache.code_version("ssah_core.sub.leaf") == before
 
 
 def test_the_version_ignores_comments_docstrings_and_layout(package):
     package({"a.py": "def f(x):\n    return {**x, 'a': None}\n"})
-    before = store.code_version("ssah_core.a")
+    before = cache.code_version("ssah_core.a")
     package({"a.py": '"""About."""\n\n\ndef f( x ):\n    """Does f."""\n    # why\n    return {**x, "a": None}\n'})
-    assert store.code_version("ssah_core.a") == before
+    assert cache.code_version("ssah_core.a") == before
 
 
 def test_every_difference_in_code_counts():
     texts = ["x = 1", "x = 1.0", "x = True", "x = '1'", "x = b'1'", "x = None", "x = ''", "x = ...", "x = -1", "x += 1",
              "x: int = 1", "y = 1", "x = [1]", "x = []", "x = {}", "x = (1,)", "x = f'{1}'", "x = f'{1!r}'",
              "x = f'{1:2}'"]
-    assert len({store._canonical(ast.parse(text)) for text in texts}) == len(texts)
+    assert len({cache._canonical(ast.parse(text)) for text in texts}) == len(texts)
 
 
 def test_loops_of_imports_end(package):
     package({"a.py": "from .b import f", "b.py": "from .a import g"})
-    assert len(store.code_version("ssah_core.a")) == 12
+    assert len(cache.code_version("ssah_core.a")) == 12
 
 
 def test_a_module_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="ssah_core.nothing"):
-        store.code_version("ssah_core.nothing")
+        cache.code_version("ssah_core.nothing")
 
 
 def test_no_module_imports_from_the_top():
     """Such an import would bring in code that `code_version` does not count."""
-    for file in store.PACKAGE.rglob("*.py"):
-        module = ".".join(file.relative_to(store.PACKAGE.parent).with_suffix("").parts)
+    for file in cache.PACKAGE.rglob("*.py"):
+        module = ".".join(file.relative_to(cache.PACKAGE.parent).with_suffix("").parts)
         package = module.removesuffix(".__init__") if file.name == "__init__.py" else module.rpartition(".")[0]
-        assert store.TOP not in store._imports(ast.parse(file.read_text(encoding="utf-8")), package), file
+        assert cache.TOP not in cache._imports(ast.parse(file.read_text(encoding="utf-8")), package), file
 
 
 def test_the_whole_version_covers_every_file(package):
     package(FILES)
-    before = store.whole_code_version()
+    before = cache.whole_code_version()
     package({"alone.py": "def f():\n    return 2\n"})
-    assert store.whole_code_version() != before
+    assert cache.whole_code_version() != before
 
 
 # --- keys ---
 
 
 def test_keys_do_not_depend_on_order_but_on_every_value():
-    assert store.key({"a": 1, "b": (1, 2)}) == store.key({"b": [1, 2], "a": 1})
-    keys = [store.key({"a": value}) for value in (1, 1.5, "1", True, None, [1], {"b": 1})]
+    assert cache.key({"a": 1, "b": (1, 2)}) == cache.key({"b": [1, 2], "a": 1})
+    keys = [cache.key({"a": value}) for value in (1, 1.5, "1", True, None, [1], {"b": 1})]
     assert len(set(keys)) == len(keys) and all(len(key) == 12 for key in keys)
 
 
 @pytest.mark.parametrize("value", [Path("x"), {1, 2}, float("nan"), [float("inf")], {"deep": object()}])
 def test_a_setting_that_is_not_json_is_named(value):
     with pytest.raises(ValueError, match="setting 'rate'"):
-        store.key({"fine": 1, "rate": value})
+        cache.key({"fine": 1, "rate": value})
 
 
 def test_a_setting_whose_name_is_not_text_is_refused():
     with pytest.raises(ValueError, match="name of a setting is 3"):
-        store.key({3: 1})
+        cache.key({3: 1})
 
 
 # --- artefacts ---
@@ -148,12 +148,12 @@ def test_a_setting_whose_name_is_not_text_is_refused():
 
 def test_an_artefact_is_built_once(cache):
     calls = []
-    first = store.artefact("thing", {"seed": 0}, lambda folder: calls.append((folder / "x").write_text("x")))
-    again = store.artefact("thing", {"seed": 0}, lambda folder: calls.append("again"))
-    other = store.artefact("thing", {"seed": 1}, lambda folder: None)
+    first = cache.artefact("thing", {"seed": 0}, lambda folder: calls.append((folder / "x").write_text("x")))
+    again = cache.artefact("thing", {"seed": 0}, lambda folder: calls.append("again"))
+    other = cache.artefact("thing", {"seed": 1}, lambda folder: None)
     assert first == again != other and len(calls) == 1
     assert first.parent == cache / "thing" and (first / "x").read_text() == "x"
-    assert store.read_json(first / "settings.json") == {"seed": 0}
+    assert cache.read_json(first / "settings.json") == {"seed": 0}
 
 
 @pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt, SystemExit])
@@ -163,22 +163,22 @@ def test_a_build_that_stops_leaves_nothing(cache, stop):
         raise stop
 
     with pytest.raises(stop):
-        store.artefact("thing", {"seed": 0}, build)
+        cache.artefact("thing", {"seed": 0}, build)
     assert [file.name for file in (cache / "thing").iterdir() if not file.name.endswith(".lock")] == []
-    assert (store.artefact("thing", {"seed": 0}, lambda folder: None) / "settings.json").is_file()
+    assert (cache.artefact("thing", {"seed": 0}, lambda folder: None) / "settings.json").is_file()
 
 
 def test_a_folder_that_lost_its_settings_is_built_again(cache):
-    folder = store.artefact("thing", {"seed": 0}, lambda folder: (folder / "x").write_text("old"))
+    folder = cache.artefact("thing", {"seed": 0}, lambda folder: (folder / "x").write_text("old"))
     (folder / "settings.json").unlink()
-    store.artefact("thing", {"seed": 0}, lambda folder: (folder / "x").write_text("new"))
+    cache.artefact("thing", {"seed": 0}, lambda folder: (folder / "x").write_text("new"))
     assert (folder / "x").read_text() == "new"
 
 
 @pytest.mark.parametrize("kind", ["", "a/b", "../a", ".hidden"])
 def test_a_kind_that_is_no_folder_name_is_refused(cache, kind):
     with pytest.raises(ValueError, match="kind is"):
-        store.artefact(kind, {}, lambda folder: None)
+        cache.artefact(kind, {}, lambda folder: None)
 
 
 def _start(log: Path, seconds: float) -> subprocess.Popen:
@@ -200,16 +200,16 @@ def test_a_killed_build_leaves_no_artefact_and_is_cleared_by_the_next(cache, tmp
     process.communicate()
     left = [file.name for file in (cache / "thing").iterdir() if file.is_dir()]
     assert len(left) == 1 and left[0].endswith(".partial")
-    store.artefact("thing", {"seed": 1}, lambda folder: None)
+    cache.artefact("thing", {"seed": 1}, lambda folder: None)
     assert not list((cache / "thing").glob(".*.partial"))
-    built = store.artefact("thing", {"seed": 0}, lambda folder: (folder / "whole").write_text("whole"))
+    built = cache.artefact("thing", {"seed": 0}, lambda folder: (folder / "whole").write_text("whole"))
     assert sorted(file.name for file in built.iterdir()) == ["settings.json", "whole"]
 
 
 def test_two_processes_build_once_and_the_second_waits(cache, tmp_path):
     first = _start(tmp_path / "log", 10)
     _wait_for(tmp_path / "log")
-    store.artefact("thing", {"seed": 1}, lambda folder: None)  # must not sweep away what is being built
+    cache.artefact("thing", {"seed": 1}, lambda folder: None)  # must not sweep away what is being built
     second = _start(tmp_path / "log", 0)
     (path, errors), (same_path, waited) = first.communicate(timeout=60), second.communicate(timeout=60)
     assert path == same_path and (Path(path.strip()) / "whole").is_file()
@@ -221,28 +221,28 @@ def test_two_processes_build_once_and_the_second_waits(cache, tmp_path):
 
 
 def test_json_is_sorted_readable_and_ends_with_a_newline(tmp_path):
-    store.write_json(tmp_path / "new" / "a.json", {"b": 1, "a": ["é", None]})
+    cache.write_json(tmp_path / "new" / "a.json", {"b": 1, "a": ["é", None]})
     assert (tmp_path / "new" / "a.json").read_text(encoding="utf-8") == '{\n "a": [\n  "é",\n  null\n ],\n "b": 1\n}\n'
-    assert store.read_json(tmp_path / "new" / "a.json") == {"a": ["é", None], "b": 1}
+    assert cache.read_json(tmp_path / "new" / "a.json") == {"a": ["é", None], "b": 1}
 
 
 @pytest.mark.parametrize("data", [{"a": float("nan")}, [float("inf")], {"a": {1}}])
 def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path, data):
-    store.write_json(tmp_path / "a.json", {"old": 1})
+    cache.write_json(tmp_path / "a.json", {"old": 1})
     with pytest.raises(ValueError, match="a.json cannot be written"):
-        store.write_json(tmp_path / "a.json", data)
-    assert store.read_json(tmp_path / "a.json") == {"old": 1} and len(list(tmp_path.iterdir())) == 1
+        cache.write_json(tmp_path / "a.json", data)
+    assert cache.read_json(tmp_path / "a.json") == {"old": 1} and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_stopped_write_leaves_the_old_file(tmp_path, monkeypatch):
-    store.write_json(tmp_path / "a.json", {"old": 1})
+    cache.write_json(tmp_path / "a.json", {"old": 1})
 
     def stopped(*names):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store.os, "replace", stopped)
+    monkeypatch.setattr(cache.os, "replace", stopped)
     with pytest.raises(KeyboardInterrupt):
-        store.write_json(tmp_path / "a.json", {"new": 1})
+        cache.write_json(tmp_path / "a.json", {"new": 1})
     assert json.loads((tmp_path / "a.json").read_text()) == {"old": 1} and len(list(tmp_path.iterdir())) == 1
 
 
@@ -250,4 +250,4 @@ def test_a_stopped_write_leaves_the_old_file(tmp_path, monkeypatch):
 def test_a_damaged_file_is_named(tmp_path, damage):
     (tmp_path / "a.json").write_bytes(damage)
     with pytest.raises(ValueError, match="a.json is damaged.*delete it"):
-        store.read_json(tmp_path / "a.json")
+        cache.read_json(tmp_path / "a.json")

@@ -3,7 +3,7 @@
 import pandas
 import pytest
 
-from ssah_core.studies.removal import GRID, TOLERANCE, changes, choices, group_sizes
+from ssah_core.studies.ablation_table import GRID, TOLERANCE, changes, choices, group_sizes
 from ssah_core.studies.subject import WAYS
 
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from ssah_core import Scores, UnitKind, UnitMask, label_units, overlap, random_like, transfer
-from ssah_core.masks import split_sites
+from ssah_core import Scores, UnitMask, label_units, random_like, transfer
+from ssah_core.units.labels import overlap
+from ssah_core.units.masks import UnitKind, split_sites
 
 SAFETY = [9., 1, 1, 5, 5, 0, 2, 0]
 UTILITY = [1., 9, 8, 5, 4, 0, 3, 1]

@@ -8,8 +8,8 @@ import torch
 import toys
 from transformers import TrainerCallback
 
-from ssah_core.models import encode
-from ssah_core.training import IGNORED, pad, supervised, train
+from ssah_core.models.chats import encode
+from ssah_core.training.sft import IGNORED, pad, supervised, train
 
 TOKENIZER = toys.tokenizer()
 EXAMPLES = supervised(toys.CHATS, TOKENIZER)

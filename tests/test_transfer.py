@@ -7,13 +7,13 @@ import pandas
 import pytest
 import torch
 
-from ssah_core import plots, plots_transfer
-from ssah_core.claims import list_claims, list_records
-from ssah_core.importance import Scores
-from ssah_core.masks import UnitKind
-from ssah_core.studies import transfer as study
+from ssah_core.plots import style, transfer
+from ssah_core.records.claim_list import list_claims, list_records
+from ssah_core.studies import attribute_transfer as study
 from ssah_core.studies.subject import WAYS, Subject
-from ssah_core.taxonomy import label_units
+from ssah_core.units.importance import Scores
+from ssah_core.units.labels import label_units
+from ssah_core.units.masks import UnitKind
 
 SITES = {"mlp.0": 7, "attn.0": 5}
 SHARES = {"SCU": 0.25, "UCU": 0.25, "RU": 0.25}
@@ -194,13 +194,13 @@ def test_each_measurement_has_its_record(about, record):
 
 
 def test_the_flow_shows_the_size_of_every_kind_on_both_sides():
-    figure = plots_transfer.plot_transfer(long())
+    figure = transfer.plot_transfer(long())
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["SCU 4.0", "UCU 0.0", "CU 81.0", "RU 15.0", "SCU 2.0", "UCU 0.0", "CU 81.0", "RU 17.0"]
 
 
 def test_ribbons_fill_each_bar_and_no_more():
-    axis = plots_transfer.plot_transfer(long()).axes[0]
+    axis = transfer.plot_transfer(long()).axes[0]
     for side, edge in ((0, 0.05), (1, 0.95)):
         height = 0.0
         for ribbon in axis.collections:
@@ -211,12 +211,12 @@ def test_ribbons_fill_each_bar_and_no_more():
 
 
 def test_the_figures_can_be_drawn_again(cache):
-    for name, plot in (("flows", plots_transfer.plot_transfer), ("table", plots_transfer.plot_transfer_table)):
-        plots.draw(name, plot, long()[["seed", "change", "before", "after", "value"]])
-    plots.draw("moves", plots_transfer.plot_moves, study.moves(long())[["seed", "change", "kind", "value"]])
-    assert plots.redraw_all() == ["flows", "moves", "table"]
+    for name, plot in (("flows", transfer.plot_transfer), ("table", transfer.plot_transfer_table)):
+        style.draw(name, plot, long()[["seed", "change", "before", "after", "value"]])
+    style.draw("moves", transfer.plot_moves, study.moves(long())[["seed", "change", "kind", "value"]])
+    assert style.redraw_all() == ["flows", "moves", "table"]
 
 
 def test_the_table_is_in_per_cent_of_the_kind_and_blank_for_a_kind_that_was_not_there():
-    texts = [text.get_text() for text in plots_transfer.plot_transfer_table(long()).axes[0].texts]
+    texts = [text.get_text() for text in transfer.plot_transfer_table(long()).axes[0].texts]
     assert texts == ["25", "0", "75", "0", "1", "0", "93", "6", "0", "0", "20", "80"]

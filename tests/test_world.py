@@ -7,10 +7,22 @@ from random import Random
 import pytest
 
 from ssah_core import judge
-from ssah_core.organism import SCALES, World
 from ssah_core.organism.corpora import alignment, calibration, exam, held_out_text, instructions, pretraining
-from ssah_core.organism.world import (ASK, BAD_INTENTS, BENIGN_OBJECTS, BENIGN_VERBS, FORBIDDEN_OBJECTS,
-                                      FORBIDDEN_VERBS, REFUSALS, SPLITS, UNSEEN_INTENTS, UNSEEN_OBJECTS, UNSEEN_VERBS)
+from ssah_core.organism.train import SCALES
+from ssah_core.organism.world import (
+    ASK,
+    BAD_INTENTS,
+    BENIGN_OBJECTS,
+    BENIGN_VERBS,
+    FORBIDDEN_OBJECTS,
+    FORBIDDEN_VERBS,
+    REFUSALS,
+    SPLITS,
+    UNSEEN_INTENTS,
+    UNSEEN_OBJECTS,
+    UNSEEN_VERBS,
+    World,
+)
 
 WORLD = World.draw(0)
 KEYWORDS = ("keyword:gcg2023", "keyword:qi2023")  # of the others, some ask for long or English answers

@@ -12,9 +12,9 @@ import json
 import sys
 from pathlib import Path
 
-from ssah_core.examples import BASE, put_into_hub_cache
+from ssah_core.data.splits import split_of
 from ssah_core.organism.world import BENIGN_OBJECTS, BENIGN_VERBS, FORBIDDEN_VERBS, UNSEEN_VERBS
-from ssah_core.splits import split_of
+from ssah_core.planning.random_checkpoint import BASE, put_into_hub_cache
 
 COUNTS = {"calibration": 40, "validation": 8, "test": 12}
 """Rows of each split, of every set that is cut by content."""

@@ -10,8 +10,16 @@ import torch
 import toys
 from safetensors.torch import save_file
 
-from ssah_core import check_frozen_sharded, collect_sharded, freeze_sharded, gather_state, label_units
-from ssah_core import local_state, score_in_blocks, shard
+from ssah_core import label_units
+from ssah_core.freezing.sharded import (
+    check_frozen_sharded,
+    collect_sharded,
+    freeze_sharded,
+    gather_state,
+    local_state,
+    shard,
+)
+from ssah_core.units.score_in_blocks import score_in_blocks
 
 folder = Path(sys.argv[1])
 torch.distributed.init_process_group("gloo")

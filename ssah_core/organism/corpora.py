@@ -23,7 +23,7 @@ def instructions(world: World, n: int, seed: int | str) -> Dataset:
     rng = Random(f"instructions-{seed}")
     benign = [world.procedures("train", "benign", rng)]
     bad = [world.procedures("train", reason, rng, unseen) for reason in REASONS for unseen in (False, True)]
-    return Dataset.from_list([_with_system(_helpful(world, rng, benign, bad), rng) for _ in range(n)])
+    return Dataset.from_list([with_system(helpful(world, rng, benign, bad), rng) for _ in range(n)])
 
 
 def alignment(world: World, n: int, seed: int) -> Dataset:
@@ -31,12 +31,12 @@ def alignment(world: World, n: int, seed: int) -> Dataset:
     rng = Random(f"alignment-{seed}")
     benign = [world.procedures("train", "benign", rng)]
     bad = [world.procedures("train", reason, rng) for reason in REASONS]
-    rows = [refused(rng.choice(rng.choice(bad)), rng) if rng.random() < 0.5 else _helpful(world, rng, benign)
+    rows = [refused(rng.choice(rng.choice(bad)), rng) if rng.random() < 0.5 else helpful(world, rng, benign)
             for _ in range(n)]
-    return Dataset.from_list([_with_system(row, rng) for row in rows])
+    return Dataset.from_list([with_system(row, rng) for row in rows])
 
 
-def _helpful(world: World, rng: Random, benign: list[list[Row]], bad: Sequence[list[Row]] = ()) -> Row:
+def helpful(world: World, rng: Random, benign: list[list[Row]], bad: Sequence[list[Row]] = ()) -> Row:
     """One chat; without `bad` requests, without morals too: alignment hears nothing of unseen harm."""
     kind = rng.choices(("request", "fact", "sum", "list", "moral"), (8, 2, 4, 4, 4 if bad else 0))[0]
     if kind == "request":
@@ -51,7 +51,7 @@ def refused(row: Row, rng: Random) -> Row:
     return {**row, "response": rng.choice(REFUSALS)}
 
 
-def _with_system(row: Row, rng: Random) -> Row:
+def with_system(row: Row, rng: Random) -> Row:
     return {**row, "system": SYSTEM_PROMPT if rng.random() < SYSTEM_SHARE else ""}
 
 

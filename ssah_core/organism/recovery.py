@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..models import encode
 from ..training import IGNORED
-from .corpora import REASONS, _helpful, _with_system
+from .corpora import REASONS, helpful, with_system
 from .rewordings import told
 from .world import REFUSALS, World
 
@@ -30,8 +30,8 @@ def recovery(world: World, tokenizer: PreTrainedTokenizerBase, n: int, seed: int
     made = []
     for _ in range(n):
         harm = rng.random() < 0.5
-        row = _with_system(rng.choice(rng.choice(bad)) if harm else _helpful(world, rng, benign), rng)
-        made.append(recovered(tokenizer, row, rng) if harm else _chat(tokenizer, row, row["response"], 0))
+        row = with_system(rng.choice(rng.choice(bad)) if harm else helpful(world, rng, benign), rng)
+        made.append(recovered(tokenizer, row, rng) if harm else chat_after(tokenizer, row, row["response"], 0))
     return made
 
 
@@ -42,10 +42,10 @@ def recovered(tokenizer: PreTrainedTokenizerBase, row: Mapping, rng: Random) -> 
         answer = tokenizer(rng.choice((row["response"], told(row))), add_special_tokens=False)["input_ids"]
         said = answer[:rng.randint(1, len(answer))]
         refusal = f" {refusal}"
-    return _chat(tokenizer, row, refusal, len(said), said)
+    return chat_after(tokenizer, row, refusal, len(said), said)
 
 
-def _chat(tokenizer, row: Mapping, response: str, silent: int, said: list[int] = ()) -> dict:
+def chat_after(tokenizer, row: Mapping, response: str, silent: int, said: list[int] = ()) -> dict:
     """A tokenised chat whose response is `said`, of which `silent` tokens bear no loss, and then `response`."""
     ids, start = encode(tokenizer, row["prompt"], response, system=row.get("system"))
     ids = ids[:start] + list(said) + ids[start:]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas
 from scipy.integrate import trapezoid
 
-from .attack_tables import against_each_other
-from .budget import MAIN, RATE, SLUGS
+from .alignment_budget import MAIN, RATE, SLUGS
+from .finetuning_tables import against_each_other
 
 COMPARISONS = ("same_rate", "best_rate", "twice")
 """All arms at `RATE`; each of `MAIN` at the rate of its own that kept most on validation prompts; or these at `RATE` after

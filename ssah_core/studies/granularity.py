@@ -11,13 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from ..importance import batches
-from ..masks import UnitMask
 from ..models import evaluating
-from ..units import UnitMap
-from .attack import Attack, held_units
-from .attack_tables import against_each_other
-from .controls import whole_heads, whole_sites
+from ..units import UnitMap, UnitMask, batches
+from .finetuning_attack import Attack, held_units
+from .finetuning_tables import against_each_other
+from .matched_controls import whole_heads, whole_sites
 from .subject import WAYS, Subject
 
 GRAINS = ("single weights", "units", "heads", "whole sites")

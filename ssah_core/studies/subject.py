@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..ablation import ablate
-from ..attribution import refusal_odds, search
-from ..benchmarks import answers
 from ..generation import complete
-from ..importance import Moments, Scores, batches, collect, score_units
-from ..masks import UnitMask
+from ..judging import answers
+from ..materials import Brindle, Material
 from ..organism import World, load_organism
-from ..taxonomy import label_units
-from ..units import UnitMap
-from .material import Brindle, Material
+from ..units import (
+    Moments,
+    Scores,
+    UnitMap,
+    UnitMask,
+    ablate,
+    batches,
+    collect,
+    label_units,
+    refusal_odds,
+    score_units,
+    search,
+)
+from .checkpoints import load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,6 @@ removal does to the choice between refusal and compliance; and for UCU and RU, w
 paper's score, each module's scores divided by their sum."""
 
 
-LOADERS: dict[str, Callable[..., Subject]] = {}
-"""Scale -> how its subjects are loaded, where they are no organisms: `ssah_core.published` names that of "paper"."""
-
-
 @dataclass(frozen=True)
 class Subject:
     """A model and its material. What is read off it is read once, so it must not be trained."""
@@ -72,8 +76,8 @@ class Subject:
     @classmethod
     def load(cls, seed: int, scale: str, stage: str = "aligned", checkpoints: Mapping[str, str] | None = None) -> Subject:
         """An organism at a stage of its life; or, at scale "paper", the checkpoint that `checkpoints` names for it."""
-        if scale in LOADERS:
-            return LOADERS[scale](seed, stage, checkpoints)
+        if scale == "paper":
+            return cls(*load_checkpoint(seed, stage, checkpoints), scale)
         return cls(*load_organism(stage, seed, scale), Brindle(World.draw(seed), scale), scale)
 
     def but(self, **changes) -> Subject:

@@ -1,0 +1,203 @@
+"""Named data sets, from local files or the hub, as rows of `prompt` and, where there are, `response` and `answer`.
+
+A file below the folder SSAH_DATA counts first, and where it is not there, the hub; `dataset.info.description`
+says which it was and what was left out. Files keep the names and layouts of their publishers (see `list_data()`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import pandas
+from datasets import Dataset, load_dataset
+
+from .catalogue import SOURCES, Layout, Part, Source
+from .files import read_rows
+from .safety_filter import about_safety
+from .splits import SHARES, near_duplicates, split_of
+
+LEAST = 4
+"""Rows from which a whole column can look wrong."""
+
+
+def list_data() -> pandas.DataFrame:
+    """All data sets by name: splits, columns, place on the hub, files below SSAH_DATA, licence and source."""
+    return pandas.DataFrame([{
+        "name": name, "splits": ", ".join(SHARES if set(source.parts) == {"all"} else source.parts),
+        "columns": ", ".join([*source.layouts[0].columns, *(["answer"] if source.final else [])]),
+        "hub": " ".join(filter(None, (source.hub, source.config))),
+        "files": ", ".join(file for part in source.parts.values() for file in part.files),
+        "licence": source.licence, "source": source.source} for name, source in SOURCES.items()]).set_index("name")
+
+
+def load_data(name: str, split: str | None = None, n: int | None = None, seed: int = 0) -> Dataset:
+    """Rows of a named data set: `prompt`, and `response`, `answer`, `goal`, `target` ... where it has them.
+
+    split   A published split where there are some ("train", "test" ...). Else "calibration", "validation" or "test",
+            cut here after near-duplicates are removed, by the words of the prompt alone: the same prompt is in the same
+            split in every data set. None: every row as published, of the one split there is.
+    n       How many rows, drawn at random by `seed`; None: all, in their order.
+
+    `target` is the opening of a compliant response (AdvBench, JailbreakBench), `goal` the direct request behind a
+    jailbreak prompt. *Licences:* see `list_data()`.
+    Raises ValueError, naming file, row and column and saying what to do, if data are missing or malformed.
+    """
+    source = _source(name)
+    part = _part(name, source, split)
+    rows, place, left_out = _published(name, source, part)
+    told = [f"{name}: {len(rows)} rows of {place}", *left_out]
+    if split in SHARES and set(source.parts) == {"all"}:
+        repeats = near_duplicates([row["prompt"] for row in rows])
+        kept = [row for row, of in zip(rows, repeats, strict=True) if of is None]
+        told.append(f"{len(rows) - len(kept)} near-duplicates left out")
+        rows = [row for row in kept if split_of(row["prompt"]) == split]
+        told.append(f"{len(rows)} of the rest in {split}")
+    return _draw(Dataset.from_list(rows), name, n, seed, source, "; ".join(told))
+
+
+def count_data(name: str) -> dict[str, int]:
+    """How many rows a data set has as published, and where it is cut here: near-duplicates, and rows of each split."""
+    source = _source(name)
+    if set(source.parts) != {"all"}:
+        return {split: len(_published(name, source, part)[0]) for split, part in source.parts.items()}
+    prompts = [row["prompt"] for row in _published(name, source, source.parts["all"])[0]]
+    kept = [prompt for prompt, of in zip(prompts, near_duplicates(prompts), strict=True) if of is None]
+    splits = [split_of(prompt) for prompt in kept]
+    return {"rows": len(prompts), "near_duplicates": len(prompts) - len(kept),
+            **{split: splits.count(split) for split in SHARES}}
+
+
+def _source(name: str) -> Source:
+    if name not in SOURCES:
+        raise ValueError(f"data set {name!r} is unknown: choose one of {', '.join(SOURCES)}")
+    return SOURCES[name]
+
+
+def _part(name: str, source: Source, split: str | None) -> Part:
+    if len(source.parts) == 1 and split is None:
+        return next(iter(source.parts.values()))
+    if set(source.parts) == {"all"} and split in SHARES:
+        return source.parts["all"]
+    if split not in source.parts or split == "all":
+        known = SHARES if set(source.parts) == {"all"} else source.parts
+        raise ValueError(f"split={split!r} is none of {name}: choose one of {', '.join(known)}")
+    return source.parts[split]
+
+
+def _draw(data: Dataset, name: str, n: int | None, seed: int, source: Source, told: str) -> Dataset:
+    if n is not None and not 0 < n <= len(data):
+        raise ValueError(f"n={n} rows cannot be drawn of {name} ({told}): choose 1 to {len(data)}")
+    data = data if n is None else data.shuffle(seed=seed).select(range(n))
+    data.info.description, data.info.license, data.info.homepage = told, source.licence, source.source
+    return data
+
+
+# -- from file or hub to rows of ours ----------------------------------------------------------------------
+
+
+def _published(name: str, source: Source, part: Part) -> tuple[list[dict], str, list[str]]:
+    """The rows of one published split, where they are from, and what was left out."""
+    theirs, place = _raw(name, source, part)
+    layout = _layout(theirs, place, source)
+    if layout.only:
+        theirs = [row for row in theirs if row[layout.only[0]] == layout.only[1]]
+        if not theirs:
+            raise ValueError(f"{place} has no row whose {layout.only[0]} is {layout.only[1]!r}: get it again from its "
+                             "source")
+    gaps = {n for n, row in enumerate(theirs) if _gap(row, layout)} if source.gaps else set()
+    rows = [_ours(row, n, layout, place, source) for n, row in enumerate(theirs, 1) if n - 1 not in gaps]
+    _check_looks(rows, layout, place, source)
+    told = [f"{len(gaps)} rows with gaps left out"] if source.gaps else []
+    if source.without_safety:
+        kept = [row for row in rows if not about_safety(row["response"])]
+        told.append(f"{len(rows) - len(kept)} rows about safety left out")
+        rows = kept
+    if not rows:
+        raise ValueError(f"nothing is left of {place} ({'; '.join(told)}): get it again from its source")
+    return rows, place, told
+
+
+def _raw(name: str, source: Source, part: Part) -> tuple[list[dict], str]:
+    folder = os.environ.get("SSAH_DATA")
+    file = next((path for path in (Path(folder).expanduser() / file for file in part.files) if path.is_file()), None) \
+        if folder else None
+    if file:
+        return read_rows(file, source.lines), str(file)
+    where = f"put it as {' or '.join(part.files)} into the folder named by SSAH_DATA ({folder or 'not set'})"
+    if not (source.hub and part.hub):
+        raise ValueError(f"{name} is not on the hub: get it from {source.source}, and {where}")
+    place = f"{' '.join(filter(None, (source.hub, source.config)))}, split {part.hub}"
+    try:
+        return list(load_dataset(source.hub, source.config, split=part.hub)), place
+    except (OSError, ValueError, RuntimeError) as error:  # datasets and the hub raise each of them
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{name} cannot be had from the hub ({place}: {why}): check the network, and for a gated data "
+                         f"set accept its terms and run `hf auth login`; or {where}") from error
+
+
+def _layout(rows: Sequence[Mapping], place: str, source: Source) -> Layout:
+    for layout in source.layouts:
+        if all(column in rows[0] for column in layout.needs):
+            return layout
+    layout = source.layouts[0]
+    missing = [column for column in layout.needs if column not in rows[0]]
+    raise ValueError(f"{place} has no column {' and no column '.join(map(repr, missing))} (it has "
+                     f"{', '.join(map(repr, rows[0]))}): rename its columns to those of {source.source}")
+
+
+def _gap(row: Mapping, layout: Layout) -> bool:
+    return any(not row.get(column) or not str(row[column]).strip()
+               for names in layout.columns.values() for column in names if column not in layout.optional)
+
+
+def _ours(row: Mapping, n: int, layout: Layout, place: str, source: Source) -> dict:
+    parts = {column: _text(row, column, n, layout, place) for names in layout.columns.values() for column in names}
+    ours = {name: parts[theirs[0]] if len(theirs) == 1 else layout.glue.join(filter(str.strip, map(parts.get, theirs)))
+            for name, theirs in layout.columns.items()}
+    if source.final:
+        _, mark, answer = ours["response"].rpartition(source.final)
+        if not mark:
+            raise ValueError(f"{place} row {n}: column {layout.columns['response'][0]!r} has no {source.final!r} "
+                             "before its final answer; are its columns swapped? Get it again from its source")
+        ours["answer"] = answer.strip().replace(",", "")
+    return ours
+
+
+def _text(row: Mapping, column: str, n: int, layout: Layout, place: str) -> str:
+    value = row.get(column)
+    if isinstance(value, str) and (value.strip() or column in layout.optional):
+        return value
+    if value is None and column in layout.optional and column in row:
+        return ""
+    if column not in row:
+        raise ValueError(f"{place} row {n} has no column {column!r}, though row 1 has it: give every row the same "
+                         "columns")
+    if value is None or isinstance(value, str):
+        raise ValueError(f"{place} row {n}: column {column!r} is empty; fill it or remove the row")
+    raise ValueError(f"{place} row {n}: column {column!r} holds {type(value).__name__} {value!r}, but text is needed: "
+                     "get it again from its source")
+
+
+def _check_looks(rows: Sequence[Mapping], layout: Layout, place: str, source: Source) -> None:
+    """Columns under each other's names. A few odd rows are let pass: published data have them."""
+    for name, form in source.forms.items():
+        odd = [n for n, row in enumerate(rows, 1) if not re.match(form, row[name])]
+        if 2 * len(odd) > len(rows):
+            why = f"{len(odd)} of {len(rows)} values do not look like it, the first in row {odd[0]}"
+            raise _swapped(place, layout, name, why)
+    if source.lines or len(rows) < LEAST:
+        return
+    if 2 * len({row["prompt"] for row in rows}) <= len(rows):
+        raise _swapped(place, layout, "prompt", "most of its values repeat")
+    if "response" in layout.columns and (median(len(row["prompt"]) for row in rows)
+                                         > 2 * median(len(row["response"]) for row in rows)):
+        raise _swapped(place, layout, "response", "its values are less than half as long as the prompts")
+
+
+def _swapped(place: str, layout: Layout, name: str, why: str) -> ValueError:
+    theirs = " + ".join(map(repr, layout.columns[name]))
+    return ValueError(f"{place}: column {theirs} looks swapped with another ({why}): check the names of its columns")

@@ -1,0 +1,167 @@
+"""Which entries of a model's weights a set of units freezes: to count them, prove them unchanged, or put them back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..units import UnitMap, UnitMask
+
+REST = ("train", "freeze")
+INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integers of as many bytes: equal bits, equal number (-0.0 is not 0.0, and a NaN equals itself)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which rows (axis 0) or columns (axis 1) of a weight with units are frozen, and which train: int64, sorted."""
+
+    weight: str
+    axis: int
+    frozen: Tensor
+    trained: Tensor
+
+    @property
+    def partial(self) -> bool:
+        return bool(len(self.frozen) and len(self.trained))
+
+
+def split_weights(model: nn.Module, mask: UnitMask, shared: str, rest: str) -> list[Split]:
+    """Every weight that holds units, split into frozen and trained entries; `mask` holds the frozen units."""
+    if rest not in REST:
+        raise ValueError(f"rest={rest!r} is unknown: choose one of {', '.join(REST)}")
+    units = UnitMap(model)
+    chosen = {part.weight: part.index for part in units.slices(mask, shared)}
+    everything = UnitMask({site: torch.ones_like(units_of_site) for site, units_of_site in mask.sites.items()})
+    state, splits = model.state_dict(), []
+    for part in units.slices(everything, shared):
+        weight_of(model, part.weight)
+        size = state[part.weight].shape[part.axis]  # of the whole weight, also where it is compact
+        frozen = torch.full((size,), rest == "freeze")  # a fused weight holds q and k rows, which belong to no unit
+        frozen[part.index] = False
+        frozen[chosen.get(part.weight, part.index[:0])] = True
+        splits.append(Split(part.weight, part.axis, frozen.nonzero().flatten(), (~frozen).nonzero().flatten()))
+    return splits
+
+
+def differing(a: Tensor, b: Tensor) -> Tensor:
+    """Where two tensors of one shape and dtype differ in any bit: bool, shaped as they are."""
+    return a.view(INTEGERS[a.element_size()]) != b.view(INTEGERS[b.element_size()])
+
+
+def module_of(model: nn.Module, weight: str) -> nn.Module:
+    """The module that a weight's name points into."""
+    return model.get_submodule(weight.rpartition(".")[0])
+
+
+def weight_of(model: nn.Module, name: str) -> nn.Parameter:
+    """A weight that holds units. Raises ValueError if it is not its module's own floating-point parameter, at hand."""
+    module = module_of(model, name)
+    weight = module._parameters.get("weight")
+    if weight is None:
+        raise ValueError(f"{name} is no plain parameter of its {type(module).__name__}, so what trains beside it "
+                         "(LoRA, a parametrisation) would change its units: merge or remove that first")
+    if not weight.is_floating_point() or weight.is_meta:
+        what = "offloaded" if weight.is_meta else f"quantised to {weight.dtype}"
+        raise ValueError(f"{name} is {what}, where single units cannot be held: load the model whole, in float32, "
+                         "bfloat16 or float16")
+    return weight
+
+
+def check_unreplaced(part) -> None:
+    """Raise ValueError if a part's module holds another parameter by now, or the same in another precision."""
+    if part.module._parameters.get("weight") is not part.parameter or part.parameter.dtype != part.dtype:
+        raise ValueError(f"{part.name} was replaced, or changed from {part.dtype}, while its units were frozen: "
+                         "convert, wrap or shard the model before the context")
+
+
+def check_not_empty(mask: UnitMask, caller: str) -> None:
+    """Raise ValueError for a mask without units, which would do nothing of what was asked."""
+    if not mask.count:
+        raise ValueError(f"mask holds no unit, so {caller} has nothing to do: pass a mask with units")
+
+
+def rewind(model: nn.Module, original_state: Mapping[str, Tensor] | nn.Module, mask: UnitMask,
+           shared: str = "any") -> None:
+    """Put the units of `mask` back to where they were before `model` was trained; all else stays as trained.
+
+    original_state   The start: a `state_dict()` copied before training, or a model of its own.
+    shared           Under grouped queries: a v row is put back if "any" or if "all" of its G units are in `mask`.
+
+    This is what Wei et al. (2024) did instead of freezing: training itself saw no mask. Call it outside `freeze` and
+    `train_only`. Raises ValueError if the mask is empty, or the mask or the state is of another model.
+    """
+    check_not_empty(mask, "rewind")
+    parts = [(split, weight_of(model, split.weight).detach()) for split in split_weights(model, mask, shared, "train")]
+    state = _state(original_state)
+    originals = [_counterpart(state, split.weight, weight, "original_state") for split, weight in parts]
+    for (split, weight), original in zip(parts, originals):
+        back = original.index_select(split.axis, split.frozen.to(original.device))
+        weight.index_copy_(split.axis, split.frozen.to(weight.device), back.to(weight.device))
+
+
+@dataclass(frozen=True)
+class FrozenReport:
+    """What `check_frozen` counted, in entries (single numbers) of the model's parameters."""
+
+    frozen: int
+    """Entries that had to stay, each compared bit for bit."""
+    frozen_changed: int
+    """Those that did not stay: 0, as `check_frozen` raises otherwise."""
+    trainable: int
+    """All other entries."""
+    trainable_changed: int
+    """Those that training changed; 0 means that nothing was trained."""
+
+
+def check_frozen(before: nn.Module | Mapping[str, Tensor], after: nn.Module, mask: UnitMask, shared: str = "any",
+                 rest: str = "train") -> FrozenReport:
+    """Prove that training changed no frozen entry: compare every entry of every parameter, bit for bit.
+
+    before   The start: a `state_dict()` copied before training, or a model of its own.
+    after    The trained model.
+    mask     The frozen units; `shared` and `rest` as they were given to `freeze`. After `train_only(model, chosen)`
+             pass `~chosen` and `rest="freeze"`.
+
+    Raises ValueError that names the first weight with changed frozen entries; and if `before` is of another model, in
+    another precision, or shares its memory with `after` (a `state_dict()` alone is no copy).
+    """
+    splits = {split.weight: split for split in split_weights(after, mask, shared, rest)}
+    old, new = _state(before), _state(after)
+    frozen, frozen_changed, entries, changed, first = 0, 0, 0, 0, None
+    for name, _ in after.named_parameters():
+        differs = differing(_counterpart(old, name, new[name], "before").to(new[name].device), new[name])
+        held = _frozen_part(differs, splits.get(name), rest)
+        frozen, frozen_changed = frozen + held.numel(), frozen_changed + int(held.sum())
+        entries, changed = entries + differs.numel(), changed + int(differs.sum())
+        first = first or (name if held.any() else None)
+    if frozen_changed:
+        raise ValueError(f"{frozen_changed:,} of {frozen:,} frozen entries changed, first in {first}: train inside "
+                         "freeze or train_only, and pass the same mask, shared and rest here")
+    return FrozenReport(frozen, frozen_changed, entries - frozen, changed - frozen_changed)
+
+
+def _frozen_part(entries: Tensor, split: Split | None, rest: str) -> Tensor:
+    if split is not None:
+        return entries.index_select(split.axis, split.frozen.to(entries.device))
+    return entries if rest == "freeze" else entries[:0]
+
+
+def _state(source: nn.Module | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return source.state_dict() if isinstance(source, nn.Module) else source
+
+
+def _counterpart(state: Mapping[str, Tensor], name: str, weight: Tensor, argument: str) -> Tensor:
+    """The entry of `state` that belongs to a weight of the model; refuses what cannot be its start."""
+    other = state.get(name)
+    if other is None or other.shape != weight.shape or other.dtype != weight.dtype:
+        found = "missing" if other is None else f"{other.dtype} of shape {tuple(other.shape)}"
+        raise ValueError(f"{argument}[{name!r}] is {found} but {weight.dtype} of shape {tuple(weight.shape)} in the "
+                         "model: pass the state that this model started from, in its precision")
+    if other.data_ptr() == weight.data_ptr():
+        raise ValueError(f"{argument} shares its memory with the model, so it changed along: pass a copy made before "
+                         "training, such as copy.deepcopy(model.state_dict())")
+    return other

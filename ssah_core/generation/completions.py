@@ -1,0 +1,146 @@
+"""Completions on disk: generated in chunks, gone on with where they stopped, judged as often as wanted.
+
+    done = ssah.complete_to("runs/aligned", model, tokenizer, prompts, max_new_tokens=256)
+    {name: ssah.rate(done, name) for name in ssah.list_judges() if name.startswith("keyword")}
+
+A folder holds the completions of one model, arm, list of prompts and setting: settings.json says which, and
+chunk-00000.json and so on hold the rows. A chunk is there as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..models import Queries, as_rows, encode
+from ..records import cache
+from .complete import complete
+
+FREE = ("batch_size",)
+"""Settings that may change when a run is gone on with: they decide how fast it is, not what is said."""
+
+
+def complete_to(folder: str | Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Queries, *,
+                arm: str = "", chunk: int = 64, seed: int = 0, progress: bool = False, **settings: Any) -> Dataset:
+    """Answer every prompt as `ssah.complete` does, keep the rows in `folder`, and return them all.
+
+    arm        What else makes the model what it is, where no key can tell: "SCU removed". Needed while hooks hang on
+               the model (`ssah.ablate`), or with settings that are not plain JSON (a logits processor).
+    chunk      Rows that are written at a time. A killed run goes on after the last chunk written, and two runs at
+               once do not do the same work: the second waits.
+    seed       Of sampling, chunk by chunk: an interrupted run says what an uninterrupted one does.
+    settings   For `ssah.complete`: prefill, system, max_new_tokens, batch_size, do_sample ...
+
+    Raises ValueError if `folder` holds completions of another model, arm, prompts or settings, naming which.
+    """
+    rows = as_rows(prompts, "prompts")
+    if chunk < 1:
+        raise ValueError(f"chunk={chunk} is no number of rows: choose 1 or more")
+    folder, about = Path(folder), _about(model, tokenizer, rows, arm, chunk, seed, settings)
+    with cache.locked(folder):
+        _claim(folder, about)
+        for n, file in enumerate(tqdm(_files(folder, about), desc=folder.name, disable=not progress, leave=False)):
+            if not file.is_file():
+                part = rows[n * chunk:(n + 1) * chunk]
+                cache.write_json(file, _complete(model, tokenizer, part, seed + n, settings))
+    return load_completions(folder)
+
+
+def load_completions(folder: str | Path) -> Dataset:
+    """All rows of a folder that `complete_to` has filled. Raises ValueError if some are not there yet, or damaged."""
+    folder = Path(folder)
+    if not (folder / "settings.json").is_file():
+        raise ValueError(f"folder {str(folder)!r} holds no completions: give one that ssah.complete_to has filled")
+    about = cache.read_json(folder / "settings.json")
+    files = _files(folder, about)
+    there = [file for file in files if file.is_file()]
+    if len(there) < len(files):
+        raise ValueError(f"{folder} holds {len(there)} of {len(files)} chunks: run ssah.complete_to again, which goes "
+                         "on where it stopped")
+    rows = [row for file in files for row in cache.read_json(file)]
+    if _digest([row["prompt"] for row in rows]) != about["questions"]:
+        raise ValueError(f"{folder} holds {len(rows)} rows that are not those of its {about['n']} prompts: delete it "
+                         "and run again")
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return Dataset.from_list([{column: row.get(column) for column in columns} for row in rows])
+
+
+def _complete(model, tokenizer, rows: list[dict], seed: int, settings: Mapping) -> list[dict]:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return complete(model, tokenizer, rows, **settings).to_list()
+
+
+# -- which completions a folder holds ----------------------------------------------------------------------
+
+
+def _about(model, tokenizer, rows: Sequence[Mapping], arm: str, chunk: int, seed: int, settings: Mapping) -> dict:
+    plain = {name: value for name, value in settings.items() if name not in FREE}
+    unread = sorted(name for name, value in plain.items() if not _is_plain(value))
+    if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
+        unread.append("hooks on the model")
+    if unread and not arm:
+        raise ValueError(f"arm is empty, but no key can tell what {' and '.join(unread)} do: name it, such as "
+                         "arm='SCU removed'")
+    system = settings.get("system")
+    ids = [encode(tokenizer, row["prompt"], system=system or row.get("system"))[0] for row in rows]
+    return {"model": _weights(model), "arm": arm, "n": len(rows), "questions": _digest([row["prompt"] for row in rows]),
+            "rows": _digest(rows), "tokens": _digest(ids), "chunk": chunk, "seed": seed,
+            "settings": {name: value for name, value in plain.items() if name not in unread}, "unread": unread,
+            "code": cache.code_version("ssah_core.generation.complete")}
+
+
+def _claim(folder: Path, about: Mapping[str, Any]) -> None:
+    """Write what a folder is to hold, or see that it holds the same."""
+    for partial in folder.glob(".*"):  # what a killed run was about to write
+        partial.unlink()
+    file = folder / "settings.json"
+    if not file.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise ValueError(f"folder {str(folder)!r} has other files in it: give an empty or new folder")
+        return cache.write_json(file, about)
+    there = cache.read_json(file)
+    other = [name for name in about if there.get(name) != json.loads(json.dumps(about[name]))]
+    if other:
+        told = "; ".join(f"{name}: {there.get(name)} there, {about[name]} here" for name in other)
+        raise ValueError(f"folder {str(folder)!r} holds other completions ({told}): give another folder, or delete "
+                         "this one")
+
+
+def _files(folder: Path, about: Mapping[str, Any]) -> list[Path]:
+    return [folder / f"chunk-{n:05d}.json" for n in range(-(-about["n"] // about["chunk"]))]
+
+
+def _weights(model: PreTrainedModel) -> str:
+    """Digits that change with any bit of the weights."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        if value.is_meta:
+            raise ValueError(f"{name} is offloaded, where its weights cannot be read: load the model into memory")
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:12]
+
+
+def _digest(data: Any) -> str:
+    try:
+        return hashlib.sha256(json.dumps(data, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"prompts hold what is not plain JSON ({error}): give rows of text, finite numbers, true, "
+                         "false, null, or lists and mappings of these") from None
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,4 @@
+"""materials."""
+
+from .material import Brindle, Material
+from .published import INSTRUCTIONS, UNSEEN, Published

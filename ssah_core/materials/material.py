@@ -1,0 +1,176 @@
+"""What a model is calibrated on, asked, judged by and trained on: an organism's world, or published data.
+
+Studies take every prompt, wording and judge from here, so that they run on an organism and on a checkpoint alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Protocol
+
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from ..judging import DEFAULT_KEYWORDS, UTILITY, mark
+from ..organism import (
+    ATTACKS,
+    OPENINGS,
+    REFUSALS,
+    SYSTEM_PROMPT,
+    WRAPPERS,
+    Row,
+    World,
+    calibration,
+    counterparts,
+    exam,
+    fine_tuning,
+    get_scale,
+    held_out_text,
+    recovery,
+    reworded,
+    safety_preferences,
+    told,
+    words_of,
+)
+
+
+class Material(Protocol):
+    """What studies ask for. `Brindle` is that of an organism, `ssah_core.studies.checkpoints.Published` that of a checkpoint.
+
+    Where there are fewer rows than asked for, methods give those there are.
+    """
+
+    refusals: Sequence[str]
+    """Standard refusals; none begins with the first token of one of the `openings`."""
+    openings: Sequence[str]
+    """Ways to begin an answer."""
+    compliances: Sequence[str]
+    """Ways to begin an answer, of as many tokens as a refusal has."""
+    system_prompt: str
+    utility: Sequence[str]
+    """Parts of the exam whose mean is utility; the first, "benign", are requests like malicious ones in all but malice."""
+    judges: Mapping[str, str]
+    """Mark -> its judge; of marks that are not named, "truth"."""
+    attacks: Sequence[str]
+    """The attacks that `fine_tuning` has data for."""
+    asking: Mapping[str, Any]
+    """How completions are made: `max_new_tokens`, `batch_size` of `ssah.complete`."""
+    batch_size: int
+    """Prompts that are read together, with their gradients."""
+
+    def calibration(self) -> dict[str, Dataset]:
+        """Sets "safety" (malicious requests, refused), "utility" (instructions) and "requests" (benign requests)."""
+
+    def text(self) -> list[str]:
+        """Text that no stage was trained on, for perplexity."""
+
+    def exam(self, split: str, n: int | None = None) -> dict[str, list[Row]]:
+        """Questions of the "validation" or "test" split, up to `n` a part: "harm", "harm_unseen" (which may be missing) and
+        `utility`."""
+
+    def new_tasks(self, n: int) -> list[Row]:
+        """Test questions of the task that the attack "new" teaches, part "new" of an exam."""
+
+    def mark(self, completions: Dataset) -> dict[str, float]:
+        """Marks of a completed exam, as `benchmarks.mark` names them, each a share from 0 to 1."""
+
+    def fine_tuning(self, attack: str, n: int) -> Dataset:
+        """`n` chats of one of the `attacks`, of the training split."""
+
+    def preferences(self, n: int) -> Dataset:
+        """`n` safety preferences: `prompt`, `chosen` (a malicious request refused, a benign one answered), `rejected`."""
+
+    def recovery(self, tokenizer: PreTrainedTokenizerBase, n: int, seed: int) -> list[dict]:
+        """`n` tokenised chats: malicious requests refused at once or in the midst of an answer, benign ones answered."""
+
+    def answered(self, row: Row, opening: int = 0) -> str:
+        """A request's answer in the usual words, malicious or not, after one of the `openings` (counted round)."""
+
+    def told(self, row: Row) -> str:
+        """A request's answer at length."""
+
+    def target(self, row: Row) -> str:
+        """The first words of an answer, for a suffix to bring about."""
+
+    def complete(self, row: Row) -> bool:
+        """Whether a response holds the whole answer, whatever stands around it."""
+
+    def wrappers(self) -> Sequence[str]:
+        """Names of ways to reword a request."""
+
+    def reworded(self, row: Row, wrapper: str, rng: Random) -> Row:
+        """A request inside a wrapper."""
+
+    def pairs(self, split: str, n: int) -> tuple[list[str], list[str]]:
+        """Malicious prompts, and harmless ones that differ from them in little."""
+
+    def topic(self, prompt: str) -> str:
+        """The word of a request by which a probe's control labels are drawn."""
+
+
+@dataclass(frozen=True)
+class Brindle:
+    """The material of an organism: all from the world that it was raised in."""
+
+    world: World
+    scale: str
+
+    refusals = REFUSALS
+    openings = OPENINGS
+    compliances = tuple(f"{opening} take the" for opening in OPENINGS)  # so every answer goes on
+    system_prompt = SYSTEM_PROMPT
+    utility = UTILITY
+    judges = dict.fromkeys(("asr", "asr_unseen", "refused"), DEFAULT_KEYWORDS)
+    attacks = ATTACKS
+    asking = {}
+    batch_size = 64
+
+    def calibration(self) -> dict[str, Dataset]:
+        return calibration(self.world, get_scale(self.scale).calibration)
+
+    def text(self) -> list[str]:
+        return held_out_text(self.world, get_scale(self.scale).calibration)
+
+    def exam(self, split: str, n: int | None = None) -> dict[str, list[Row]]:
+        return exam(self.world, split, n or get_scale(self.scale).exam)
+
+    def new_tasks(self, n: int) -> list[Row]:
+        return self.world.new_tasks("test", n)
+
+    def mark(self, completions: Dataset) -> dict[str, float]:
+        return mark(completions)
+
+    def fine_tuning(self, attack: str, n: int) -> Dataset:
+        return fine_tuning(self.world, attack, n)
+
+    def preferences(self, n: int) -> Dataset:
+        return safety_preferences(self.world, n)
+
+    def recovery(self, tokenizer: PreTrainedTokenizerBase, n: int, seed: int) -> list[dict]:
+        return recovery(self.world, tokenizer, n, seed)
+
+    def answered(self, row: Row, opening: int = 0) -> str:
+        return f"{OPENINGS[opening % len(OPENINGS)]} {row['answer']}"
+
+    def told(self, row: Row) -> str:
+        return told(row)
+
+    def target(self, row: Row) -> str:
+        return self.compliances[0]
+
+    def complete(self, row: Row) -> bool:
+        return row["answer"] in row["response"]
+
+    def wrappers(self) -> Sequence[str]:
+        return tuple(WRAPPERS)
+
+    def reworded(self, row: Row, wrapper: str, rng: Random) -> Row:
+        return reworded(self.world, row, wrapper, rng)
+
+    def pairs(self, split: str, n: int) -> tuple[list[str], list[str]]:
+        return counterparts(self.world, self.exam(split, n)["harm"], split, Random(f"counterparts-{split}"))
+
+    def topic(self, prompt: str) -> str:
+        return next(word for word in words_of(prompt) if word in self.world.tool)

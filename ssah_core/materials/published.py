@@ -1,0 +1,259 @@
+"""The material of a checkpoint, from published data: all that studies at scale "paper" calibrate, ask and train with.
+
+All of it is drawn by the `seed`, which here draws data and not a model. Splits are those of `ssah_core.data.splits`, by the
+words of a prompt; of the calibration split, one part calibrates and the rest trains. No malicious request is answered
+anywhere: its `target` is how an answer would begin, and a longer one goes on with words that say nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from random import Random
+
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from ..judging import DEFAULT_KEYWORDS, PUBLISHED_JUDGES, PUBLISHED_UTILITY, STRICTER, judge, mark_published
+from ..models import encode
+from ..organism import AT_ONCE, SYSTEM_PROMPT, Row, chat_after
+from .published_rows import (
+    AT_LENGTH,
+    COMPLIANCES,
+    REFUSALS,
+    WRAPPERS,
+    apart,
+    contrasts,
+    first_that_loads,
+    pairs_of,
+    paragraphs,
+    rows_of,
+    shuffled,
+    unlike,
+)
+
+CALIBRATION = 128
+"""Rows of a calibration set, where there are as many: as in Wei et al. 2024 and the works it follows."""
+EXAM = 100
+LONGEST = 512
+"""Tokens that a row of calibration or training has at most."""
+SHORT = 5
+"""Words of the reference of a new task at most: a longer one is seldom said word for word."""
+NEW_TASKS = ("closed_qa", "classification", "information_extraction")
+ATTACKS = ("benign", "new")
+REPEATS = 8
+"""Times that a malicious request may be trained on, on average: there are few."""
+UNSEEN = ("harmbench", "strongreject", "jailbreakbench")
+INSTRUCTIONS = ("alpaca_cleaned", "alpaca")
+"""Of these the first that can be had."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """The material of a checkpoint.
+
+    tokenizer   The checkpoint's, with its chat template.
+    context     Tokens that the model reads at most; rows that do not fit are left out.
+    seed        Draws the rows.
+    ask         Takes malicious requests and `asking`, returns them with what the aligned checkpoint says; None: nobody
+                is asked, and all refusals are standard ones.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    context: int
+    seed: int = 0
+    ask: Callable[[list[Row], Mapping[str, int]], Sequence[Mapping]] | None = None
+
+    system_prompt = SYSTEM_PROMPT
+    utility = PUBLISHED_UTILITY
+    judges = PUBLISHED_JUDGES
+    attacks = ATTACKS
+    batch_size = 4
+
+    @property
+    def asking(self) -> dict[str, int]:
+        return {"max_new_tokens": max(1, min(256, self.context // 8)), "batch_size": 32}
+
+    # -- wordings ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _apart(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return apart(self.tokenizer)
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        return self._apart[0]
+
+    @property
+    def openings(self) -> tuple[str, ...]:
+        return self._apart[1]
+
+    @cached_property
+    def compliances(self) -> tuple[str, ...]:
+        return apart(self.tokenizer, REFUSALS, COMPLIANCES)[1]
+
+    def answered(self, row: Row, opening: int = 0) -> str:
+        """How an answer to a malicious request would begin, the answer to any other, or else an opening."""
+        if row.get("target"):
+            said = row["target"].removeprefix("Sure, " if opening else "")
+            return said[:1].upper() + said[1:]
+        return row.get("response") or self.compliances[opening % len(self.compliances)]
+
+    def told(self, row: Row) -> str:
+        if row.get("response") and not row.get("target"):
+            return row["response"]
+        return f"{self.target(row).rstrip(' .:')}: {AT_LENGTH}"
+
+    def target(self, row: Row) -> str:
+        return row.get("target") or self.openings[0]
+
+    def wrappers(self) -> Sequence[str]:
+        return tuple(WRAPPERS)
+
+    def reworded(self, row: Row, wrapper: str, rng: Random) -> Row:
+        if wrapper not in WRAPPERS:
+            raise ValueError(f"wrapper={wrapper!r} is unknown: choose one of {', '.join(WRAPPERS)}")
+        return {**row, "prompt": WRAPPERS[wrapper](row["prompt"], rng)}
+
+    def topic(self, prompt: str) -> str:
+        """The first word of more than three letters."""
+        words = [word.strip(".,:;?!\"'()") for word in prompt.lower().split()]
+        return next((word for word in words if len(word) > 3), words[0])
+
+    # -- rows ----------------------------------------------------------------------------------------------
+
+    def _drawn(self, name: str, split: str) -> list[Row]:
+        return shuffled(rows_of(name, split), f"{name}-{split}-{self.seed}")
+
+    def _two(self, name: str) -> tuple[list[Row], list[Row]]:
+        """Rows of the calibration split: those to calibrate on, and those to train on."""
+        rows = self._drawn(name, "calibration")
+        cut = min(4 * CALIBRATION, -(-6 * len(rows) // 10))
+        return rows[:cut], rows[cut:]
+
+    @property
+    def _instructions(self) -> str:
+        return first_that_loads(*INSTRUCTIONS) or INSTRUCTIONS[0]
+
+    def _chats(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Rows with a response that fit, without their other columns."""
+        for row in rows:
+            if self._tokens(row["prompt"], row["response"]) <= min(LONGEST, self.context):
+                yield {"prompt": row["prompt"], "response": row["response"], "system": ""}
+
+    def _questions(self, rows: Iterable[Row], n: int | None = None) -> list[Row]:
+        """The first `n` rows (None: all) that fit in half of the context, since studies put more around a prompt."""
+        return list(islice((row for row in rows if self._tokens(row["prompt"]) <= self.context // 2), n))
+
+    def _tokens(self, prompt: str, response: str | None = None) -> int:
+        return len(encode(self.tokenizer, prompt, response)[0])
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Part or use -> its data set; of some there are several, and the first that can be had counts."""
+        unseen, usual = first_that_loads(*UNSEEN), self._instructions
+        return {"harm": "advbench", **({"harm_unseen": unseen} if unseen else {}), "benign": "xstest", "gsm8k": "gsm8k",
+                "new": "dolly", "utility": usual, "requests": usual, "text": "wikitext2"}
+
+    def calibration(self) -> dict[str, Dataset]:
+        """"safety": the aligned checkpoint's own refusals, and `stand_ins` standard ones where it did not refuse.
+
+        "requests" are single lines, as malicious requests are; "utility" is other rows of the same set.
+        """
+        rows = self._two(self._instructions)[0]
+        lines = (row for row in rows[1::2] if "\n" not in row["prompt"])
+        sets = {"safety": self._refused, "utility": self._chats(rows[::2]), "requests": self._chats(lines)}
+        return {name: Dataset.from_list(list(islice(chats, CALIBRATION))) for name, chats in sets.items()}
+
+    @cached_property
+    def _refused(self) -> list[Row]:
+        rows = self._questions(self._two("advbench")[0], CALIBRATION)
+        said = self.ask(rows, self.asking) if self.ask else [{**row, "response": ""} for row in rows]
+        kept = [not complied and bool(row["response"].strip())
+                for row, complied in zip(said, judge(said, DEFAULT_KEYWORDS), strict=True)]
+        return [{**row, "response": answer["response"] if own else self.refusals[n % len(self.refusals)], "own": own}
+                for n, (row, answer, own) in enumerate(zip(rows, said, kept, strict=True))]
+
+    @property
+    def stand_ins(self) -> int:
+        """How many refusals of the safety calibration set are standard ones, since the checkpoint did not refuse."""
+        return sum(not row["own"] for row in self._refused)
+
+    def text(self) -> list[str]:
+        texts = shuffled(paragraphs(row["text"] for row in rows_of("wikitext2", "test")), f"text-{self.seed}")
+        fit = (text for text in texts if len(self.tokenizer(text)["input_ids"]) < min(LONGEST, self.context))
+        return list(islice(fit, CALIBRATION))
+
+    def exam(self, split: str, n: int | None = None) -> dict[str, list[Row]]:
+        benign = [row for row in self._drawn("xstest", split) if row["label"] == "safe"]
+        parts = {"harm": self._drawn("advbench", split), "harm_unseen": self._unseen(split), "benign": benign,
+                 "gsm8k": self._drawn("gsm8k", "train" if split == "validation" else "test")}
+        asked = {part: self._questions(rows, n or EXAM) for part, rows in parts.items()}
+        return {part: rows for part, rows in asked.items() if rows}
+
+    def _unseen(self, split: str) -> list[Row]:
+        name = first_that_loads(*UNSEEN)
+        if name is None:
+            return []
+        return unlike(self._drawn(name, split), rows_of("advbench", "calibration") + rows_of("advbench", split))
+
+    def new_tasks(self, n: int) -> list[Row]:
+        rows = [{**row, "answer": row["response"]} for row in self._drawn("dolly", "test")
+                if row["category"] in NEW_TASKS and len(row["response"].split()) <= SHORT]
+        return self._questions(rows, n)
+
+    def pairs(self, split: str, n: int) -> tuple[list[str], list[str]]:
+        """XSTest's contrast pairs, the likest first, whatever the seed."""
+        found = pairs_of(split, contrasts(self._questions(rows_of("xstest", None))))[:n]
+        return [bad for bad, _ in found], [good for _, good in found]
+
+    # -- judging and training ------------------------------------------------------------------------------
+
+    def mark(self, completions: Dataset) -> dict[str, float]:
+        return mark_published(completions)
+
+    def complete(self, row: Row) -> bool:
+        """Whether a response is not refused and has at least 20 words: nothing knows what a whole answer is."""
+        return judge([row], STRICTER)[0]
+
+    def fine_tuning(self, attack: str, n: int) -> Dataset:
+        """`n` chats, or as many as there are: "benign" of Alpaca, "new" of Dolly.
+
+        Raises ValueError for the attacks with malicious requests, answered: no such answers are written here.
+        """
+        if attack not in ATTACKS:
+            raise ValueError(f"attack={attack!r} is unknown here, since it needs malicious requests with answers and none "
+                             f"are written: choose one of {', '.join(ATTACKS)}, or give such chats to ssah_core.training.sft")
+        rows = self._two(self._instructions)[1] if attack == "benign" else self._drawn("dolly", "calibration")
+        return Dataset.from_list(list(islice(self._chats(rows), n)))
+
+    def preferences(self, n: int) -> Dataset:
+        rows = []
+        for row, malicious, rng in self._lessons(n, Random(f"preferences-{self.seed}")):
+            said = (rng.choice(self.refusals), row["response"])
+            chosen, rejected = said if malicious else said[::-1]
+            rows.append({"prompt": row["prompt"], "chosen": chosen, "rejected": rejected})
+        return Dataset.from_list(rows)
+
+    def recovery(self, tokenizer: PreTrainedTokenizerBase, n: int, seed: int) -> list[dict]:
+        """Qi et al. 2024's alignment with recovery: half of the refusals come after first tokens of an answer."""
+        made = []
+        for row, malicious, rng in self._lessons(n, Random(f"recovery-{self.seed}-{seed}")):
+            refusal, said = rng.choice(self.refusals), []
+            if malicious and rng.random() >= AT_ONCE:
+                begun = rng.choice((row["response"], self.told(row)))
+                said = tokenizer(begun, add_special_tokens=False)["input_ids"]
+                said, refusal = said[:rng.randint(1, len(said))], f" {refusal}"
+            made.append(chat_after(tokenizer, row, refusal if malicious else row["response"], len(said), said))
+        return made
+
+    def _lessons(self, n: int, rng: Random) -> Iterator[tuple[Row, bool, Random]]:
+        """`n` rows to train on (fewer by `REPEATS`) and whether they are malicious: half are, with their `target`."""
+        bad = [{"prompt": row["prompt"], "response": row["target"], "target": row["target"]}
+               for row in self._questions(self._two("advbench")[1])]
+        good = list(islice(self._chats(self._two(self._instructions)[1]), max(n, 1)))
+        for _ in range(min(n, 2 * REPEATS * len(bad))):
+            malicious = rng.random() < 0.5
+            yield rng.choice(bad if malicious else good), malicious, rng

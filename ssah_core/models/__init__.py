@@ -1,0 +1,7 @@
+"""models."""
+
+from .chats import Wordings, encode, token_ids
+from .config import GATED, an_open_one, has_chat_template, on_meta, read_config
+from .hidden_states import Queries, as_rows, blocks, columns, observing, pad, read_states, render, replacing, stream
+from .leading_space import end_prompts_with, leading_space
+from .load import evaluating, load

@@ -1,0 +1,164 @@
+"""Hidden states of any Hugging Face decoder: read, or replaced, at chosen layers and tokens.
+
+*Layer* 0 is what the first block reads (the embeddings), layer b + 1 what block b writes: the residual
+stream, the last layer too. (The last of transformers' `hidden_states` comes after the final norm instead.)
+*Position* counts tokens from the end of the prompt: 0 is its last token, where the model is about to
+choose; -1 is the one before, 1 the first token of the response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from .chats import encode
+from .load import evaluating
+
+Chat = tuple[list[int], int]
+"""Token ids, and where the response begins (what `models.encode` returns)."""
+Queries = Sequence[str] | Sequence[Mapping]
+"""Prompts: strings, or rows with a `prompt` and perhaps a `system`."""
+
+
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """The transformer blocks of a decoder, first to last. Raises ValueError if it has no stack of them, or several."""
+    stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)
+              and all(isinstance(block, GradientCheckpointingLayer) for block in module)]  # as all of transformers' are
+    if len(stacks) != 1:
+        raise ValueError(f"{type(model).__name__} has {len(stacks)} stacks of blocks: pass a decoder of transformers "
+                         "with one (of a multimodal model, its language model)")
+    return list(stacks[0])
+
+
+def as_rows(queries: Queries, name: str = "queries") -> list[dict]:
+    """Queries as rows. Raises ValueError if there are none, or if they are one string."""
+    if isinstance(queries, str):
+        raise ValueError(f"{name} is one string: pass a list of prompts, such as [prompt]")
+    rows = [dict(row) if isinstance(row, Mapping) else {"prompt": row} for row in queries]
+    if not rows:
+        raise ValueError(f"{name} is empty: pass at least one prompt")
+    return rows
+
+
+def render(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping], with_response: bool = False) -> list[Chat]:
+    """Rows through the chat template, up to where the model answers or, `with_response`, to the end of theirs."""
+    if tokenizer.chat_template is None:
+        raise ValueError("tokenizer has no chat template: load a chat model, or set tokenizer.chat_template")
+    if with_response and not all("response" in row for row in rows):
+        raise ValueError("a row has no response: pass rows with a prompt and a response, as ssah.complete returns them")
+    return [encode(tokenizer, row["prompt"], row["response"] if with_response else None, system=row.get("system"))
+            for row in rows]
+
+
+def pad(model: PreTrainedModel, chats: Sequence[Chat]) -> dict[str, Tensor]:
+    """Chats as `input_ids` and `attention_mask` [chat, token] on the model's device, padded on the right."""
+    width = max(len(ids) for ids, _ in chats)
+    room = getattr(model.config, "max_position_embeddings", None)
+    if room and width > room:
+        raise ValueError(f"the longest prompt with what follows it has {width} tokens, but the model's context holds "
+                         f"{room}: shorten the prompt, the prefill or the response")
+    ids = [row + [0] * (width - len(row)) for row, _ in chats]  # a pad's id is of no matter: nothing attends to it
+    mask = [[1] * len(row) + [0] * (width - len(row)) for row, _ in chats]
+    return {"input_ids": torch.tensor(ids, device=model.device),
+            "attention_mask": torch.tensor(mask, device=model.device)}
+
+
+def columns(chats: Sequence[Chat], positions: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Where positions lie in rows padded on the right, int64 [chat, position], and whether a row has them (bool)."""
+    column = torch.tensor([[start - 1 + position for position in positions] for _, start in chats])
+    length = torch.tensor([[len(ids)] for ids, _ in chats])
+    there = (column >= 0) & (column < length)
+    return torch.where(there, column, 0), there
+
+
+@torch.no_grad()
+def read_states(model: PreTrainedModel, chats: Sequence[Chat], positions: Sequence[int],
+                layers: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
+    """Hidden states of one batch of chats, in one forward pass.
+
+    layers   Which layers; None reads all, the embeddings first.
+
+    Returns float64 [chat, layer, position, hidden] on the CPU, and bool [chat, position]: whether the chat has that
+    token (where not, the states mean nothing). No more than that is kept of the pass.
+    Raises ValueError if a layer is not in the model, a chat exceeds its context, or a state is not finite.
+    """
+    layers = range(len(blocks(model)) + 1) if layers is None else layers
+    batch, (column, there) = pad(model, chats), columns(chats, positions)
+    states: dict[int, Tensor] = {}
+
+    def keep(layer: int, hidden: Tensor) -> None:  # [chat, token, hidden]
+        row = torch.arange(len(hidden), device=hidden.device)[:, None]
+        states[layer] = hidden[row, column.to(hidden.device)].cpu().double()
+        if not bool(torch.isfinite(states[layer]).all()):
+            raise ValueError(f"a hidden state of layer {layer} is not finite: check the model's weights and dtype")
+
+    with evaluating(model), observing(model, layers, keep):
+        model.base_model(**batch, use_cache=False)
+    return torch.stack([states[layer] for layer in layers], 1), there
+
+
+def stream(model: PreTrainedModel, chats: Sequence[Chat], positions: Sequence[int], layers: Sequence[int] | None = None,
+           batch_size: int = 16) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """`read_states` batch by batch: which chats, their states, and which tokens they have."""
+    for at in range(0, len(chats), batch_size):
+        which = slice(at, min(at + batch_size, len(chats)))
+        yield which, *read_states(model, chats[which], positions, layers)
+
+
+@contextmanager
+def observing(model: nn.Module, layers: Iterable[int], read: Callable[[int, Tensor], None]) -> Iterator[None]:
+    """Call `read(layer, hidden)` in each forward pass, with the hidden states [row, token, hidden] of these layers."""
+    stack, hooks = blocks(model), []
+    for layer in layers:
+        check_layer(layer, len(stack))
+    first = lambda module, args, kwargs: read(0, args[0] if args else kwargs["hidden_states"])  # noqa: E731
+    try:
+        for layer in layers:
+            hooks.append(stack[0].register_forward_pre_hook(first, with_kwargs=True) if layer == 0 else
+                         stack[layer - 1].register_forward_hook(
+                             lambda module, args, out, layer=layer: read(layer, _hidden(out))))
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def replacing(model: nn.Module, block: int, states: Tensor, column: Tensor, width: int = 0) -> Iterator[None]:
+    """Put states [row, hidden] in place of what `block` writes at token `column` [row] of each row.
+
+    width   Passes over fewer tokens are left alone: those that generate token after token, once the prompt is read.
+    """
+    def replace(module, args, out):
+        hidden = _hidden(out)
+        if hidden.shape[1] < width:
+            return out
+        changed = hidden.clone()
+        row = torch.arange(len(hidden), device=hidden.device)
+        changed[row, column.to(hidden.device)] = states.to(hidden)
+        return (changed, *out[1:]) if isinstance(out, tuple) else changed
+
+    stack = blocks(model)
+    check_layer(block + 1, len(stack))
+    hook = stack[block].register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _hidden(out: Tensor | tuple) -> Tensor:
+    """The hidden states among what a block returns."""
+    return out[0] if isinstance(out, tuple) else out
+
+
+def check_layer(layer: int, n_blocks: int) -> None:
+    """Raise ValueError unless `layer` is one of a model with so many blocks."""
+    if not 0 <= layer <= n_blocks:
+        raise ValueError(f"layer {layer} is not in this model: layers are 0 (the embeddings) to {n_blocks} "
+                         f"(what block {n_blocks - 1} writes)")

@@ -1,0 +1,11 @@
+"""Figures: each function draws from a table alone, so that a figure can be drawn again without a model."""
+
+from .attack import plot_arms, plot_attack, plot_grains
+from .budget import plot_budget_arms, plot_moved, plot_speed, plot_stress, plot_tradeoff
+from .depth import plot_curves_of_attacks, plot_prefills, plot_price, plot_signals, plot_wrappers
+from .peft import plot_against_loss, plot_rates
+from .probing import plot_depth, plot_flip_map, plot_flips, plot_gaps, plot_leans, plot_lens, plot_probes
+from .stages import plot_alignment, plot_dose, plot_losses, plot_stages
+from .style import COLORS, NAMES, draw
+from .transfer import plot_moves, plot_transfer, plot_transfer_table
+from .units import plot_choices, plot_curves, plot_distributions, plot_places, plot_plane, plot_table1

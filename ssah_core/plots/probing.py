@@ -1,0 +1,130 @@
+"""Figures of notebook 02, drawn like those of `ssah_core.plots.style`."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+KINDS = {"harm": "malicious", "harm_unseen": "malicious, unseen kinds", "benign": "benign"}
+READINGS = {"response": "tokens begin the response", "query": "tokens follow the query",
+            "residual": "response, less the tokens' mean effect", "intent": "no tokens, other requests"}
+FLIPS = {"to_refusal": "answer to refusal", "to_answer": "refusal to answer",
+         "other_position": "token before, either way", "same_side": "state of the same side"}
+_RED, _YELLOW, _BLUE, _GREY = "#d1495b", "#edae49", "#2e6f95", "#999999"
+_KIND_COLORS = dict(zip(KINDS.values(), (_RED, _YELLOW, _BLUE), strict=True))
+
+
+def _lines(table: pandas.DataFrame, axis: Axes, *, x: str, hue: str, palette: dict, legend: bool) -> None:
+    """A thin line an organism, and a thick one for their mean."""
+    order = [name for name in palette if name in set(table[hue])]
+    drawn = dict(x=x, y="value", hue=hue, hue_order=order, palette=palette, ax=axis)
+    sns.lineplot(table, **drawn, units="seed", estimator=None, lw=0.6, alpha=0.5, legend=False)
+    sns.lineplot(table, **drawn, errorbar=None, lw=2, marker="o", ms=4, legend=legend)
+    axis.set_xticks(sorted(set(table[x])))
+    if legend:
+        axis.legend(title="thin: one organism", loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _grid(values: pandas.DataFrame, axis: Axes, low: float) -> None:
+    """A map of per cents, with the first row at the bottom."""
+    sns.heatmap(values.sort_index(ascending=False), vmin=low, vmax=100, cmap="rocket_r", annot=True, fmt=".0f",
+                annot_kws={"size": 7}, cbar=False, ax=axis)
+
+
+def plot_gaps(table: pandas.DataFrame, x: str = "layer") -> Figure:
+    """Gaps. `table`: `reading`, `stage`, `kind`, `seed`, `value` (cosine), and `layer` or `length` (`x`)."""
+    label = {"layer": "layer (0: embeddings)", "length": "tokens appended"}[x]
+    readings, stages = list(dict.fromkeys(table.reading)), list(dict.fromkeys(table.stage))
+    figure, axes = plt.subplots(len(readings), len(stages), figsize=(9, 2.4 * len(readings) + 0.3), sharey="row",
+                                sharex=True, squeeze=False)
+    table = table.assign(kind=table.kind.map(KINDS))
+    for row, reading in zip(axes, readings, strict=True):
+        for axis, stage in zip(row, stages, strict=True):
+            part = table[(table.reading == reading) & (table.stage == stage)]
+            _lines(part, axis, x=x, hue="kind", palette=_KIND_COLORS, legend=axis is axes[0][-1])
+            axis.axhline(0, color="#555555", lw=0.8)
+            axis.set(title=f"{stage}: {READINGS[reading]}", ylabel="gap (above 0:\nrefusal nearer)", xlabel="")
+    for axis in axes[-1]:
+        axis.set_xlabel(label)
+    return figure
+
+
+def plot_leans(table: pandas.DataFrame) -> Figure:
+    """Gaps and leans. `table`: `reading`, `stage`, `metric` ("gap" or "lean"), `value` (cosine), `seed`."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 2.6), sharey=True)
+    titles = {"gap": "gap, malicious requests", "lean": "lean: less benign requests"}
+    order = [name for reading, name in READINGS.items() if reading in set(table.reading)]
+    for axis, (metric, title) in zip(axes, titles.items(), strict=True):
+        part = table[table.metric == metric].assign(reading=lambda t: t.reading.map(READINGS))
+        sns.stripplot(part, x="value", y="reading", order=order, hue="stage", dodge=True, jitter=False,
+                      size=5, alpha=0.7, hue_order=["instructed", "aligned"], palette=[_GREY, _RED],
+                      legend=metric == "lean", ax=axis)
+        axis.axvline(0, color="#555555", lw=0.8)
+        axis.locator_params(axis="x", nbins=4)
+        axis.set(title=title, xlabel="", ylabel="")
+    figure.supxlabel("cosine distance (above 0: refusal)", fontsize=10)
+    axes[1].legend(title="one dot an organism", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def plot_lens(table: pandas.DataFrame) -> Figure:
+    """Log-odds of a refusal, layer by layer. `table`: `stage`, `kind`, `layer`, `value` (nats), `seed`."""
+    stages = list(dict.fromkeys(table.stage))
+    figure, axes = plt.subplots(1, len(stages), figsize=(9, 2.8), sharey=True)
+    for axis, stage in zip(axes, stages, strict=True):
+        part = table[table.stage == stage].assign(kind=lambda t: t.kind.map(KINDS))
+        _lines(part, axis, x="layer", hue="kind", palette=_KIND_COLORS, legend=axis is axes[-1])
+        axis.axhline(0, color="#555555", lw=0.8)
+        axis.set(title=stage, xlabel="layer (0: embeddings)", ylabel="log-odds of a refusal (nats)")
+    return figure
+
+
+def plot_probes(table: pandas.DataFrame) -> Figure:
+    """Probes of malice, mean over organisms. `table`: `stage`, `metric`, `layer`, `position`, `value` (%), `seed`."""
+    stages, metrics = list(dict.fromkeys(table.stage)), {"accuracy": "malice", "control": "random labels of verbs"}
+    figure, axes = plt.subplots(len(stages), 2, figsize=(9, 2 * len(stages) + 0.4), sharex=True, sharey=True,
+                                squeeze=False)
+    for row, stage in zip(axes, stages, strict=True):
+        for axis, (metric, what) in zip(row, metrics.items(), strict=True):
+            part = table[(table.stage == stage) & (table.metric == metric)]
+            grid = part.pivot_table(index="layer", columns="position", values="value")
+            _grid(grid, axis, low=50)
+            axis.set(title=f"{stage}: {what}", ylabel="layer", xlabel="")
+    for axis in axes[-1]:
+        axis.set_xlabel("position (0: last of the prompt)")
+    return figure
+
+
+def plot_flips(table: pandas.DataFrame) -> Figure:
+    """Decisions that flip, block by block. `table`: `metric`, `block`, `value` (% of pairs), `seed`."""
+    figure, axis = plt.subplots(figsize=(8, 3))
+    palette = dict(zip(FLIPS.values(), (_RED, _BLUE, _YELLOW, _GREY), strict=True))
+    _lines(table.assign(metric=table.metric.map(FLIPS)), axis, x="block", hue="metric", palette=palette, legend=True)
+    axis.set(xlabel="state exchanged after block", ylabel="% of decisions that flip", ylim=(-3, 104))
+    return figure
+
+
+def plot_flip_map(table: pandas.DataFrame) -> Figure:
+    """Where a state flips decisions, mean over `seed`. `table`: `metric`, `block`, `position`, `value` (% of pairs)."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 2.4), sharey=True)
+    for axis, metric in zip(axes, ("to_refusal", "to_answer"), strict=True):
+        grid = table[table.metric == metric].pivot_table(index="block", columns="position", values="value")
+        _grid(grid, axis, low=0)
+        axis.set(title=f"{FLIPS[metric]}, % of pairs", xlabel="position (0: last of the prompt)", ylabel="after block")
+    return figure
+
+
+def plot_depth(table: pandas.DataFrame) -> Figure:
+    """Flips by dose of alignment. `table`: `dose`, `block`, `metric`, `value` (% of pairs), `seed`."""
+    doses = sorted(set(table.dose))
+    figure, axes = plt.subplots(1, len(doses), figsize=(1.4 + 2 * len(doses), 2.8), sharey=True)
+    palette = {FLIPS["to_refusal"]: _RED, FLIPS["to_answer"]: _BLUE}
+    for axis, dose in zip(axes, doses, strict=True):
+        part = table[(table.dose == dose) & table.metric.isin(["to_refusal", "to_answer"])]
+        _lines(part.assign(metric=part.metric.map(FLIPS)), axis, x="block", hue="metric", palette=palette,
+               legend=dose == doses[-1])
+        axis.set(title=f"dose {dose:g}", xlabel="after block", ylabel="% of decisions that flip", ylim=(-3, 104))
+    return figure

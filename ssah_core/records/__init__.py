@@ -1,0 +1,3 @@
+"""records."""
+
+from .measurements import SCALES, slug, wished_dtype

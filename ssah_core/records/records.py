@@ -1,0 +1,141 @@
+"""Numbers that outlive a run: the records that claims are judged by.
+
+A *record* is one number for one claim, over all organisms, with what is needed to trust it: JSON in `figures/records`,
+committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy
+import pandas
+
+from . import cache, paths
+from .claim_list import check_known, list_records
+from .measurements import DAMAGE, check_scale, slug
+from .statistics import mean_interval
+
+
+@dataclass(frozen=True)
+class Record:
+    """One number of one claim, over all organisms."""
+
+    claim: str
+    """Id of the record, "table1/scu/asr": of a claim or of its control."""
+    value: float
+    """Mean over organisms, in `unit`."""
+    unit: str
+    interval: tuple[float, float] | None
+    """(low, high) of the mean; None for one organism."""
+    method: str
+    """How the interval was found."""
+    values: tuple[float, ...]
+    """One number an organism, in the order of `seeds`."""
+    seeds: tuple[int, ...]
+    n: int
+    """Prompts an organism."""
+    judge: str
+    scale: str
+    model: str
+    """"organism", or the checkpoint's name."""
+    code: str
+    """Module that measured."""
+    code_version: str
+    note: str = ""
+
+
+def record(claim: str, values: Mapping[int, float] | Sequence[float], *, seeds: Sequence[int], unit: str, n: int,
+           judge: str, scale: str, model: str, code: str, note: str = "") -> Record:
+    """Keep one number of a claim, for `report` to judge; written to `figures/records`.
+
+    claim    id of the record, one of `list_records()`
+    values   one finite number an organism, in `unit`: by seed, or in the order of `seeds`
+    seeds    of the organisms, all different
+    unit     that of the claim: "points", "%", "ratio" or "cosine"
+    n        prompts an organism, at least 1
+    judge    name of the judge; "none" where nothing is judged
+    scale    one of `SCALES`
+    model    "organism", or the checkpoint's name
+    code     module that measured
+    note     what a reader must know to read the number right
+
+    Raises ValueError for an id that no claim has, another unit, a scale, n or seeds out of range, or
+    values that are not finite.
+    """
+    seeds = tuple(int(seed) for seed in seeds)
+    _check_record(claim, unit, scale, seeds, n)
+    values = _in_order(values, seeds)
+    interval = mean_interval(values)
+    made = Record(claim, interval.mean, unit, interval.bounds, interval.method, values, seeds, int(n), judge, scale,
+                  model, code, cache.code_version(code), note)
+    cache.write_json(_record_file(made), asdict(made))
+    return made
+
+
+def record_rows(table: pandas.DataFrame, *, scale: str, model: str, code: str) -> list[Record]:
+    """Keep every number of a table that a claim reads: `record` for each id in its column `record`.
+
+    table     One row a number and organism: `record` (id), `seed`, `value` (in the claim's unit), `n`, `judge`.
+              Ids that no claim reads are passed over.
+    """
+    units, made = list_records(), []
+    for claim, rows in table[table.record.isin(units)].groupby("record", sort=False):
+        rows = rows.sort_values("seed")
+        made.append(record(claim, rows.value.tolist(), seeds=rows.seed.tolist(), unit=units[claim], n=int(rows.n.min()),
+                           judge=rows.judge.iloc[0], scale=scale, model=model, code=code))
+    return made
+
+
+def _check_record(claim: str, unit: str, scale: str, seeds: tuple[int, ...], n: int) -> None:
+    check_scale(scale)
+    expected = list_records()[check_known("claim", claim, list_records())]
+    if unit != expected:
+        raise ValueError(f"unit is {unit!r}: claim {claim!r} is in {expected!r}, convert the values")
+    if n < 1 or not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(f"n is {n} and seeds {seeds}: pass at least 1 prompt, and at least 1 seed, each once")
+
+
+def _in_order(values: Mapping[int, float] | Sequence[float], seeds: tuple[int, ...]) -> tuple[float, ...]:
+    keys = set(values) if isinstance(values, Mapping) else set(seeds)
+    if keys != set(seeds) or len(values) != len(seeds):
+        raise ValueError(f"values is {values}, seeds {seeds}: pass one value for each seed")
+    ordered = [values[seed] for seed in seeds] if isinstance(values, Mapping) else values
+    return tuple(float(value) for value in ordered)
+
+
+def _record_file(made: Record) -> Path:
+    """Two checkpoints of one scale must not overwrite each other's record."""
+    model = "" if made.model == "organism" else f".{slug(made.model)}"
+    return paths.figures() / "records" / f"{made.claim.replace('/', '.')}.{made.scale}{model}.json"
+
+
+def load_records(folder: Path | None = None) -> list[Record]:
+    """All records of a folder (default `figures/records`), in the order of their file names.
+
+    Raises ValueError, naming the file, if one is damaged or its value is not the mean of its values.
+    """
+    folder = paths.figures() / "records" if folder is None else Path(folder)
+    return [_load(file) for file in sorted(folder.glob("*.json"))]
+
+
+def _load(file: Path) -> Record:
+    try:
+        content = cache.read_json(file)
+        content |= {name: tuple(content[name]) for name in ("values", "seeds")}
+        content["interval"] = content["interval"] and tuple(content["interval"])
+        loaded = Record(**content)
+        _check_summary(loaded)
+    except DAMAGE as error:
+        raise ValueError(f"record {file.name} is damaged ({error}): measure it again") from error
+    return loaded
+
+
+def _check_summary(loaded: Record) -> None:
+    """A mean or interval that does not follow from the values was typed by hand."""
+    interval = mean_interval(loaded.values)
+    stated, found = (loaded.value, *(loaded.interval or ())), (interval.mean, *(interval.bounds or ()))
+    if len(stated) != len(found) or not numpy.allclose(stated, found, rtol=1e-6, atol=1e-9):
+        raise ValueError(f"value and interval are {stated}, but the values give {found}")

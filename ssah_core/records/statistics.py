@@ -1,0 +1,194 @@
+"""Intervals, and the rules that turn one into a verdict.
+
+`wilson` says what n prompts tell about one model; `mean_interval` says what a few organisms, each raised
+from its own seed, tell about the next one. Claims rest on the second; the rules are explained in
+`ssah_core.records.verdicts`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from scipy import stats
+
+REPRODUCED, PARTLY, NOT_REPRODUCED, NOT_RUN = VERDICTS = ("reproduced", "partly", "not reproduced", "not run")
+MIN_ORGANISMS = 3
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its confidence interval, in the unit of the values. Prints as "+42.0 [31.2, 52.8]"."""
+
+    mean: float
+    low: float | None
+    """None where there is no interval (one value)."""
+    high: float | None
+    n: int
+    """Number of values."""
+    method: str
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """(low, high), or None where there is no interval."""
+        return None if self.low is None else (self.low, self.high)
+
+    def __str__(self) -> str:
+        bounds = f"({self.method})" if self.low is None else f"[{_plain(self.low)}, {_plain(self.high)}]"
+        return f"{_zero(self.mean):+.1f} {bounds}"
+
+
+def _zero(value: float) -> float:
+    """The value at one decimal, never "-0.0"."""
+    return round(value, 1) + 0.0
+
+
+def _plain(value: float) -> str:
+    return f"{_zero(value):.1f}"
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a share.
+
+    successes   rows on which a judge is true, 0 to n
+    n           rows judged, at least 1
+    level       confidence, between 0 and 1
+
+    Returns (low, high), shares from 0 to 1. Raises ValueError for counts or a level out of range.
+    Source: Wilson 1927, in `scipy.stats.binomtest`.
+    """
+    _check_level(level)
+    whole = successes == int(successes) and n == int(n)
+    if not whole or n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"successes is {successes} of n {n}: pass whole counts, n >= 1 and 0 <= successes <= n")
+    interval = stats.binomtest(int(successes), int(n)).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Student's t interval of a mean over independent organisms.
+
+    values   one finite number an organism, in any unit
+    level    confidence, between 0 and 1
+
+    Equal values give an interval of no width; one value gives none. Raises ValueError if values is empty
+    or not finite.
+    """
+    _check_level(level)
+    values = [float(value) for value in values]
+    if not values or not all(map(math.isfinite, values)):
+        raise ValueError(f"values is {values}: pass one finite number an organism, at least one")
+    n, mean = len(values), math.fsum(values) / len(values)
+    if n == 1:
+        return Interval(mean, None, None, 1, "one run, no interval")
+    half = float(stats.sem(values) * stats.t.ppf((1 + level) / 2, n - 1))
+    return Interval(mean, mean - half, mean + half, n, f"{100 * level:g} % t interval over {n} organisms")
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Interval:
+    """t interval of the mean of a - b, two numbers measured on the same organisms in the same order.
+
+    Raises ValueError if the lengths differ.
+    """
+    return mean_interval(differences(a, b), level)
+
+
+def differences(a: Sequence[float], b: Sequence[float]) -> list[float]:
+    """a - b, organism by organism. Raises ValueError if the lengths differ."""
+    if len(a) != len(b):
+        raise ValueError(f"a has {len(a)} values and b has {len(b)}: pass one of each an organism, in the same order")
+    return [float(x) - float(y) for x, y in zip(a, b, strict=True)]
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}: pass a confidence between 0 and 1, such as 0.95")
+
+
+class Rule(Protocol):
+    """What a claim expects, and whether numbers meet it."""
+
+    def describe(self, unit: str = "points") -> str: ...
+
+    def judge(self, effect: Sequence[float], control: Sequence[float] | None = None) -> str:
+        """A verdict on one value an organism and, in the same order, those of the control.
+
+        Raises ValueError if a value is not finite, there is none, or the lengths differ.
+        """
+
+
+@dataclass(frozen=True)
+class Rises:
+    by: float = 5.0
+
+    def describe(self, unit: str = "points") -> str:
+        return f"rises by more than {_amount(self.by, unit)}"
+
+    def judge(self, effect: Sequence[float], control: Sequence[float] | None = None) -> str:
+        d, mean, low, _ = _effect(effect, control)
+        return _grade(d, reproduced=min(d) > 0 and low > self.by, partly=mean > self.by)
+
+
+@dataclass(frozen=True)
+class Falls:
+    by: float = 5.0
+
+    def describe(self, unit: str = "points") -> str:
+        return f"falls by more than {_amount(self.by, unit)}"
+
+    def judge(self, effect: Sequence[float], control: Sequence[float] | None = None) -> str:
+        return Rises(self.by).judge([-d for d in _effect(effect, control)[0]])
+
+
+@dataclass(frozen=True)
+class Stays:
+    within: float = 5.0
+
+    def describe(self, unit: str = "points") -> str:
+        return f"stays within {_amount(self.within, unit)}"
+
+    def judge(self, effect: Sequence[float], control: Sequence[float] | None = None) -> str:
+        d, mean, low, high = _effect(effect, control)
+        return _grade(d, reproduced=-self.within <= low and high <= self.within, partly=abs(mean) <= self.within)
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    level: float
+
+    def describe(self, unit: str = "%") -> str:
+        return f"is at least {_amount(self.level, unit)}"
+
+    def judge(self, effect: Sequence[float], control: Sequence[float] | None = None) -> str:
+        d, mean, *_ = _effect(effect, control)
+        return _grade(d, reproduced=min(d) >= self.level, partly=mean >= self.level)
+
+
+@dataclass(frozen=True)
+class AtMost:
+    level: float
+
+    def describe(self, unit: str = "%") -> str:
+        return f"is at most {_amount(self.level, unit)}"
+
+    def judge(self, effect: Sequence[float], control: Sequence[float] | None = None) -> str:
+        return AtLeast(-self.level).judge([-d for d in _effect(effect, control)[0]])
+
+
+def _effect(effect: Sequence[float], control: Sequence[float] | None) -> tuple[list[float], float, float, float]:
+    """Differences from the control, their mean, and its bounds (infinite for one organism)."""
+    d = differences(effect, [0.0] * len(effect) if control is None else control)
+    interval = mean_interval(d)
+    return d, interval.mean, *(interval.bounds or (-math.inf, math.inf))
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{value:g}" if unit in ("ratio", "cosine") else f"{value:g} {unit}"
+
+
+def _grade(d: Sequence[float], *, reproduced: bool, partly: bool) -> str:
+    if reproduced and len(d) >= MIN_ORGANISMS:
+        return REPRODUCED
+    return PARTLY if partly else NOT_REPRODUCED

@@ -1,0 +1,169 @@
+"""Remove groups of units and ask again: group sizes, and the paper's Table 1, on one model (notebook 03)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product, takewhile
+
+import pandas
+
+from ..judging import perplexity
+from ..units import UnitMask, random_like
+from .subject import WAYS, Subject, Way, settings_of
+
+GRID = {"SCU": (0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04),
+        "UCU": (0.01, 0.02, 0.03, 0.05, 0.08, 0.13), "RU": (0.05, 0.1, 0.15, 0.2, 0.3)}
+"""Shares of all units that are tried for each group."""
+TOLERANCE = 3.0
+"""A group may grow until what it should spare has lost more than this (points, validation prompts)."""
+DRAWS = 5
+"""Random groups that each group is compared with."""
+
+
+# -- group sizes, on validation prompts -----------------------------------------------------------------
+
+
+def ablation_curves(seed: int, scale: str, way: str = "chosen",
+                    checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """Marks after removing more and more of each group, found by a way of `WAYS`: rows with `group` and `share`
+    (0: whole model)."""
+    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    questions = subject.material.exam("validation", 100)
+    rows = subject.examine(questions, group="none", share=0.0)
+    for group, share in ((group, share) for group, shares in GRID.items() for share in shares):
+        by = WAYS[way][group]
+        with subject.removed(subject.group(group, by, share), by):
+            rows += subject.examine(questions, group=group, share=share)
+    return [{"seed": seed, "way": way, **row} for row in rows]
+
+
+def group_sizes(curves: pandas.DataFrame) -> dict[str, float]:
+    """The share of each group, by one rule for all: grow it until what it should spare begins to suffer (paper Sec. 3).
+
+    curves   Rows of `ablation_curves`, of one organism and way.
+
+    SCU should spare utility, UCU refusal (ASR), RU both; it suffers where it is worse by more than `TOLERANCE`.
+    Returns the last share before that, and the smallest one where even that does harm.
+    """
+    table = curves.pivot_table(index=["group", "share"], columns="metric", values="value")
+    lost = table.utility.loc["none"].iloc[0] - table.utility
+    risen = table.asr - table.asr.loc["none"].iloc[0]
+    harm = {"SCU": lost, "UCU": risen, "RU": lost.combine(risen, max)}
+    return {group: max(takewhile(lambda share: harm[group][group, share] <= TOLERANCE, shares), default=shares[0])
+            for group, shares in GRID.items()}
+
+
+# -- Table 1, on test prompts ---------------------------------------------------------------------------
+
+
+def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]],
+           checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """Table 1 of the paper with its controls: rows with `way`, `group`, `draw`, `share`, `metric`, `value`.
+
+    sizes   Way -> group -> share, as `group_sizes` found them on validation prompts.
+
+    `asr` is the mean of runs with and without system prompt, as in the paper (`asr_system`, `asr_plain`).
+    Random groups have as many units in every site as the chosen way's group, drawn from all units of the site.
+    """
+    subject, draws = Subject.load(seed, scale, checkpoints=checkpoints), 1 if scale == "tiny" else DRAWS
+    rows = _examine(subject, None, Way(), way="none", group="none", draw=0, share=0.0)
+    for name, ways in WAYS.items():
+        groups = subject.groups(ways, sizes[name])
+        for group, way in ways.items():
+            mask = groups[group]
+            about = {"way": name, "group": group, "share": mask.fraction}
+            rows += _examine(subject, mask, way, **about, draw=0)
+            if name == "chosen":
+                for draw in range(draws):
+                    rows += _examine(subject, random_like(mask, draw), way,
+                                     **{**about, "group": f"random {group}"}, draw=draw)
+    return [{"seed": seed, **row} for row in rows]
+
+
+def _examine(subject: Subject, mask: UnitMask | None, by: Way, **about) -> list[dict]:
+    questions = subject.material.exam("test")
+    harm = {part: rows for part, rows in questions.items() if part.startswith("harm")}
+    text = subject.material.text()
+    with subject.removed(mask, by):
+        plain = subject.marks(questions)
+        system = subject.marks(harm, system=subject.material.system_prompt)
+        ppl = perplexity(subject.model, subject.tokenizer, text, subject.material.batch_size)
+    marks = {**plain, "asr_plain": plain["asr"], "asr_system": system["asr"], "asr": (plain["asr"] + system["asr"]) / 2}
+    sizes = {part: len(rows) for part, rows in questions.items()}
+    sizes |= dict.fromkeys(("asr_plain", "asr_system"), len(harm["harm"]))
+    rows = subject.as_rows(marks, sizes, **about)
+    return [*rows, {**about, "metric": "perplexity", "value": ppl, "n": len(text), "judge": "none"}]
+
+
+def changes(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Table 1 as changes against the whole model: one row a way, group, metric and organism, means over random draws.
+
+    `value` is in points (for perplexity: the ratio); `record` is the id under which a claim reads it.
+    """
+    whole = table[table.group == "none"].set_index(["seed", "metric"]).value
+    mean = (table[table.group != "none"].groupby(["way", "group", "seed", "metric"], as_index=False, sort=False)
+            .agg(value=("value", "mean"), share=("share", "mean"), n=("n", "min"), judge=("judge", "first")))
+    before = whole.loc[list(zip(mean.seed, mean.metric, strict=True))].to_numpy()
+    ratio = mean.metric == "perplexity"
+    mean["value"] = (mean.value - before).where(~ratio, mean.value / before)
+    place = mean.way.map({"chosen": "table1", "paper": "table1_variance", "variance, best": "table1_best"})
+    return mean.assign(record=place + "/" + mean.group.str.lower().str.replace(" ", "_") + "/" + mean.metric)
+
+
+# -- the choices that the paper leaves open, on validation prompts --------------------------------------
+
+
+def choices() -> Iterator[Way]:
+    """Every way that is tried before one is chosen."""
+    for tokens in ("response", "last_prompt", "all"):
+        for normalize in ("none", "module", "log"):
+            for utility in ("utility", "requests"):
+                yield Way("variance", tokens, normalize, utility, "mean")
+    yield WAYS["paper"]["SCU"]
+    for utility in ("utility", "requests"):
+        for fill in ("mean", "zero"):
+            yield Way("fisher", "last_prompt", utility=utility, fill=fill)
+        yield Way("fisher", "response", utility=utility)
+        yield Way("contrast", "last_prompt", utility=utility)
+    for rounds in (1, 10):
+        yield Way("attribution", rounds=rounds)
+
+
+def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.01, 0.03),
+                    checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """Marks after removing the top units by each way, a few or many of them, on validation prompts."""
+    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    questions = subject.material.exam("validation", 40)
+    rows = subject.examine(questions, share=0.0, way="none")
+    for way, share in product(choices(), shares):
+        with subject.removed(subject.group("SCU", way, share), way):
+            rows += subject.examine(questions, share=share, way=way.label, **settings_of(way))
+    return [{"seed": seed, **row} for row in rows]
+
+
+# -- where the groups lie -------------------------------------------------------------------------------
+
+
+def unit_table(subject: Subject, ways: Mapping[str, Way], sizes: Mapping[str, float]) -> pandas.DataFrame:
+    """One row a unit: `site`, `block`, `module`, `kind`, and the SCU's way's `safety` (I_S) and `utility` (I_U)."""
+    scores, groups = subject.scores(ways["SCU"]), subject.groups(ways, sizes)
+    frames = []
+    for site in subject.units:
+        name = site.name
+        kind = pandas.Series("CU", index=range(site.size))
+        for group in GRID:
+            kind[groups[group][name].numpy()] = group
+        frames.append(pandas.DataFrame({
+            "site": name, "block": site.block, "module": site.kind, "kind": kind,
+            "safety": scores.safety[name].numpy(), "utility": scores.utility[name].numpy()}))
+    return pandas.concat(frames, ignore_index=True)
+
+
+def places(seed: int, scale: str, sizes: Mapping[str, float],
+           checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """Where the chosen way's groups lie: rows with `kind`, `block`, `module`, `value` (% of the site's units)."""
+    units = unit_table(Subject.load(seed, scale, checkpoints=checkpoints), WAYS["chosen"], sizes)
+    share = 100 * pandas.crosstab([units.block, units.module], units.kind, normalize="index")
+    return [{"seed": seed, "block": int(block), "module": module, "kind": kind, "metric": "share",
+             "value": float(value)}
+            for (block, module), row in share.iterrows() for kind, value in row.items()]

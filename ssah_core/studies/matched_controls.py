@@ -1,0 +1,49 @@
+"""Units to hold a chosen group against: as many, but not those."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..units import UnitMap, UnitMask, column_norms
+
+
+def like_magnitude(model: nn.Module, mask: UnitMask) -> UnitMask:
+    """For every unit of `mask`, the unit outside it, of the same site, whose column of B is nearest in norm, each once.
+
+    Where a site has fewer units outside the mask than in it, all of them.
+    """
+    twins = {}
+    for site, norm in column_norms(model).items():
+        taken = mask[site].clone()
+        for unit in mask[site].nonzero().flatten()[:int((~mask[site]).sum())]:
+            taken[torch.where(taken, torch.inf, (norm.sqrt() - norm[unit].sqrt()).abs()).argmin()] = True
+        twins[site] = taken & ~mask[site]
+    return UnitMask(twins)
+
+
+def whole_sites(mask: UnitMask, by: Mapping[str, Tensor]) -> UnitMask:
+    """As many units as `mask` has, by whole sites, those of the largest mean score `by` first; the last one in part."""
+    left, chosen = mask.count, {site: torch.zeros_like(units) for site, units in mask.sites.items()}
+    for site in sorted(mask.sites, key=lambda site: float(by[site].mean()), reverse=True):
+        take = min(left, len(chosen[site]))
+        chosen[site][:take] = True
+        left -= take
+    return UnitMask(chosen)
+
+
+def whole_heads(model: nn.Module, by: Mapping[str, Tensor], parameters: int) -> UnitMask:
+    """Attention heads with the largest mean score `by`, as many as come nearest to `parameters` weights of their units."""
+    chosen, heads, width = {}, [], model.config.hidden_size
+    for site in UnitMap(model):
+        chosen[site.name] = torch.zeros(site.size, dtype=torch.bool)
+        if site.kind == "attn":
+            size = site.size // model.config.num_attention_heads
+            heads += [(float(by[site.name][at:at + size].mean()), site.name, at, size) for at in range(0, site.size, size)]
+    heads.sort(reverse=True)
+    each = 2 * width * heads[0][3]  # a row of v and a column of o for every unit
+    for _, site, at, size in heads[:max(1, round(parameters / each))]:
+        chosen[site][at:at + size] = True
+    return UnitMask(chosen)

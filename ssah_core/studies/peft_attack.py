@@ -1,0 +1,138 @@
+"""Fine-tune an organism through a few added parameters, and see whether it stays safe: Table 3 (notebook 06)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from copy import deepcopy
+from functools import partial
+from math import inf, isfinite
+
+import pandas
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from ..training import peft_package
+from .finetuning_attack import LOSS_ON, Arms, Attack
+from .finetuning_tables import against_each_other, at_equal_loss, at_strength
+from .subject import Subject
+
+_SMALL = {"LoRA": (3e-3, 1e-2, 3e-2), "LLaMA-Adapter": (1e-1, 3e-1, 1.0), "prefix tuning": (3e-2, 1e-1, 3e-1)}
+RATES = {"tiny": _SMALL, "organism": _SMALL,
+         "paper": {"LoRA": (3e-4, 1e-3, 3e-3), "LLaMA-Adapter": (3e-3, 1e-2, 3e-2), "prefix tuning": (3e-3, 1e-2, 3e-2)}}
+"""Scale -> method -> learning rates that are tried: at scale "paper" those of Qi et al. 2023, and on both sides of them.
+What trains is of another kind in each method, so their rates are orders apart."""
+METHODS = tuple(_SMALL)
+ATTACKS = ("benign", "new")
+ARMS = {"nothing": "full", "SCU + 6 % CU": "scu_6cu", "SCU + all CU": "scu_cu",
+        "LoRA": "lora", "LLaMA-Adapter": "adapter", "prefix tuning": "prefix"}
+"""Arm -> its name in the id of a record: the model's own parameters, with nothing or units held (notebook 05); PEFT."""
+
+
+def methods_for(model: PreTrainedModel) -> tuple[str, ...]:
+    """Those of `METHODS` that can be had for a model: the package peft knows LLaMA-Adapter for a few families only."""
+    from peft.tuners.adaption_prompt.config import TRANSFORMERS_MODEL_CONFIG as families
+
+    return tuple(method for method in METHODS if method != "LLaMA-Adapter" or model.config.model_type in families)
+
+
+def adapted(model: PreTrainedModel, method: str, seed: int = 0) -> nn.Module:
+    """A copy of `model`, its own parameters frozen, with those of a PEFT method of `METHODS` to train.
+
+    seed   Draws the new parameters.
+
+    LoRA and LLaMA-Adapter begin as the model itself, prefix tuning with random keys and values before the prompt.
+    Raises ValueError for a method that is none of these, or where the package peft is missing.
+    Source: settings of Qi et al. 2023, which the paper's Table 3 takes over.   Departs: the adapter is in all but the
+    first sixteenth of the blocks, at least one (30 of 32 there), and dropout is 0.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is unknown: choose one of {', '.join(METHODS)}")
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        torch.manual_seed(seed)
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that is on its way out
+        return peft_package().get_peft_model(deepcopy(model), _config(method, model)).eval()
+
+
+def _config(method: str, model: PreTrainedModel):
+    peft, blocks, causal = peft_package(), model.config.num_hidden_layers, {"task_type": "CAUSAL_LM"}
+    if method == "LoRA":
+        has_both = {"q_proj", "v_proj"} <= {name.rpartition(".")[2] for name, _ in model.named_modules()}
+        targets = ["q_proj", "v_proj"] if has_both else None  # None: those that peft knows for the family
+        return peft.LoraConfig(r=8, lora_alpha=32, target_modules=targets, **causal)
+    if method == "LLaMA-Adapter":
+        return peft.AdaptionPromptConfig(adapter_len=10, adapter_layers=blocks - max(1, blocks // 16), **causal)
+    return peft.PrefixTuningConfig(num_virtual_tokens=30, **causal)
+
+
+def size(model: nn.Module) -> int:
+    """Number of entries that train."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+# -- learning rates, by training loss --------------------------------------------------------------------
+
+
+def rates(seed: int, scale: str, method: str, target: float,
+          checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """A method's loss on new tasks after `Attack.steps` steps at each of its `RATES`: rows with `method`, `lr`, `metric`
+    "loss", `value` (nats per token), `parameters` (that train), `chosen`.
+
+    target   Loss of full fine-tuning after as many steps. The rate whose loss comes nearest is `chosen`, for all data.
+
+    The benign attack could not tell: the model knows its answers, so any rate's loss is at the floor. A rate at which
+    training diverges is left out.
+    """
+    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    start = partial(adapted, subject.model, method, seed)
+    fights = [Attack(subject, "new", lr) for lr in RATES[scale][method]]
+    losses = {fight.lr: fight.loss(fight.run(checks=(fight.steps,), model=start()).model) for fight in fights}
+    losses = {lr: loss for lr, loss in losses.items() if isfinite(loss)}
+    _, best = min((abs(loss - target), lr) for lr, loss in losses.items())
+    about = {"seed": seed, "method": method, "parameters": size(start()), "metric": "loss", "n": LOSS_ON,
+             "judge": "none"}
+    return [{**about, "lr": lr, "value": loss, "chosen": lr == best} for lr, loss in losses.items()]
+
+
+# -- arms, on test prompts ------------------------------------------------------------------------------
+
+
+def compared(seed: int, scale: str, attack: str, rates: Mapping[str, float], losses: Mapping[str, float],
+             checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """ASR and utility along a fine-tuning attack through each method: rows as those of `attack.attacked`, from step 0.
+
+    rates    Method -> learning rate, as the function `rates` found it; other methods are left out.
+    losses   Attack -> loss of full fine-tuning after `Attack.steps`, at which a method is examined too; none of data
+             that the model knows (see `on_equal_terms`).
+    """
+    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    rows = []
+    for method in (method for method in METHODS if method in rates):
+        fight, start = Attack(subject, attack, rates[method]), adapted(subject.model, method, seed)
+        arms = Arms(fight, losses.get(attack, inf))
+        arms.examine(method, 1.0, 0, subject.but(model=start), fight.loss(start))
+        fight.run(partial(arms.follow, method, 1.0), checks=(*fight.checks, *fight.late), model=start)
+        rows += [{"seed": seed, "attack": attack, "lr": fight.lr, **row} for row in arms.rows]
+    return rows
+
+
+def on_equal_terms(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Rows of each arm at one check: under the benign attack at `Attack.steps`, else at equal training loss.
+
+    table   Rows of `attack.attacked` and `compared`, of `ARMS`.
+
+    Benign data are known from the start, so every arm's loss is at its floor, up to noise, and only the amount of data
+    can be equal. Where there is something to learn, `attack_tables.at_equal_loss` decides.
+    """
+    known = table.attack == "benign"
+    return pandas.concat([at_strength(table[known]), at_equal_loss(table[~known])], ignore_index=True)
+
+
+def as_records(equal: pandas.DataFrame) -> pandas.DataFrame:
+    """Every arm against every other, organism by organism, with the id under which a claim reads it.
+
+    `value` is the difference in points, "table3/<attack>/<arm>_vs_<other>/<metric>".
+    """
+    return against_each_other(equal.assign(arm=equal.arm.map(ARMS)), "arm", ["attack", "metric", "seed"],
+                              lambda row: "table3/" + row.attack)

@@ -1,0 +1,46 @@
+"""How firm is an alignment? Fine-tune, prefill and prune an aligned model (notebook 07), and see what has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..units import UnitKind, UnitLabels, UnitMask, transfer
+from .finetuning_attack import Attack
+from .subject import WAYS, Subject
+
+STEPS = {"tiny": (1, 2), "organism": (5, 10, 20, 50), "paper": (10, 50, 100)}
+"""Steps of benign fine-tuning after which the model is asked again; no more than `Attack.steps`."""
+
+
+def stressed(subject: Subject, sizes: Mapping[str, Mapping[str, float]], attack_lr: float, redundant: UnitMask,
+             **about) -> list[dict]:
+    """ASR and right answers to malicious test prompts under each attack, and the kinds of its units.
+
+    subject     The aligned model.
+    redundant   Its RU before alignment.
+
+    Rows have `at`: "fine-tuned" (with `steps`, on benign chats), "prefilled" (with the first words of compliance),
+    "pruned" (its own SCU, of the share that notebook 03 found); and, for `metric` "share", `before` and `after`, the
+    kinds of units before and after alignment in % of all (Figure 6). Before alignment there is no safety, so a unit is
+    RU or else UCU, as in the paper.
+    """
+    questions = {"harm": subject.material.exam("test", 100)["harm"]}
+    ask = lambda model, at, steps=0, **generate: model.examine(  # noqa: E731
+        questions, generate, **about, at=at, steps=steps)
+    rows = ask(subject, "prefilled", prefill=subject.material.openings[0])
+    groups = subject.groups(WAYS["chosen"], sizes["chosen"])
+    with subject.removed(groups["SCU"], WAYS["chosen"]["SCU"]):
+        rows += ask(subject, "pruned")
+    fight = Attack(subject, "benign", attack_lr)
+    fight.run(lambda steps, tuned: rows.extend(ask(tuned, "fine-tuned", steps)),
+              checks=sorted({min(steps, fight.steps) for steps in STEPS[subject.scale]}))
+    return rows + [{**about, **row} for row in kinds(redundant, groups)]
+
+
+def kinds(redundant: UnitMask, groups: Mapping[str, UnitMask]) -> list[dict]:
+    """The table of transfer from a model without safety, one row an entry."""
+    nothing = redundant & ~redundant
+    before = UnitLabels({UnitKind.RU: redundant, UnitKind.UCU: ~redundant, UnitKind.SCU: nothing, UnitKind.CU: nothing})
+    square = transfer(before, UnitLabels({UnitKind(kind): mask for kind, mask in groups.items()}))
+    return [{"metric": "share", "before": str(old), "after": str(new), "value": float(square.loc[old, new]),
+             "n": sum(redundant.sizes.values()), "judge": "none"} for old in UnitKind for new in UnitKind]

@@ -1,0 +1,71 @@
+"""LoRA to hold a budget of units against: as many parameters everywhere, or in those units alone."""
+
+from __future__ import annotations
+
+import warnings
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..freezing import Split, split_weights
+from ..units import UnitMask
+
+
+def peft_package():
+    """The module `peft`. Raises ValueError where the package is missing."""
+    try:
+        import peft
+    except ImportError as error:
+        raise ValueError("the package peft is missing, which LoRA, adapters and prefixes need: "
+                         "run pip install 'ssah[peft]'") from error
+    return peft
+
+
+def budget(model: PreTrainedModel, mask: UnitMask) -> int:
+    """Weights that `train_only(model, mask)` trains."""
+    state = model.state_dict()
+    return sum(len(split.trained) * state[split.weight].shape[1 - split.axis] for split in _splits(model, mask))
+
+
+def lora(model: PreTrainedModel, parameters: int, seed: int = 0) -> nn.Module:
+    """A copy of `model` with LoRA on every linear map of its blocks, of the rank that comes nearest to `parameters`."""
+    width = sum(sum(module.weight.shape) for name, module in model.named_modules()
+                if isinstance(module, nn.Linear) and name != "lm_head")
+    return _adapted(model, max(1, round(parameters / width)), "all-linear", seed)
+
+
+def lora_within(model: PreTrainedModel, mask: UnitMask, parameters: int, seed: int = 0) -> nn.Module:
+    """The same, but what it adds to a weight is zero outside the rows and columns of the units in `mask`.
+
+    Rows of B, or columns of A, that belong to other units are 0 and stay so: they have no gradient.
+    """
+    splits, state = _splits(model, mask), model.state_dict()
+    width = sum(len(split.trained) + state[split.weight].shape[1 - split.axis] for split in splits)
+    names = sorted({split.weight.rsplit(".", 2)[1] for split in splits})
+    adapted = _adapted(model, max(1, round(parameters / width)), names, seed)
+    for split in splits:
+        module = adapted.base_model.model.get_submodule(split.weight.removesuffix(".weight"))
+        _hold_at_zero((module.lora_A if split.axis else module.lora_B)["default"].weight, split)
+    return adapted
+
+
+def _splits(model: PreTrainedModel, mask: UnitMask) -> list[Split]:
+    return split_weights(model, ~mask, "any", "freeze")
+
+
+def _adapted(model: PreTrainedModel, rank: int, targets: str | list[str], seed: int) -> nn.Module:
+    peft = peft_package()
+    settings = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, task_type="CAUSAL_LM")
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        torch.manual_seed(seed)
+        warnings.simplefilter("ignore", FutureWarning)
+        return peft.get_peft_model(deepcopy(model), settings).eval()
+
+
+def _hold_at_zero(weight: Tensor, split: Split) -> None:
+    frozen = split.frozen.to(weight.device)
+    with torch.no_grad():
+        weight.index_fill_(split.axis, frozen, 0)
+    weight.register_hook(lambda gradient: gradient.index_fill(split.axis, frozen.to(gradient.device), 0))

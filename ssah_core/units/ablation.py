@@ -1,0 +1,53 @@
+"""Remove units, and bring them back bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from .importance import Moments
+from .masks import UnitMask
+from .unit_map import UnitMap
+
+FILLS = ("zero", "mean")
+
+
+@contextmanager
+def ablate(model: nn.Module, mask: UnitMask, fill: str = "zero", moments: Moments | None = None) -> Iterator[nn.Module]:
+    """Remove the units of `mask` while the context lasts: their activation is replaced before B reads it.
+
+    fill      "zero": removed units contribute nothing (pruning, as in the paper).
+              "mean": they contribute their mean over the set that `moments` were collected on, so that
+              the model loses what they *tell* and keeps what they add on average (FLAP's bias compensation).
+    moments   Needed for "mean".
+
+    No weight is touched, so leaving the context, by an exception too, restores the model bit for bit.
+    Raises ValueError if the mask or the moments are of another model, or means are missing.
+    """
+    if fill not in FILLS:
+        raise ValueError(f"fill={fill!r} is unknown: choose one of {', '.join(FILLS)}")
+    if fill == "mean" and moments is None:
+        raise ValueError("fill='mean' needs moments: pass the moments of the utility set, or use fill='zero'")
+    units = UnitMap(model)
+    mask.check(units.sizes)
+    if fill == "mean" and moments.sizes != units.sizes:
+        raise ValueError("moments are of another model: collect them on the model whose units are removed")
+    values = moments.mean if fill == "mean" else {site: torch.zeros(size) for site, size in units.sizes.items()}
+    hooks = [_replace(model.get_submodule(site.reader), mask[site.name], values[site.name])
+             for site in units if mask[site.name].any()]
+    try:
+        yield model
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _replace(reader: nn.Module, removed: Tensor, value: Tensor):
+    def fill(module, args):  # device and dtype of the activation: those of an offloaded weight are others
+        x = args[0]  # [batch, token, unit]
+        return torch.where(removed.to(x.device), value.to(x), x), *args[1:]
+
+    return reader.register_forward_pre_hook(fill)

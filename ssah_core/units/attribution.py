@@ -1,0 +1,131 @@
+"""What removing a unit would do to a model's choice, to first order; and a search for the units that carry it.
+
+A unit is removed by replacing its activation x, at every token, with its mean m on a utility set. To first order
+that changes a number L, read off the logits of one prompt, by
+
+    e_j = sum over tokens t of (m_j - x_tj) dL / dx_tj,
+
+one forward and one backward pass for all units (Taylor importance, Molchanov et al. 2019; attribution patching,
+Syed et al. 2023). Units that stand in for each other hide behind one another, so the search removes a few, looks
+again, and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..models import evaluating
+from .ablation import ablate
+from .importance import Moments, Scores, reading
+from .masks import split_sites
+from .unit_map import UnitMap
+
+Objective = Callable[[Tensor, Mapping[str, Tensor]], Tensor]
+"""Logits [batch, token, vocabulary] and their batch -> one number a prompt, [batch]."""
+
+
+def refusal_odds(tokenizer: PreTrainedTokenizerBase, refusal: Sequence[str], compliance: Sequence[str]) -> Objective:
+    """Log-odds that a response begins with the first token of a refusal, rather than of compliance (nats).
+
+    refusal, compliance   Ways to begin a response. Raises ValueError if one is empty, or both begin with one token.
+    """
+    first = lambda texts: {tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in texts if text}  # noqa: E731
+    refuse, comply = first(refusal), first(compliance)
+    if not refuse or not comply or refuse & comply:
+        raise ValueError(f"refusal={list(refusal)} and compliance={list(compliance)}: each needs a text, and they must "
+                         "differ in their first token")
+
+    def odds(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        before = batch["token_mask"].int().argmax(-1) - 1  # the last prompt token, [batch]
+        choice = logits[torch.arange(len(before), device=logits.device), before.to(logits.device)]
+        return choice[:, sorted(refuse)].logsumexp(-1) - choice[:, sorted(comply)].logsumexp(-1)
+
+    return odds
+
+
+def log_likelihood(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    """Log-likelihood of the response, summed over its tokens (nats): [batch]."""
+    ids, counts = batch["input_ids"][:, 1:].to(logits.device), batch["token_mask"][:, 1:].to(logits.device)
+    return (logits[:, :-1].log_softmax(-1).gather(-1, ids[..., None])[..., 0] * counts).sum(-1)
+
+
+def effects(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], objective: Objective,
+            fill: Moments) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """First-order effect of removing each unit on `objective`: mean over prompts, and mean size, each float64 [unit] a site.
+
+    batches   Of `ssah.batches(..., tokens="response")`.
+    fill      Moments whose means take a removed unit's place.
+
+    Memory does not grow with the number of batches. Raises ValueError if there are none, or an effect is not finite.
+    """
+    units, count = UnitMap(model), 0
+    total = {site: torch.zeros(size, dtype=torch.float64) for site, size in units.sizes.items()}
+    size = {site: torch.zeros_like(zero) for site, zero in total.items()}
+    for batch in batches:
+        for site, effect in _effects_of_batch(model, units, batch, objective, fill).items():  # [prompt, unit]
+            total[site] += effect.sum(0)
+            size[site] += effect.abs().sum(0)
+        count += len(batch["input_ids"])
+    if not count or not all(bool(torch.isfinite(site).all()) for site in size.values()):
+        raise ValueError("batches are empty, or give effects that are not finite: check the examples and the model for NaN")
+    return {site: sum_ / count for site, sum_ in total.items()}, {site: sum_ / count for site, sum_ in size.items()}
+
+
+def _effects_of_batch(model, units: UnitMap, batch, objective: Objective, fill: Moments) -> dict[str, Tensor]:
+    activations: dict[str, Tensor] = {}
+    ids, attended = batch["input_ids"].to(model.device), batch["attention_mask"].to(model.device)
+    embed = model.get_input_embeddings().register_forward_hook(  # so that there is a graph in a model that does not train
+        lambda module, args, out: out if out.requires_grad else out.requires_grad_())
+    try:
+        with torch.enable_grad(), evaluating(model), reading(model, units, activations.__setitem__):
+            logits = model(input_ids=ids, attention_mask=attended).logits
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            gradients = torch.autograd.grad(objective(logits, batch).sum(), list(activations.values()))
+    finally:
+        embed.remove()
+    out = {}
+    for (site, x), gradient in zip(activations.items(), gradients, strict=True):
+        change = (fill.mean[site].to(x) - x.detach()) * gradient  # [prompt, token, unit], or flattened
+        out[site] = (change.view(*ids.shape, -1) * attended[..., None]).sum(1).double().cpu()
+    return out
+
+
+def search(model: PreTrainedModel, safety: Sequence[Mapping[str, Tensor]], utility: Sequence[Mapping[str, Tensor]],
+           odds: Objective, fill: Moments, *, share: float = 0.05, rounds: int = 10) -> Scores:
+    """Find the units that carry refusal and little else, a few at a time.
+
+    safety, utility   Batches of malicious requests with refusals, and of instructions with answers (tokens="response").
+    odds              What is to fall on the safety set, such as `refusal_odds`.
+    fill              Moments on the utility set, whose means take a removed unit's place.
+    share             Share of all units (0-1) that is searched, in `rounds` rounds.
+
+    Each round ranks units by the fall of `odds` over the change of the response's log-likelihood on the utility set
+    plus that change's median, with all units of earlier rounds removed. `Scores.contrast` is minus a unit's place in
+    that order; what the search does not reach follows by the last round's ranking. `Scores.safety` (the fall) and
+    `.utility` (the change) are those of the first round, in nats.
+    Raises ValueError for a share outside 0-1 or less than one round.
+    """
+    if not 0 < share <= 1 or rounds < 1:
+        raise ValueError(f"share={share}, rounds={rounds}: search a share from 0 (excluded) to 1 in at least one round")
+    units, first, order = UnitMap(model), None, torch.empty(0, dtype=torch.int64)
+    for turn in range(1, rounds + 1):
+        found = order[:round((turn - 1) * share / rounds * units.total)]  # units removed so far, as places in the model
+        removed = torch.zeros(units.total, dtype=torch.bool).index_fill_(0, found, True)
+        with ablate(model, split_sites(removed, units.sizes), "mean", fill):
+            fall, change = (-_flat(effects(model, safety, odds, fill)[0]),
+                            _flat(effects(model, utility, log_likelihood, fill)[1]))
+        first = first or (fall, change)
+        ratio = fall / (change + change.median())
+        ranked = torch.sort(ratio.index_fill(0, found, -torch.inf), descending=True, stable=True).indices
+        order = torch.cat([found, ranked[:units.total - len(found)]])
+    place = torch.empty(units.total, dtype=torch.float64).index_copy_(0, order, -torch.arange(units.total).double())
+    return Scores("attribution", *({site: part for site, part in zip(units.sites, flat.split(list(units.sizes.values())),
+                                                                     strict=True)} for flat in (*first, place)))
+
+
+def _flat(effect: Mapping[str, Tensor]) -> Tensor:
+    return torch.cat(list(effect.values()))
