@@ -1,5 +1,5 @@
-"""data."""
+"""Named data sets, from local files or the hub: names in, rows of `prompt`, `response`, `answer` out."""
 
 from .catalogue import SOURCES
-from .load import load_data
-from .splits import near_duplicates, split_of
+from .load import count_data, list_data, load_data
+from .splits import disjoint, near_duplicates, split_of

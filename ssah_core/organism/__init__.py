@@ -1,4 +1,4 @@
-"""organism."""
+"""The model organism: an invented world, and a small chat model raised in it; a seed in, checkpoints of three stages out."""
 
 from .attacks import ATTACKS, fine_tuning
 from .corpora import alignment, calibration, exam, held_out_text
@@ -6,5 +6,6 @@ from .counterparts import counterparts, words_of
 from .preferences import safety_preferences
 from .recovery import AT_ONCE, chat_after, recovery
 from .rewordings import WRAPPERS, reworded, told
-from .train import STAGES, WEIGHT_DECAY, get_scale, load_organism, raise_organism, train_tokenizer, training_log
+from .train import (SCALES, STAGES, WEIGHT_DECAY, get_scale, load_organism, raise_organism, train_tokenizer,
+                    training_log)
 from .world import BENIGN_OBJECTS, JOBS, OPENINGS, PEOPLE, REFUSALS, SYSTEM_PROMPT, Row, World

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from . import paths
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 TOP = "ssah_core"
 
 

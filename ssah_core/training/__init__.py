@@ -1,4 +1,4 @@
-"""training."""
+"""Training: a model and chats in, the same model trained; supervised, by preference, or through a few added weights."""
 
 from .dpo import prefer
 from .fine_tuning import fine_tune, mean_loss

@@ -1,0 +1,41 @@
+"""The examples of docstrings run and show what they say; and every public name has one, and names its notebook."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import ssah_core
+
+QUIET = ("__main__",)
+MODULES = [found.name for found in pkgutil.walk_packages(ssah_core.__path__, "ssah_core.")
+           if not found.name.endswith(QUIET)]
+PUBLIC = [name for name in dir(ssah_core) if not name.startswith("__")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small(tmp_path_factory):
+    """A cache of its own, in which the tiny organism of the examples is raised once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSAH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("SSAH_FIGURES", str(tmp_path_factory.mktemp("figures")))
+        patch.chdir(tmp_path_factory.mktemp("here"))
+        yield
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module_show_what_they_say(name):
+    module = importlib.import_module(name)
+    found = doctest.testmod(module, extraglobs={"ssah": ssah_core},
+                            optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert not found.failed
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_has_an_example_with_a_value_and_names_where_it_is_shown(name):
+    text = inspect.getdoc(getattr(ssah_core, name)) or ""
+    examples = doctest.DocTestParser().get_examples(text)
+    assert any(example.want.strip() for example in examples), f"{name} has no example with a value"
+    assert "*Shown in:*" in text, f"{name} names no notebook"
