@@ -27,10 +27,10 @@ from .units.ablation import ablate as ablate
 from .units.attribution import refusal_odds as refusal_odds
 from .units.attribution import search as search
 from .units.check_units import check_units as check_units
-from .units.importance import Moments as Moments
+from .units.moments import Moments as Moments
 from .units.importance import Scores as Scores
-from .units.importance import batches as batches
-from .units.importance import collect as collect
+from .units.moments import batches as batches
+from .units.moments import collect as collect
 from .units.importance import score_units as score_units
 from .units.labels import label_units as label_units
 from .units.labels import transfer as transfer

@@ -8,7 +8,8 @@ import torch
 import toys
 
 from ssah_core import Moments, UnitMap, batches, collect, score_units
-from ssah_core.units.importance import CRITERIA, NORMALIZATIONS, TOKENS, column_norms
+from ssah_core.units.importance import CRITERIA, NORMALIZATIONS, column_norms
+from ssah_core.units.moments import TOKENS
 
 TOKENIZER = toys.tokenizer()
 TINY = numpy.finfo(float).tiny  # stands for the variance of a unit that never varies
