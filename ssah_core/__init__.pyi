@@ -2,7 +2,7 @@ from .data.load import load_data as load_data
 from .freezing.callback import FreezeCallback as FreezeCallback
 from .freezing.freeze import freeze as freeze
 from .freezing.freeze import train_only as train_only
-from .freezing.weight_slices import FrozenReport as FrozenReport
+from .freezing.report import FrozenReport as FrozenReport
 from .freezing.weight_slices import check_frozen as check_frozen
 from .freezing.weight_slices import rewind as rewind
 from .generation.complete import complete as complete

@@ -1,5 +1,6 @@
 """Units and their kinds (paper, Section 3): a model in; its units, scores, labels and masks out; their removal."""
 
+from . import files, show
 from .ablation import ablate
 from .attribution import refusal_odds, search
 from .check_units import check_units

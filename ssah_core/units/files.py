@@ -61,7 +61,7 @@ def write(path: str | Path, form: Form, parts: Parts, facts: Mapping[str, Any], 
     tensors = {f"{part}/{site}": tensor.detach().cpu().contiguous().clone()
                for part, sites in parts.items() for site, tensor in sites.items()}
     sizes = {site: len(tensor) for site, tensor in parts[form.parts[0]].items()}
-    header = stamped(form.kind, about, {"sizes": sizes, "facts": dict(facts)}, _digest(tensors))
+    header = stamped(form.kind, about, {"sizes": sizes, "facts": dict(facts)}, digest(tensors))
     put(path, save(tensors, metadata={name: json.dumps(value) for name, value in header.items()}))
 
 
@@ -74,7 +74,7 @@ def stamped(kind: str, about: Mapping[str, str], content: Mapping[str, Any], mor
         raise ValueError(f"about={dict(about)!r} is not of text: pass strings alone, such as "
                          "{'model': 'meta-llama/Llama-2-7b-chat-hf', 'calibration': 'advbench', 'criterion': 'fisher'}")
     header = {"kind": kind, "format": FORMAT, "version": _version(), "about": dict(about), **content}
-    return header | {"digest": _sealed(header, more)}
+    return header | {"digest": sealed(header, more)}
 
 
 def put(path: str | Path, content: bytes) -> None:
@@ -108,7 +108,7 @@ def read(path: str | Path, form: Form) -> tuple[dict[str, dict[str, Tensor]], di
     for part in form.parts:
         for site, size in sizes.items():
             _check_tensor(path, form, site, size, tensors[f"{part}/{site}"])
-    if header["digest"] != _sealed(header, _digest({name: tensors[name] for name in names})):
+    if header["digest"] != sealed(header, digest({name: tensors[name] for name in names})):
         raise _damaged(path, form.kind, "its content does not have the digest that it names")
     return {part: {site: tensors[f"{part}/{site}"] for site in sizes} for part in form.parts}, facts
 
@@ -146,7 +146,7 @@ def checked(path: str | Path, header: Any, kind: str, noun: str) -> dict[str, An
 
 def check_seal(path: str | Path, header: Mapping[str, Any]) -> None:
     """Raise ValueError unless a header without tensors has the digest that it names."""
-    if header["digest"] != _sealed(header, ""):
+    if header["digest"] != sealed(header, ""):
         raise _damaged(path, header["kind"], "its content does not have the digest that it names")
 
 
@@ -194,7 +194,12 @@ def _damaged(path: str | Path, kind: str, why: str) -> ValueError:
                       "save it anew")
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Digest of tensors: their names, dtypes, shapes and bytes, in order.
+
+    >>> len(digest({"units/mlp.0": torch.tensor([True])}))
+    64
+    """
     found = hashlib.sha256()
     for name, tensor in tensors.items():
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
@@ -202,8 +207,12 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def _sealed(header: Mapping[str, Any], more: str) -> str:
-    """Digest of a header but for its own digest."""
+def sealed(header: Mapping[str, Any], more: str) -> str:
+    """Digest of a header but for its own digest, and of `more`.
+
+    >>> sealed({"kind": "UnitMask", "digest": "old"}, "") == sealed({"kind": "UnitMask"}, "")
+    True
+    """
     text = json.dumps({name: value for name, value in header.items() if name != "digest"}, sort_keys=True)
     return hashlib.sha256(f"{text} {more}".encode()).hexdigest()
 
