@@ -1,7 +1,9 @@
 """Chat models and their hidden states: a name in, a model and its tokenizer out; chats in, token ids and states out."""
 
+from .blocks import blocks, stacks
 from .chats import Wordings, encode, token_ids
 from .config import GATED, an_open_one, has_chat_template, on_meta, read_config
-from .hidden_states import Queries, as_rows, blocks, columns, observing, pad, read_states, render, replacing, stream
+from .first_tokens import FirstTokens
+from .hidden_states import Queries, as_rows, columns, observing, pad, read_states, render, replacing, stream
 from .leading_space import end_prompts_with, leading_space
 from .load import check_placed, evaluating, load, load_placed

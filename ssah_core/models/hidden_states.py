@@ -14,8 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.modeling_layers import GradientCheckpointingLayer
 
+from .blocks import blocks
 from .chats import encode
 from .load import evaluating
 
@@ -23,16 +23,6 @@ Chat = tuple[list[int], int]
 """Token ids, and where the response begins (what `models.encode` returns)."""
 Queries = Sequence[str] | Sequence[Mapping]
 """Prompts: strings, or rows with a `prompt` and perhaps a `system`."""
-
-
-def blocks(model: nn.Module) -> list[nn.Module]:
-    """The transformer blocks of a decoder, first to last. Raises ValueError if it has no stack of them, or several."""
-    stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)
-              and all(isinstance(block, GradientCheckpointingLayer) for block in module)]  # as all of transformers' are
-    if len(stacks) != 1:
-        raise ValueError(f"{type(model).__name__} has {len(stacks)} stacks of blocks: pass a decoder of transformers "
-                         "with one (of a multimodal model, its language model)")
-    return list(stacks[0])
 
 
 def as_rows(queries: Queries, name: str = "queries") -> list[dict]:
