@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import evaluating
+from ..models import check_context, evaluating, pad_columns
 
 LLAMA_GUARD_3 = (
     "{% if messages|length % 2 == 0 %}{% set role = 'Agent' %}{% else %}{% set role = 'User' %}{% endif %}"
@@ -172,15 +172,11 @@ def _checked(row: Mapping) -> Mapping:
 def _first_logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int]]) -> Tensor:
     """Logits of the first new token [row, vocab], in float32."""
     width = max(map(len, ids))
-    room = getattr(model.config, "max_position_embeddings", None)
-    if room and width > room:
-        raise ValueError(f"the longest prompt with its response has {width} tokens, but the judge's context holds "
-                         f"{room}: shorten the responses")
+    check_context(model, width, f"the longest prompt with its response has {width} tokens",
+                  "shorten the responses")
     fill = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    batch = {"input_ids": [[fill] * (width - len(row)) + list(row) for row in ids],
-             "attention_mask": [[0] * (width - len(row)) + [1] * len(row) for row in ids]}
+    batch = pad_columns({"input_ids": ids}, {"input_ids": fill}, left=True, device=model.device)
     with evaluating(model):
-        out = model.generate(**{name: torch.tensor(rows, device=model.device) for name, rows in batch.items()},
-                             max_new_tokens=1, do_sample=False, pad_token_id=fill, output_logits=True,
+        out = model.generate(**batch, max_new_tokens=1, do_sample=False, pad_token_id=fill, output_logits=True,
                              return_dict_in_generate=True)
     return out.logits[0].float()

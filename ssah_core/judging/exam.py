@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from math import exp
 
-import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..generation import complete
-from ..models import evaluating
-from ..training import IGNORED, pad
+from ..models import IGNORED, mean_nll, pad_columns
 from .judges import DEFAULT_KEYWORDS, STRICTER, judge, rate
 
 UTILITY = ("benign", "facts", "sums", "lists")
@@ -80,19 +78,13 @@ def mark_published(completions: Iterable[Mapping]) -> dict[str, float]:
     return {**marks, "utility": sum(useful) / len(useful)} if useful else marks
 
 
-@torch.no_grad()
 def perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str],
                batch_size: int = 64) -> float:
     """Perplexity of texts, exp of the mean negative log-likelihood a token, each text by itself after the BOS token."""
     if not texts:
         raise ValueError("texts is empty: perplexity needs at least one text")
-    loss, count = 0.0, 0
-    for at in range(0, len(texts), batch_size):
-        chunk = [f"{tokenizer.bos_token or ''}{text}{tokenizer.eos_token}" for text in texts[at:at + batch_size]]
-        rows = tokenizer(chunk, add_special_tokens=False)["input_ids"]
-        batch = {name: value.to(model.device) for name, value in
-                 pad([{"input_ids": row, "labels": row} for row in rows], tokenizer.pad_token_id or 0).items()}
-        n = int((batch["labels"][:, 1:] != IGNORED).sum())
-        with evaluating(model):
-            loss, count = loss + float(model(**batch).loss) * n, count + n
-    return exp(loss / count)
+    whole = [f"{tokenizer.bos_token or ''}{text}{tokenizer.eos_token}" for text in texts]
+    rows = tokenizer(whole, add_special_tokens=False)["input_ids"]
+    fills = {"input_ids": tokenizer.pad_token_id or 0, "labels": IGNORED}
+    parts = (rows[at:at + batch_size] for at in range(0, len(rows), batch_size))
+    return exp(mean_nll(model, (pad_columns({"input_ids": part, "labels": part}, fills) for part in parts)))

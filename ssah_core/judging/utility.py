@@ -9,10 +9,9 @@ from typing import Any
 
 import pandas
 import torch
-from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import evaluating
+from ..models import context_of, evaluating, summed_nll
 
 PAPER_TASKS = ("winogrande", "openbookqa", "arc_challenge", "boolq", "hellaswag", "rte")
 """The tasks whose mean accuracy is utility in Table 1."""
@@ -36,7 +35,6 @@ class TokenPerplexity:
         return self.windows * (self.length - 1)
 
 
-@torch.no_grad()
 def token_perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], *,
                      length: int = 4096, batch_size: int = 1, most: int | None = None,
                      joint: str = "\n\n") -> TokenPerplexity:
@@ -50,7 +48,7 @@ def token_perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     word perplexity of documents that lm-evaluation-harness reports. It depends on `length`: compare equal lengths only.
     Raises ValueError if the text fills no window, or a window does not fit into the model's context.
     """
-    room = getattr(model.config, "max_position_embeddings", None)
+    room = context_of(model)
     if length < 2 or room and length > room:
         raise ValueError(f"length={length} is no window of this model: choose 2 to {room or 'its context'}")
     ids = torch.tensor(tokenizer(joint.join(texts), verbose=False)["input_ids"])
@@ -59,19 +57,9 @@ def token_perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
         raise ValueError(f"texts have {len(ids)} tokens, less than one window of length={length}: give more text, or "
                          "lower length")
     chosen = ids[:windows * length].view(windows, length)[:most]  # [window, token]
-    nll = sum(_nll(model, part) for part in chosen.split(batch_size))
+    nll = sum(summed_nll(model, part) for part in chosen.split(batch_size))
     value = math.exp(nll / (len(chosen) * (length - 1)))
     return TokenPerplexity(value, length, len(chosen), len(ids) - windows * length)
-
-
-def _nll(model: PreTrainedModel, ids: torch.Tensor) -> float:
-    """Summed negative log-likelihood (nats) of all tokens but the first of each window [window, token]."""
-    with evaluating(model):
-        logits = model(input_ids=ids.to(model.device)).logits[:, :-1]
-    targets = ids[:, 1:].to(logits.device)
-    # Window by window: logits in float32 of a large vocabulary are many times the model's own.
-    return sum(float(cross_entropy(row.float(), target, reduction="sum"))
-               for row, target in zip(logits, targets, strict=True))
 
 
 def evaluate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tasks: Sequence[str | dict] = PAPER_TASKS, *,

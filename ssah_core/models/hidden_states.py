@@ -17,7 +17,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .chats import encode
+from .context import check_context
 from .load import evaluating
+from .padding import pad_columns
 
 Chat = tuple[list[int], int]
 """Token ids, and where the response begins (what `models.encode` returns)."""
@@ -57,15 +59,11 @@ def render(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping], with_res
 
 def pad(model: PreTrainedModel, chats: Sequence[Chat]) -> dict[str, Tensor]:
     """Chats as `input_ids` and `attention_mask` [chat, token] on the model's device, padded on the right."""
-    width = max(len(ids) for ids, _ in chats)
-    room = getattr(model.config, "max_position_embeddings", None)
-    if room and width > room:
-        raise ValueError(f"the longest prompt with what follows it has {width} tokens, but the model's context holds "
-                         f"{room}: shorten the prompt, the prefill or the response")
-    ids = [row + [0] * (width - len(row)) for row, _ in chats]  # a pad's id is of no matter: nothing attends to it
-    mask = [[1] * len(row) + [0] * (width - len(row)) for row, _ in chats]
-    return {"input_ids": torch.tensor(ids, device=model.device),
-            "attention_mask": torch.tensor(mask, device=model.device)}
+    ids = [row for row, _ in chats]
+    width = max(map(len, ids))
+    check_context(model, width, f"the longest prompt with what follows it has {width} tokens",
+                  "shorten the prompt, the prefill or the response")
+    return pad_columns({"input_ids": ids}, {"input_ids": 0}, device=model.device)  # nothing attends to a pad's id
 
 
 def columns(chats: Sequence[Chat], positions: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -19,11 +19,10 @@ from pathlib import Path
 import pandas
 
 from . import cache, paths
+from .dtypes import TRAINED_DTYPES
 from .executors import local_workers, map_runs
 
 SCALES = ("tiny", "organism", "paper")
-DTYPES = ("float32", "bfloat16")
-"""Precisions in which a checkpoint can be asked for: those that train."""
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """What reading a file that is missing, cut short or edited by hand can raise."""
 
@@ -76,8 +75,8 @@ def _of_checkpoints(checkpoints: Mapping[str, str] | None) -> tuple[str, dict]:
 def wished_dtype() -> str:
     """Precision of checkpoints, from the environment variable SSAH_DTYPE; empty: a checkpoint's own. ValueError for another."""
     wish = os.environ.get("SSAH_DTYPE", "")
-    if wish not in ("", *DTYPES):
-        raise ValueError(f"SSAH_DTYPE is {wish!r}: set it to {' or '.join(DTYPES)}, or leave it unset")
+    if wish not in ("", *TRAINED_DTYPES):
+        raise ValueError(f"SSAH_DTYPE is {wish!r}: set it to {' or '.join(TRAINED_DTYPES)}, or leave it unset")
     return wish
 
 
