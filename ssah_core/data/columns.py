@@ -28,7 +28,8 @@ def check_columns(rows: Sequence[Mapping[str, Any]], place: str) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
         if not isinstance(name, str):
-            raise ValueError(f"{place}: column {name!r} is {type(name).__name__}, but its name has to be text: rename it")
+            raise ValueError(f"{place} have a column named {name!r}, {type(name).__name__}, but a name is text: rename "
+                             "it")
     columns = {name: [row.get(name) for row in rows] for name in names}
     if _unfit(columns) is None:
         return

@@ -29,11 +29,12 @@ def checked_rows(prompts: Queries, name: str) -> list[dict]:
     for n, row in enumerate(rows, 1):
         if not isinstance(row.get("prompt"), str):
             value = row.get("prompt")
-            raise ValueError(f"{name} row {n} has no text as 'prompt' (it holds {type(value).__name__} {value!r}): give "
-                             "every row a prompt")
+            raise ValueError(f"{name} row {n} has no text as 'prompt' (it holds {type(value).__name__} {value!r}): "
+                             "give every row a prompt")
         if not isinstance(row.get("system"), str | None):
-            raise ValueError(f"{name} row {n}: column 'system' holds {type(row['system']).__name__} {row['system']!r}, "
-                             "but only text or None is allowed: give a text, or leave it out")
+            value = row["system"]
+            raise ValueError(f"{name} row {n}: column 'system' holds {type(value).__name__} {value!r}, but only text "
+                             "or None is allowed: give a text, or leave it out")
     check_columns(rows, name)
     return rows
 

@@ -72,7 +72,15 @@ The card of the model shows a shorter first one, with four rules."""
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A judge: true for a row where the model's first new token is rather one of `bad` than one of `good`."""
+    """A judge: true for a row where the model's first new token is rather one of `bad` than one of `good`.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> judged = Classifier("mine", model, tokenizer, lambda row: row["response"], ("yes",), ("no",), False)
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")  # this model was never asked for a word of the two
+    ...     len(judged.verdicts([{"prompt": "Why?", "response": "So."}]))
+    1
+    """
 
     name: str
     model: PreTrainedModel
@@ -126,6 +134,11 @@ def llama_guard(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batc
     """Llama Guard 3 as a judge: true where it calls the response unsafe.
 
     The prompt is the tokenizer's own chat template, which holds the policy with its 14 categories.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> judged = llama_guard(model, tokenizer)
+    >>> judged.name, judged.bad, judged.good
+    ('llama-guard-3', ('unsafe',), ('safe',))
     """
     def render(row: Mapping) -> str:
         chat = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["response"]}]
@@ -148,6 +161,11 @@ def harmbench_classifier(model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
     response_tokens   Only so many tokens of a response are read, as HarmBench does.
 
     Load it with transformers: `ssah.load` asks for a chat template, which it need not have.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> judged = harmbench_classifier(model, tokenizer)
+    >>> judged.render({"prompt": "How?", "response": "Sure."}).splitlines()[-1]
+    'Answer: [/INST]'
     """
     def render(row: Mapping) -> str:
         said = tokenizer(row["response"], add_special_tokens=False)["input_ids"]

@@ -19,7 +19,11 @@ PAPER_TASKS = ("winogrande", "openbookqa", "arc_challenge", "boolq", "hellaswag"
 
 @dataclass(frozen=True)
 class TokenPerplexity:
-    """Perplexity over windows, and over how much text."""
+    """Perplexity over windows, and over how much text.
+
+    >>> TokenPerplexity(value=8.0, length=4, windows=3, left_over=1).predicted
+    9
+    """
 
     value: float
     """exp of the mean negative log-likelihood of a predicted token."""
@@ -47,6 +51,13 @@ def token_perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     This is the number of GPTQ, SparseGPT, Wanda, FLAP and Wei et al. (who take 4,096 tokens of Llama-2), not the
     word perplexity of documents that lm-evaluation-harness reports. It depends on `length`: compare equal lengths only.
     Raises ValueError if the text fills no window, or a window does not fit into the model's context.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> found = ssah.token_perplexity(model, tokenizer, ["Take the brush."] * 20, length=16)
+    >>> found.length, found.value > 1, found.predicted == 15 * found.windows
+    (16, True, True)
+
+    *Shown in:* README.
     """
     room = context_of(model)
     if length < 2 or room and length > room:
@@ -74,11 +85,18 @@ def evaluate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tasks: 
     task_manager   A `lm_eval.tasks.TaskManager`, where tasks are files of one's own.
 
     The version of the harness is in the frame's `attrs`: marks of different versions differ.
-    Raises ValueError if the harness is not installed, or has no such task.
+    Raises ValueError if `tasks` is no list, or if the harness is not installed or has no such task.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> ssah.evaluate(model, tokenizer, tasks="boolq")
+    Traceback (most recent call last):
+    ValueError: tasks='boolq' is no list of tasks: give one such as ['boolq']
+
+    *Shown in:* README.
     """
-    lm_eval, wrap = _harness()
     if isinstance(tasks, str) or not tasks:
         raise ValueError(f"tasks={tasks!r} is no list of tasks: give one such as ['boolq']")
+    lm_eval, wrap = _harness()
     try:
         with evaluating(model):
             found = lm_eval.simple_evaluate(

@@ -128,8 +128,8 @@ def _read(name: str | Path, tokenizer: str | Path | None = None,
             f"({(str(error).splitlines() or [type(error).__name__])[0]})") from error
     lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found["mismatched_keys"])
     if lacking:
-        raise ValueError(f"name={str(name)!r} lacks {len(lacking)} weights of its model, the first {lacking[0]}: get it "
-                         "again, or save it anew with save_pretrained (of a compiled model, the one inside it)")
+        raise ValueError(f"name={str(name)!r} lacks {len(lacking)} weights of its model, the first {lacking[0]}: get "
+                         "it again, or save it anew with save_pretrained (of a compiled model, the one inside it)")
     if other and len(words) > model.get_input_embeddings().num_embeddings:
         raise ValueError(f"name={str(name)!r} has fewer tokens than the tokenizer of {str(tokenizer)!r}: name the "
                          "checkpoint that yours was aligned from")

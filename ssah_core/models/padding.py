@@ -19,6 +19,8 @@ def pad_columns(columns: Mapping[str, Sequence[Sequence[int]]], fills: Mapping[s
     fills     Name -> what stands in the padding of that column.
     left      Pad on the left, as generation needs it; else on the right.
 
+    Raises ValueError if a row is longer in one column than in another.
+
     >>> batch = pad_columns({"input_ids": [[5, 6, 7], [8]], "labels": [[-100, 6, 7], [8]]},
     ...                     {"input_ids": 0, "labels": IGNORED})
     >>> batch["labels"].tolist(), batch["attention_mask"].tolist()
@@ -28,6 +30,10 @@ def pad_columns(columns: Mapping[str, Sequence[Sequence[int]]], fills: Mapping[s
     """
     lengths = [len(row) for row in next(iter(columns.values()))]
     width = max(lengths)
+    uneven = [name for name, rows in columns.items() if [len(row) for row in rows] != lengths]
+    if uneven:
+        raise ValueError(f"column {uneven[0]!r} has rows of other lengths than {next(iter(columns))!r}: give every token "
+                         "a value in every column")
 
     def stack(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
         gaps = ([fill] * (width - len(row)) for row in rows)
