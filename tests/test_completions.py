@@ -91,7 +91,7 @@ def test_a_killed_run_goes_on_where_it_stopped(model, folder, monkeypatch):
     assert len(there) == 2
     with pytest.raises(ValueError, match="holds 2 of 6 chunks: run ssah.complete_to again"):
         load_completions(folder)
-    (folder / ".chunk-00005.json.0123456789abcdef0123456789abcdef").write_text('[{"prompt": "how", "resp')  # as a kill while writing leaves it
+    (folder / f".chunk-00005.json.{32 * 'a'}").write_text('[{"prompt": "how", "resp')  # as a kill leaves it
     asked = []
     monkeypatch.setattr(module, "complete", lambda model, tokenizer, rows, **settings: (
         asked.extend(row["prompt"] for row in rows), complete(model, tokenizer, rows, **settings))[1])

@@ -148,7 +148,7 @@ BAD = {  # rows that cannot be put together, and how the error names the first o
                          r"row 2: column 'note' holds str 'x \\ud83d', which cannot be kept"),
     "a prompt that is none": ([{"prompt": "how ?", "response": "never"}, {"goal": "lift"}],
                               r"prompts row 2 has no text as 'prompt' \(it holds NoneType None\)"),
-    "a system that is no text": ([{"prompt": "how ?", "system": 3}], r"row 1: column 'system' holds int 3, but only text"),
+    "a system that is no text": ([{"prompt": "how ?", "system": 3}], r"column 'system' holds int 3, but only text"),
     "a name that is no text": ([{"prompt": "how ?", 3: 4}], "prompts have a column named 3, int, but a name is text"),
 }
 

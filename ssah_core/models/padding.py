@@ -32,8 +32,8 @@ def pad_columns(columns: Mapping[str, Sequence[Sequence[int]]], fills: Mapping[s
     width = max(lengths)
     uneven = [name for name, rows in columns.items() if [len(row) for row in rows] != lengths]
     if uneven:
-        raise ValueError(f"column {uneven[0]!r} has rows of other lengths than {next(iter(columns))!r}: give every token "
-                         "a value in every column")
+        raise ValueError(f"column {uneven[0]!r} has rows of other lengths than {next(iter(columns))!r}: give every "
+                         "token a value in every column")
 
     def stack(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
         gaps = ([fill] * (width - len(row)) for row in rows)
