@@ -2,6 +2,7 @@
 
 from .claim_list import Claim, list_claims
 from .content import digest, rests_on
+from .dtypes import DTYPES, TRAINED_DTYPES
 from .executors import dask_executor, map_runs, slurm_executor
 from .measurements import SCALES, measure_each, slug, wished_dtype
 from .records import Record, load_records, record, record_rows

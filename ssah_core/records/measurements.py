@@ -22,12 +22,11 @@ import pandas
 
 from . import cache, evidence, paths
 from .content import noting
+from .dtypes import TRAINED_DTYPES
 from .executors import local_workers, map_runs
 from .study import Study, study_of
 
 SCALES = ("tiny", "organism", "paper")
-DTYPES = ("float32", "bfloat16")
-"""Precisions in which a checkpoint can be asked for: those that train."""
 FORMAT = 2
 """Of a file of rows. (1 was before identity and evidence were told apart.)"""
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
@@ -197,8 +196,8 @@ def wished_dtype() -> str:
     """Precision of checkpoints, from the environment variable SSAH_DTYPE; empty: a checkpoint's own. ValueError for
     another."""
     wish = os.environ.get("SSAH_DTYPE", "")
-    if wish not in ("", *DTYPES):
-        raise ValueError(f"SSAH_DTYPE is {wish!r}: set it to {' or '.join(DTYPES)}, or leave it unset")
+    if wish not in ("", *TRAINED_DTYPES):
+        raise ValueError(f"SSAH_DTYPE is {wish!r}: set it to {' or '.join(TRAINED_DTYPES)}, or leave it unset")
     return wish
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import encode, evaluating
+from ..models import encode, evaluating, pad_columns
 from . import files, show
 from .unit_map import UnitMap
 
@@ -128,15 +128,13 @@ def batches(examples: Sequence[Mapping], tokenizer: PreTrainedTokenizerBase, tok
 
 
 def _batch(rows: list[tuple[list[int], int]], tokens: str) -> dict[str, Tensor]:
-    width = max(len(ids) for ids, _ in rows)
-    place = torch.arange(width)  # [token]
-    length = torch.tensor([[len(ids)] for ids, _ in rows])  # [batch, 1]
+    batch = pad_columns({"input_ids": [ids for ids, _ in rows]}, {"input_ids": 0})
+    real = batch["attention_mask"].bool()
+    place = torch.arange(real.shape[1])  # [token]
     start = torch.tensor([[start] for _, start in rows])  # [batch, 1], where the response begins
-    real = place < length
     chosen = {"response": place >= start, "prompt": place < start, "last_prompt": place == start - 1,
               "all": real}[tokens]
-    return {"input_ids": torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in rows]),
-            "attention_mask": real.long(), "token_mask": real & chosen}
+    return {**batch, "token_mask": real & chosen}
 
 
 @torch.no_grad()
