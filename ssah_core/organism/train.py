@@ -30,8 +30,8 @@ from transformers import (
     TrainerCallback,
 )
 
-from ..judging import answers, mark
 from .. import arithmetic
+from ..judging import answers, mark
 from ..records import cache, evidence, rests_on
 from ..training import supervised, train
 from . import corpora
