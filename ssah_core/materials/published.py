@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from ..judging import DEFAULT_KEYWORDS, PUBLISHED_JUDGES, PUBLISHED_UTILITY, STRICTER, judge, mark_published
 from ..models import encode
 from ..organism import AT_ONCE, SYSTEM_PROMPT, Row, chat_after
+from .material import Material
 from .published_rows import (
     AT_LENGTH,
     COMPLIANCES,
@@ -51,7 +52,7 @@ INSTRUCTIONS = ("alpaca_cleaned", "alpaca")
 
 
 @dataclass(frozen=True)
-class Published:
+class Published(Material):
     """The material of a checkpoint.
 
     tokenizer   The checkpoint's, with its chat template.

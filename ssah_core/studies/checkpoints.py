@@ -1,10 +1,10 @@
 """Checkpoints as subjects of studies: at scale "paper", `Subject.load` takes its model from here.
 
-    rows = ssah.measure_each("removal", remove, seeds=[0], scale="paper",
-                             **ssah.on_model("paper", "Qwen/Qwen2.5-7B-Instruct"))
+    rows = ssah.measure_each("stages", stages.stages, seeds=[0], scale="paper",
+                             **on_model("paper", "Qwen/Qwen2.5-7B-Instruct"))
 
 A checkpoint takes the place of the aligned organism, and where the one it was aligned from is known, that of the
-organism before alignment ("instructed"). What both are asked and trained on is `published_material.Published`.
+organism before alignment ("instructed"). What both are asked and trained on is `materials.Published`.
 """
 
 from __future__ import annotations
@@ -50,6 +50,12 @@ def on_model(scale: str, model: str = "", unaligned: str = "") -> dict[str, dict
 
     Says how answers to malicious requests are judged there. Rows are kept by the checkpoint's name: give new weights a
     new one. Raises ValueError if scale "paper" has no model, or another scale has one.
+
+    >>> from ssah_core.studies import on_model
+    >>> on_model("organism")
+    {}
+
+    *Shown in:* 00_start_here.
     """
     if scale == "paper":
         if not model:
@@ -64,7 +70,12 @@ def on_model(scale: str, model: str = "", unaligned: str = "") -> dict[str, dict
 
 
 def checkpoints_of(model: str, unaligned: str = "") -> dict[str, str]:
-    """The checkpoints of the stages "aligned" and, where it is named or known, "instructed"."""
+    """The checkpoints of the stages "aligned" and, where it is named or known, "instructed".
+
+    >>> from ssah_core.studies.checkpoints import checkpoints_of
+    >>> checkpoints_of("Qwen/Qwen2.5-7B-Instruct")
+    {'aligned': 'Qwen/Qwen2.5-7B-Instruct', 'instructed': 'Qwen/Qwen2.5-7B'}
+    """
     known = (re.sub(pattern, base, model) for pattern, base in UNALIGNED.items() if re.fullmatch(pattern, model))
     base = unaligned or next(known, "")
     return {"aligned": model, **({"instructed": base} if base else {})}

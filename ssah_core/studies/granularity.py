@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ..models import evaluating
-from ..units import UnitMap, UnitMask, batches
-from .finetuning_attack import Attack, held_units
+from ..units import UnitKind, UnitMap, UnitMask, batches
+from .arms import HeldArm
+from .finetuning_arms import held_units
+from .finetuning_attack import Attack
 from .finetuning_tables import against_each_other
 from .matched_controls import whole_heads, whole_sites
+from .score_cache import with_scores
 from .subject import WAYS, Subject
 
 GRAINS = ("single weights", "units", "heads", "whole sites")
@@ -36,6 +39,7 @@ def weights_of(model: nn.Module, mask: UnitMask) -> WeightMask:
 
 
 def count(masks: Mapping[str, Tensor]) -> int:
+    """How many single weights masks hold."""
     return sum(int(mask.sum()) for mask in masks.values())
 
 
@@ -116,7 +120,10 @@ def _put(model: nn.Module, masks: WeightMask, entries: Mapping[str, Tensor]) -> 
 
 
 def grains_for(model: nn.Module) -> tuple[str, ...]:
-    """Those of `GRAINS` that can be had for a model: of `MOST` weights in units at most, single ones are ranked."""
+    """Those of `GRAINS` that can be had for a model: of `MOST` weights in units at most, single ones are ranked.
+
+    *Shown in:* 05_freeze_safety_units.
+    """
     ranked = sum(model.get_parameter(part.weight).numel() for part in UnitMap(model).slices(_all(model)))
     return tuple(grain for grain in GRAINS if grain != "single weights" or ranked <= MOST)
 
@@ -129,11 +136,14 @@ def compared(seed: int, scale: str, grain: str, lr: float, sizes: Mapping[str, M
 
     Rows with `grain`, `how` ("removed": set to zero, SCU's number of parameters; "held": that of SCU + 6 % CU),
     `parameters` (how many), `metric`, `value`.
+
+    *Shown in:* 05_freeze_safety_units.
     """
-    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    subject = with_scores(Subject.load(seed, scale, checkpoints=checkpoints))
     fight, units = Attack(subject, "benign", lr), held_units(subject, sizes)
     questions = subject.material.exam("test", 100)
-    removed, held = ({} if grain == "none" else of_size(subject, units[name], grain) for name in ("SCU", "SCU + 6 % CU"))
+    in_grain = finder(subject, grain)
+    removed, held = in_grain(units[HeldArm.SCU]), in_grain(units[HeldArm.FEW])
     about = {"seed": seed, "grain": grain}
     with weights_removed(subject.model, removed):
         rows = subject.examine(questions, **about, how="removed", parameters=count(removed))
@@ -141,19 +151,35 @@ def compared(seed: int, scale: str, grain: str, lr: float, sizes: Mapping[str, M
     return rows + after.examine(questions, **about, how="held", parameters=count(held))
 
 
-def of_size(subject: Subject, mask: UnitMask, grain: str) -> WeightMask:
-    """What stands for `mask` at a grain: about as many parameters, by the grain's own ranking."""
-    model, by = subject.model, subject.scores(WAYS["chosen"]["SCU"]).contrast
-    parameters = count(weights_of(model, mask))
+def finder(subject: Subject, grain: str) -> Callable[[UnitMask], WeightMask]:
+    """What finds, at a grain and by its own ranking, about as many parameters as a set of units has.
+
+    grain   One of `GRAINS`; or "none", which finds nothing.
+
+    Raises ValueError for another grain.
+    """
+    model, by = subject.model, lambda: subject.scores(WAYS["chosen"][UnitKind.SCU]).contrast
+    if grain == "none":
+        return lambda mask: {}
     if grain == "single weights":
-        safety, utility = (subject._once(("snip", name), partial(snip, subject, name)) for name in ("safety", "utility"))
-        return set_difference(safety, utility, parameters)
-    masks = {"units": mask, "heads": whole_heads(model, by, parameters), "whole sites": whole_sites(mask, by)}
-    return weights_of(model, masks[grain])
+        safety, utility = (snip(subject, name) for name in ("safety", "utility"))
+        return lambda mask: set_difference(safety, utility, count(weights_of(model, mask)))
+    if grain == "units":
+        return lambda mask: weights_of(model, mask)
+    if grain == "heads":
+        return lambda mask: weights_of(model, whole_heads(model, by(), count(weights_of(model, mask))))
+    if grain == "whole sites":
+        return lambda mask: weights_of(model, whole_sites(mask, by()))
+    raise ValueError(f"grain={grain!r} is unknown: choose one of none, {', '.join(GRAINS)}")
 
 
 def as_records(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Every grain against every other: "granularity/<how>/<grain>_vs_<other>/<metric>", differences in points."""
+    """Every grain against every other: "granularity/<how>/<grain>_vs_<other>/<metric>", differences in points.
+
+    table   Rows of `compared`.
+
+    *Shown in:* 05_freeze_safety_units.
+    """
     named = table.assign(grain=table.grain.str.replace(" ", "_"))
     return against_each_other(named, "grain", ["how", "metric", "seed"], lambda row: "granularity/" + row.how)
 
