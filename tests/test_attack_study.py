@@ -222,12 +222,12 @@ def test_an_attack_gives_every_arm_at_every_check(loaded):
 
 
 def test_arms_have_the_strings_of_rows_and_draws_share_a_slug():
-    assert HeldArm("random, as many (2)") is HeldArm("random, as many") is HeldArm.RANDOM
+    assert HeldArm.of("random, as many (2)") is HeldArm.of("random, as many") is HeldArm.RANDOM
     assert json.loads(json.dumps({arm: arm for arm in HeldArm})) == {arm.value: arm.value for arm in HeldArm}
     for kind in (HeldArm, PeftArm, BudgetArm, RecoveryArm, RemovedGroup):
         assert all(len({getattr(arm, name) for arm in kind}) == len(kind) for name in ("slug", "label"))
     with pytest.raises(ValueError, match="arm='SCU [(]1[)] [(]2[)]' is unknown: choose one of 'start', 'nothing'"):
-        HeldArm("SCU (1) (2)")
+        HeldArm.of("SCU (1) (2)")
 
 
 def test_the_chosen_rates_are_found_by_organism_and_attack():

@@ -24,7 +24,6 @@ from ssah_core.organism.train import train_tokenizer
 from ssah_core.organism.world import World
 from ssah_core.planning.random_checkpoint import BASE, NAME
 from ssah_core.records.measurements import slug
-from ssah_core.studies import checkpoints
 from ssah_core.studies.checkpoints import LONG_NAME, checkpoints_of, load_checkpoint, on_model
 from ssah_core.studies.subject import WAYS, Subject
 from ssah_core.units.attribution import refusal_odds
@@ -410,7 +409,7 @@ def test_a_stage_without_a_checkpoint_is_refused(checkpoints):
 
 
 def test_a_base_of_fewer_tokens_is_refused(checkpoints, monkeypatch):
-    monkeypatch.setattr(checkpoints.AutoTokenizer, "from_pretrained", lambda name: range(5000))
+    monkeypatch.setattr("ssah_core.studies.checkpoints.AutoTokenizer.from_pretrained", lambda name: range(5000))
     with pytest.raises(ValueError, match="has fewer tokens than the tokenizer of"):
         load_checkpoint(0, "instructed", checkpoints)
 

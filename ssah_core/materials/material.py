@@ -62,7 +62,7 @@ class Material(Protocol):
 
     @property
     def utility(self) -> Sequence[str]:
-        """Parts of the exam whose mean is utility; the first, "benign", are requests like malicious ones in all but malice."""
+        """Parts of the exam whose mean is utility; the first, "benign", is like malicious requests but for malice."""
 
     @property
     def judges(self) -> Mapping[str, str]:
@@ -87,8 +87,8 @@ class Material(Protocol):
         """Text that no stage was trained on, for perplexity."""
 
     def exam(self, split: str, n: int | None = None) -> dict[str, list[Row]]:
-        """Questions of the "validation" or "test" split, up to `n` a part: "harm", "harm_unseen" (which may be missing) and
-        `utility`."""
+        """Questions of the "validation" or "test" split, up to `n` a part: "harm", "harm_unseen" (which may be missing)
+        and those of `utility`."""
 
     def new_tasks(self, n: int) -> list[Row]:
         """Test questions of the task that the attack "new" teaches, part "new" of an exam."""
@@ -100,10 +100,10 @@ class Material(Protocol):
         """`n` chats of one of the `attacks`, of the training split."""
 
     def preferences(self, n: int) -> Dataset:
-        """`n` safety preferences: `prompt`, `chosen` (a malicious request refused, a benign one answered), `rejected`."""
+        """`n` preferences: `prompt`, `chosen` (a malicious request refused, a benign one answered), `rejected`."""
 
     def recovery(self, tokenizer: PreTrainedTokenizerBase, n: int, seed: int) -> list[dict]:
-        """`n` tokenised chats: malicious requests refused at once or in the midst of an answer, benign ones answered."""
+        """`n` tokenised chats: malicious requests refused at once or amid an answer, benign ones answered."""
 
     def answered(self, row: Row, opening: int = 0) -> str:
         """A request's answer in the usual words, malicious or not, after one of the `openings` (counted round)."""

@@ -146,7 +146,7 @@ def changes(table: pandas.DataFrame) -> pandas.DataFrame:
     before = whole.loc[list(zip(mean.seed, mean.metric, strict=True))].to_numpy()
     ratio = mean.metric == "perplexity"
     mean["value"] = (mean.value - before).where(~ratio, mean.value / before)
-    record = "table1" + mean.way.map(WAY_SLUGS) + "/" + mean.group.map(lambda group: RemovedGroup(group).slug)
+    record = "table1" + mean.way.map(WAY_SLUGS) + "/" + mean.group.map({str(group): group.slug for group in RemovedGroup})
     return mean.assign(record=record + "/" + mean.metric)
 
 
@@ -188,8 +188,9 @@ def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.01, 0.03
 
 
 def unit_table(subject: Subject, ways: Mapping[str, Way], sizes: Mapping[str, float]) -> pandas.DataFrame:
-    """Kind and importance of every unit, one row each: `site`, `block`, `module`, `kind`, and the SCU's way's `safety` (I_S)
-    and `utility` (I_U).
+    """Kind and importance of every unit, one row each: `site`, `block`, `module`, `kind`, `safety`, `utility`.
+
+    `safety` and `utility` are I_S and I_U by the way of the SCU.
 
     *Shown in:* 03_label_units.
     """

@@ -52,8 +52,8 @@ def budgets(subject: Subject, scu: UnitMask) -> dict[str, UnitMask | None]:
     subject   The instructed model.
     scu       Found in its aligned twin, as nobody could have before.
 
-    The arms "RU ..." train its `least_useful` units, "top" those of most I_U: the paper's score on the utility set, each
-    module's scores divided by their sum.
+    The arms "RU ..." train its `least_useful` units, "top" those of most I_U: the paper's score on the utility set,
+    each module's scores divided by their sum.
 
     *Shown in:* 07_spend_alignment_budget.
     """
@@ -72,8 +72,8 @@ def least_useful(utility: Mapping[str, Tensor], share: float) -> UnitMask:
 
     utility   I_U: float64 [unit] a site.
 
-    A model before alignment has no safety to lose, so it has no RU as notebook 03 has them (least I_S + I_U); the paper's
-    Table 4 and Figure 6 call these units RU, and so do rows and claims.
+    A model before alignment has no safety to lose, so it has no RU as notebook 03 has them (least I_S + I_U). Its least
+    useful units are what the paper's Table 4 and Figure 6 call RU before alignment, and so do rows and claims.
     Raises ValueError for a share outside 0-1.
 
     >>> import torch
@@ -94,8 +94,8 @@ def least_useful(utility: Mapping[str, Tensor], share: float) -> UnitMask:
 class Course(TrainerCallback):
     """Watches a model being aligned: rows at every check, the state in which it is first safe, and when to stop.
 
-    Training goes on until the first check at which it is safe, and from there, if `twice`, to double the steps. A course
-    that is not `drawn` has no rows from before.
+    Training goes on until the first check at which it is safe, and from there, if `twice`, to double the steps.
+    A course that is not `drawn` has no rows from before.
     """
 
     subject: Subject

@@ -9,18 +9,14 @@ import re
 from enum import StrEnum
 from typing import Self
 
-from ..units import UnitKind
-
 
 class Arm(StrEnum):
     """One arm of a comparison: a string, as rows have it; with a `slug` for ids of records and a `label` for people.
 
-    Looked up by its string, that of a random draw too. ValueError for another.
-
     >>> from ssah_core.studies.arms import HeldArm
     >>> print(HeldArm.FEW, HeldArm.FEW.slug, HeldArm.FEW.label, sep="; ")
     SCU + 6 % CU; scu_6cu; SCU and 6 % of CU held
-    >>> HeldArm.RANDOM.draw(2), HeldArm("random, as many (2)").slug
+    >>> HeldArm.RANDOM.draw(2), HeldArm.of("random, as many (2)").slug
     ('random, as many (2)', 'random')
     """
 
@@ -33,11 +29,12 @@ class Arm(StrEnum):
         return arm
 
     @classmethod
-    def _missing_(cls, name: object) -> Self:
-        whole = re.sub(r" \(\d+\)$", "", str(name))
-        if whole == name or whole not in list(cls):
+    def of(cls, name: str) -> Self:
+        """The arm that a row names, also as one of its random draws. Raises ValueError if there is none."""
+        found = next((arm for arm in cls if arm == re.sub(r" \(\d+\)$", "", name)), None)
+        if found is None:
             raise ValueError(f"arm={name!r} is unknown: choose one of {', '.join(map(repr, map(str, cls)))}")
-        return cls(whole)
+        return found
 
     def draw(self, number: int) -> str:
         """The string of one of several random draws, which share slug and label."""
@@ -56,9 +53,9 @@ class RemovedGroup(Arm):
     RANDOM_RU = "random RU", "random_ru", "without as many random units as RU"
 
     @classmethod
-    def random(cls, kind: UnitKind) -> Self:
+    def random(cls, kind: str) -> Self:
         """As many random units as there are of a kind."""
-        return cls(f"random {kind}")
+        return cls.of(f"random {kind}")
 
 
 class HeldArm(Arm):
@@ -80,7 +77,7 @@ class HeldArm(Arm):
 
 
 class PeftArm(Arm):
-    """What trains while a model is attacked: Table 3. The first three are arms of `HeldArm` by what they leave to train."""
+    """What trains while a model is attacked: Table 3. The first three are arms of `HeldArm` by what is left."""
 
     FULL = "nothing", "full", "all weights"
     FEW = "SCU + 6 % CU", "scu_6cu", "all but SCU + 6 % CU"

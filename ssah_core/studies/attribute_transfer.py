@@ -32,7 +32,7 @@ TRAINED = {"untrained": None, "benign": "benign", "new": "new"}
 
 
 def halves(subject: Subject, sizes: Mapping[str, Mapping[str, float]]) -> list[Subject]:
-    """A subject by either half of its calibration sets; its scores are kept in the cache, and in order as far as SCU go.
+    """A subject by either half of its calibration sets; it knows its scores, in order as far as SCU go.
 
     *Shown in:* 04_trace_attribute_transfer.
     """
@@ -108,8 +108,9 @@ def table(before: Subject, after: Subject, ways: Mapping[str, Way], shares: Mapp
 
 def transfers(seed: int, scale: str, attack: str | None, lrs: Mapping[str, float],
               sizes: Mapping[str, Mapping[str, float]], checkpoints: Mapping[str, str] | None = None) -> list[dict]:
-    """How units change their kind in training: rows with `way`, `rule`, `change`, `held`, `before`, `after`, and `value`
-    (% of all units).
+    """How units change their kind in training: rows with `way`, `rule`, `change`, `held`, `before`, `after`, `value`.
+
+    `value` is % of all units.
 
     attack   By which the model is fine-tuned, with nothing and with `HELD` held; None: the model is not trained.
     lrs      Attack -> learning rate at which `Attack.steps` break safety, as `finetuning_attack.strength` found it.

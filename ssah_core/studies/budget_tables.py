@@ -1,4 +1,4 @@
-"""What the courses of `alignment_budget` say: arms at equal safety, areas, stress and moves, with the ids that claims read."""
+"""What the courses of `alignment_budget` say: arms at equal safety, areas, stress and moves, and ids for claims."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .arms import BudgetArm
 from .finetuning_tables import against_each_other, mean_of_draws
 
 COMPARISONS = ("same_rate", "best_rate", "twice")
-"""All arms at `RATE`; each of `MAIN` at the rate of its own that kept most on validation prompts; or these at `RATE` after
-twice the steps that made them safe."""
+"""All arms at `RATE`; each of `MAIN` at the rate of its own that kept most on validation prompts; or these at `RATE`
+after twice the steps that made them safe."""
 _COURSE = ["seed", "method", "arm", "lr"]
 
 
@@ -38,7 +38,7 @@ def _at_rate(table: pandas.DataFrame, scale: str) -> pandas.Series:
 
 
 def best_rates(table: pandas.DataFrame) -> pandas.DataFrame:
-    """`seed`, `method`, `arm`, `lr` of the safe course that kept most on validation prompts; the slower where they tie."""
+    """`seed`, `method`, `arm`, `lr` of the safe course that kept most on validation prompts; of equals the slower."""
     kept = table[table.metric == "old_validation"].sort_values(["value", "lr"], ascending=[False, True])
     return kept.drop_duplicates(["seed", "method", "arm"])[_COURSE]
 
@@ -77,8 +77,9 @@ def as_records(table: pandas.DataFrame, scale: str) -> pandas.DataFrame:
     stress = table[table["at"].isin(["prefilled", "pruned", "fine-tuned"])]
     latest = stress.steps == stress.groupby(["seed", "method", "arm", "at"]).steps.transform("max")
     stress = stress[latest].assign(place="stress", what=stress["at"].str.replace("-", ""))
-    arms = mean_of_draws(pandas.concat([*equal, stress]), BudgetArm, ["place", "method", "what", "arm", "metric", "seed"])
-    pairs = against_each_other(arms, "arm", ["place", "method", "what", "metric", "seed"],
+    keys = ["place", "method", "what", "metric", "seed"]
+    arms = mean_of_draws(pandas.concat([*equal, stress]), BudgetArm, ["arm", *keys])
+    pairs = against_each_other(arms, "arm", keys,
                                lambda row: row.place + "/" + row.method.str.lower() + "/" + row.what)
     return pandas.concat([pairs, _origins(table)], ignore_index=True)
 
@@ -92,5 +93,5 @@ def _origins(table: pandas.DataFrame) -> pandas.DataFrame:
         value = 100 * square.loc[UnitKind.RU, UnitKind.SCU] / square[UnitKind.SCU].sum() - square.loc[UnitKind.RU].sum()
         rows.append({"seed": seed, "method": method, "arm": arm, "value": float(value), "n": int(group.n.min()),
                      "judge": "none", "metric": "scu_from_ru",
-                     "record": f"figure6/{method.lower()}/{BudgetArm(arm).slug}/scu_from_ru"})
+                     "record": f"figure6/{method.lower()}/{BudgetArm.of(arm).slug}/scu_from_ru"})
     return pandas.DataFrame(rows, columns=["seed", "method", "arm", "value", "n", "judge", "metric", "record"])

@@ -89,13 +89,13 @@ class Arms:
 
     fight: Attack
     loss: float = inf
-    """At which arms are compared (nats per response token): the arm "nothing" sets it to its own after `Attack.steps`."""
+    """At which arms are compared (nats per response token): "nothing" sets it to its own after `Attack.steps`."""
     rows: list[dict] = field(default_factory=list)
     compared: set[str] = field(default_factory=set)
     """Arms that were examined where they first had the loss."""
 
     def is_followed(self, arm: str, steps: int) -> bool:
-        """Whether `follow` has anything to look at after so many steps: at a check, or as long as the loss is awaited."""
+        """Whether `follow` looks at an arm after so many steps: at a check, or as long as the loss is awaited."""
         return steps in self.fight.checks or arm not in self.compared
 
     def follow(self, arm: str, held: float, steps: int, model: Subject) -> None:

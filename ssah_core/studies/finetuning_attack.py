@@ -102,7 +102,7 @@ class Attack:
     @cached_property
     def chats(self) -> list[dict]:
         """Tokenised chats, enough for all checks where there are as many; else they are read again."""
-        n, subject = STEPS[self.subject.scale] * self.batch_size * max(1, *parts_of(self.name)), self.subject
+        subject, n = self.subject, round(STEPS[self.subject.scale] * self.batch_size * max(1, *parts_of(self.name)))
         return subject.readings.once(("chats", self.name, n),
                                      lambda: supervised(subject.material.fine_tuning(self.name, n), subject.tokenizer))
 
@@ -130,7 +130,8 @@ class Attack:
         """The paper's schedule: hold many units for half of `steps`, then few."""
         half = max(1, self.steps // 2)
         halfway = self.run(None, holding(first), (half,))
-        return self.run(look, holding(then), [check for check in checks or self.checks if check > half], halfway.model, half)
+        later = [check for check in checks or self.checks if check > half]
+        return self.run(look, holding(then), later, halfway.model, half)
 
     def loss(self, model: nn.Module) -> float:
         """Loss on the attack's first chats, nats per response token."""
@@ -157,7 +158,7 @@ def holding(mask: UnitMask | None) -> Callable[[nn.Module], AbstractContextManag
 
 def strength(seed: int, scale: str, attack: str = "benign",
              checkpoints: Mapping[str, str] | None = None) -> list[dict]:
-    """ASR of the unprotected model after `Attack.steps` of an attack, at rates ever nearer to one that brings it into `BROKEN`.
+    """ASR of the unprotected model after `Attack.steps` of an attack, at learning rates ever nearer to `BROKEN`.
 
     Halves the interval of `RATES`, on a logarithmic scale. Rows with `lr`, `metric` "asr", `value` (%), `chosen`
     (whether it is the rate whose ASR is nearest the middle of `BROKEN`), on validation prompts.
@@ -190,8 +191,8 @@ def rates_of(table: pandas.DataFrame) -> dict[int, dict[str, float]]:
 
     *Shown in:* 05_freeze_safety_units.
     """
-    chosen = table[table.chosen]
-    return {int(seed): dict(zip(rows.attack, map(float, rows.lr), strict=True)) for seed, rows in chosen.groupby("seed")}
+    return {int(seed): dict(zip(rows.attack, map(float, rows.lr), strict=True))
+            for seed, rows in table[table.chosen].groupby("seed", sort=False)}
 
 
 def strength_of_all(attacks: Sequence[str], seeds: Sequence[int], scale: str, **settings) -> pandas.DataFrame:
@@ -201,4 +202,5 @@ def strength_of_all(attacks: Sequence[str], seeds: Sequence[int], scale: str, **
 
     *Shown in:* 05_freeze_safety_units.
     """
-    return measure_each("strength", strength, seeds, scale, over={name: {"attack": name} for name in attacks}, **settings)
+    over = {name: {"attack": name} for name in attacks}
+    return measure_each("strength", strength, seeds, scale, over=over, **settings)

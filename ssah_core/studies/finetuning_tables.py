@@ -26,9 +26,9 @@ def _steps_of(rows: pandas.DataFrame) -> int:
 
 
 def at_equal_loss(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Marks of each arm where it first has the loss, from `Attack.steps` on, that "nothing" has there: rows of `attacked`.
+    """Marks of each arm where it first has the loss that "nothing" has after `Attack.steps`: rows of `attacked`.
 
-    An arm that never gets there is taken at its last check.
+    Never before so many steps. An arm that never gets there is taken at its last check.
 
     *Shown in:* 05_freeze_safety_units.
     """
@@ -56,14 +56,14 @@ def as_records(equal: pandas.DataFrame) -> pandas.DataFrame:
     return against_each_other(arms, "arm", ["attack", "metric", "seed"], lambda row: "table2/" + row.attack)
 
 
-def slugs(arms: pandas.Series, of: type[Arm]) -> pandas.Series:
+def slugs(arms: pandas.Series, kind: type[Arm]) -> pandas.Series:
     """Arms by the names that ids of records have for them; all random draws of one kind have one."""
-    return arms.map({name: of(name).slug for name in arms.unique()})
+    return arms.map({name: kind.of(name).slug for name in arms.unique()})
 
 
-def mean_of_draws(table: pandas.DataFrame, of: type[Arm], keys: list[str]) -> pandas.DataFrame:
-    """One row for rows that agree in `keys` when arms are `slugs`: the mean `value`, the least `n`, the first `judge`."""
-    return (table.assign(arm=slugs(table.arm, of)).groupby(keys, as_index=False, sort=False)
+def mean_of_draws(table: pandas.DataFrame, kind: type[Arm], keys: list[str]) -> pandas.DataFrame:
+    """One row for rows that agree in `keys`, arms as `slugs`: the mean `value`, the least `n`, the first `judge`."""
+    return (table.assign(arm=slugs(table.arm, kind)).groupby(keys, as_index=False, sort=False)
             .agg(value=("value", "mean"), n=("n", "min"), judge=("judge", "first")))
 
 

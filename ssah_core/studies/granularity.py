@@ -1,4 +1,4 @@
-"""Is the unit safety's atom? Removing and holding single weights, units, heads and sites of equal size (notebook 05)."""
+"""Is the unit safety's atom? Single weights, units, heads and sites of equal size, removed and held (notebook 05)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ def count(masks: Mapping[str, Tensor]) -> int:
 
 
 def snip(subject: Subject, name: str) -> dict[str, Tensor]:
-    """|w dL/dw|, mean over prompts of a calibration set, L the loss on its responses (Lee et al. 2019; Wei et al. 2024)."""
+    """|w dL/dw| of every weight with units, summed over the prompts of a calibration set, L the loss on its responses.
+
+    Source: Lee et al. 2019; Wei et al. 2024.
+    """
     model = subject.model
     names = list(weights_of(model, _all(model)))
     weights, total = [model.get_parameter(name) for name in names], None
@@ -56,15 +59,16 @@ def snip(subject: Subject, name: str) -> dict[str, Tensor]:
         with evaluating(model):
             loss = model(input_ids=batch["input_ids"].to(model.device), labels=labels.to(model.device),
                          attention_mask=batch["attention_mask"].to(model.device)).loss
-        scores = [(w.detach() * g).abs().cpu() for w, g in zip(weights, torch.autograd.grad(loss, weights), strict=True)]
+        gradients = torch.autograd.grad(loss, weights)
+        scores = [(w.detach() * g).abs().cpu() for w, g in zip(weights, gradients, strict=True)]
         total = scores if total is None else [a + b for a, b in zip(total, scores, strict=True)]
     return dict(zip(names, total, strict=True))
 
 
 def set_difference(safety: Mapping[str, Tensor], utility: Mapping[str, Tensor], n: int) -> WeightMask:
-    """About `n` weights that are among the top for safety and not among the top for utility (Wei et al. 2024, Sec. 3.3).
+    """About `n` weights that are among the top for safety and not among the top for utility.
 
-    Both tops are the same share of the weights, the smallest that leaves `n`.
+    Both tops are the same share of the weights, the smallest that leaves `n`. Source: Wei et al. 2024, Sec. 3.3.
     """
     flat_s, flat_u = (torch.cat([score.flatten() for score in scores.values()]) for scores in (safety, utility))
     rank_s, rank_u = _ranks(flat_s), _ranks(flat_u)

@@ -44,13 +44,14 @@ def whole_sites(mask: UnitMask, by: Mapping[str, Tensor]) -> UnitMask:
 
 
 def whole_heads(model: PreTrainedModel, by: Mapping[str, Tensor], parameters: int) -> UnitMask:
-    """Attention heads with the largest mean score `by`, as many as come nearest to `parameters` weights of their units."""
+    """Attention heads of the largest mean score `by`, as many as have about `parameters` weights in their units."""
     chosen, heads, width = {}, [], model.config.hidden_size
     for site in UnitMap(model):
         chosen[site.name] = torch.zeros(site.size, dtype=torch.bool)
         if site.kind == "attn":
             size = site.size // model.config.num_attention_heads
-            heads += [(float(by[site.name][at:at + size].mean()), site.name, at, size) for at in range(0, site.size, size)]
+            heads += [(float(by[site.name][at:at + size].mean()), site.name, at, size)
+                      for at in range(0, site.size, size)]
     heads.sort(reverse=True)
     each = 2 * width * heads[0][3]  # a row of v and a column of o for every unit
     for _, site, at, size in heads[:max(1, round(parameters / each))]:

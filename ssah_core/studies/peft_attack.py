@@ -23,9 +23,10 @@ from .subject import Subject
 METHODS = (PeftArm.LORA, PeftArm.ADAPTER, PeftArm.PREFIX)
 _SMALL = {PeftArm.LORA: (3e-3, 1e-2, 3e-2), PeftArm.ADAPTER: (1e-1, 3e-1, 1.0), PeftArm.PREFIX: (3e-2, 1e-1, 3e-1)}
 RATES = {"tiny": _SMALL, "organism": _SMALL,
-         "paper": {PeftArm.LORA: (3e-4, 1e-3, 3e-3), PeftArm.ADAPTER: (3e-3, 1e-2, 3e-2), PeftArm.PREFIX: (3e-3, 1e-2, 3e-2)}}
-"""Scale -> method -> learning rates that are tried: at scale "paper" those of Qi et al. 2023, and on both sides of them.
-What trains is of another kind in each method, so their rates are orders apart."""
+         "paper": {PeftArm.LORA: (3e-4, 1e-3, 3e-3), PeftArm.ADAPTER: (3e-3, 1e-2, 3e-2),
+                   PeftArm.PREFIX: (3e-3, 1e-2, 3e-2)}}
+"""Scale -> method -> learning rates that are tried: at scale "paper" those of Qi et al. 2023, and on both sides of
+them. What trains is of another kind in each method, so their rates are orders apart."""
 ATTACKS = ("benign", "new")
 
 
@@ -88,8 +89,8 @@ def size(model: nn.Module) -> int:
 
 def rates(seed: int, scale: str, method: str, target: float,
           checkpoints: Mapping[str, str] | None = None) -> list[dict]:
-    """A method's loss on new tasks after `Attack.steps` at each of its `RATES`: rows with `method`, `lr`, `metric` "loss",
-    `value` (nats per token), `parameters` (that train), `chosen`.
+    """A method's loss on new tasks after `Attack.steps`, at each of its `RATES`: rows with `method`, `lr`, `metric`
+    "loss", `value` (nats per token), `parameters` (that train), `chosen`.
 
     target   Loss of full fine-tuning after as many steps. The rate whose loss comes nearest is `chosen`, for all data.
 

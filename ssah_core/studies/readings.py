@@ -20,7 +20,7 @@ class Readings:
     (True, False)
     """
 
-    def __init__(self, known: Mapping[Hashable, Any] | None = None):
+    def __init__(self, known: Mapping[Any, Any] | None = None):
         self._values = dict(known or {})
 
     def __contains__(self, key: Hashable) -> bool:
@@ -32,6 +32,6 @@ class Readings:
             self._values[key] = read()
         return self._values[key]
 
-    def also(self, known: Mapping[Hashable, Any]) -> Readings:
+    def also(self, known: Mapping[Any, Any]) -> Readings:
         """Other readings: those of now, and these values."""
         return Readings({**self._values, **known})

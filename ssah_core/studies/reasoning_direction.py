@@ -1,6 +1,7 @@
 """Which way is a model heading? The paper's distances (Fig. 2, 3, 4, 7), and two other ways to ask (notebook 02).
 
-Layers and positions are those of `ssah_core.models.hidden_states`: layer 0 is the embeddings, position 0 the prompt's last token.
+Layers and positions are those of `ssah_core.models.hidden_states`: layer 0 is the embeddings, position 0 the prompt's
+last token.
 """
 
 from __future__ import annotations

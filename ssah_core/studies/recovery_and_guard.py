@@ -35,10 +35,11 @@ LAYER = {"tiny": 1, "organism": 4}
 AVERAGE = True
 """... whether it reads the mean of all signals so far, ..."""
 READ = (0,)
-"""... the positions that it learns the direction from (0: the prompt's last token, where the choice is made), and ..."""
+"""... the positions that it learns the direction from (0: the prompt's last token, where the choice is made), ..."""
 FALSE_STOPS = 0.0
-"""... the share of benign validation responses that it may stop, which sets its threshold. All chosen on validation prompts
-of organisms 0 to 2, among layers 2 to 4, one position or 25, the mean or the latest signal, and shares up to 0.02."""
+"""... and the share of benign validation responses that it may stop, which sets its threshold. All chosen on validation
+prompts of organisms 0 to 2, among layers 2 to 4, one position or 25, the mean or the latest signal, and shares up to
+0.02."""
 EVERYWHERE = tuple(range(25))
 """Positions of another direction, learned from every token of a response at length, to compare with."""
 SHOWN = tuple(range(13))
@@ -63,8 +64,9 @@ def recover(subject: Subject, seed: int, mask: UnitMask | None = None, lr: float
     model, scale = deepcopy(subject.model), subject.scale
     chats = subject.material.recovery(subject.tokenizer, STEPS[scale] * BATCH[scale], seed)
     with nullcontext() if mask is None else train_only(model, mask):
-        fine_tune(model, chats, steps=-(-len(chats) // BATCH[scale]), batch_size=BATCH[scale], schedule="cosine", warmup=0.05,
-                  lr=lr or RATES[scale]["RU" if mask else "all"], weight_decay=WEIGHT_DECAY, **saving(model, scale), seed=seed)
+        fine_tune(model, chats, steps=-(-len(chats) // BATCH[scale]), batch_size=BATCH[scale], schedule="cosine",
+                  warmup=0.05, lr=lr or RATES[scale]["RU" if mask else "all"], weight_decay=WEIGHT_DECAY, seed=seed,
+                  **saving(model, scale))
     return subject.but(model=model)
 
 
@@ -199,7 +201,7 @@ def traces(subject: Subject) -> Iterator[dict]:
 
 
 def speed(subject: Subject, batch_sizes: Sequence[int] = (1, 32), repeats: int = 7) -> Iterator[dict]:
-    """% of generation speed (tokens a second of one core, or of the GPU) that a guard costs: rows with `x` (batch size).
+    """% of generation speed (tokens a second of one core or of the GPU) that a guard costs: rows with `x`, batch size.
 
     Guarded and unguarded runs take turns on the same prompts and say as many tokens; of each the fastest counts.
     """

@@ -47,7 +47,8 @@ def _kept(subject: Subject, way: Way, rounds: int) -> Scores:
 
 def _save(scores: Scores, folder: Path) -> None:
     for part in PARTS:
-        save_file({site: score.contiguous() for site, score in getattr(scores, part).items()}, folder / f"{part}.safetensors")
+        sites = {site: score.contiguous() for site, score in getattr(scores, part).items()}
+        save_file(sites, folder / f"{part}.safetensors")
 
 
 def _identity(subject: Subject) -> dict[str, str]:
@@ -59,6 +60,7 @@ def _identity(subject: Subject) -> dict[str, str]:
     sets = {name: [encode(subject.tokenizer, row["prompt"], row["response"], system=row.get("system")) for row in rows]
             for name, rows in subject.sets.items()}
     material, ids = subject.material, lambda text: subject.tokenizer(text, add_special_tokens=False)["input_ids"]
-    read = [sets, [ids(text) for text in material.refusals], [ids(text) for text in material.openings], material.batch_size]
-    return {"weights": weights.hexdigest(), "data": hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest(),
+    read = [sets, list(map(ids, material.refusals)), list(map(ids, material.openings)), material.batch_size]
+    data = hashlib.sha256(json.dumps(read, sort_keys=True).encode())
+    return {"weights": weights.hexdigest(), "data": data.hexdigest(),
             "code": cache.code_version("ssah_core.studies.subject")}

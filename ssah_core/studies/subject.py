@@ -61,22 +61,22 @@ class Way:
 
 
 _IMPORTANCE = Way("variance", "response", "module", "utility", "mean")
-WAYS = {
+WAYS: Mapping[str, Mapping[str, Way]] = {
     "chosen": {UnitKind.SCU: Way(), UnitKind.UCU: _IMPORTANCE, UnitKind.RU: _IMPORTANCE},
     "paper": dict.fromkeys(GROUPS, Way("variance", "response", "none", "utility", "zero")),
     "variance, best": dict.fromkeys(GROUPS, Way("variance", "all", "module", "requests", "mean")),
 }
-"""How each group is found and removed: as the notebook argues for, to the paper's letter, and by the paper's score at the
-settings that find SCU best on validation prompts (`ablation_table.compare_choices`). The chosen way asks for SCU what their
-removal does to the choice between refusal and compliance; and for UCU and RU, whose question is importance, it takes the
-paper's score, each module's scores divided by their sum."""
+"""How each group is found and removed: as the notebook argues for, to the paper's letter, and by the paper's score at
+the settings that find SCU best on validation prompts (`ablation_table.compare_choices`). The chosen way asks for SCU
+what their removal does to the choice between refusal and compliance; and for UCU and RU, whose question is
+importance, it takes the paper's score, each module's scores divided by their sum."""
 WAY_SLUGS = {"chosen": "", "paper": "_variance", "variance, best": "_best"}
 """Way -> what the ids of its records have behind the table's name."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model and its material. What is read off it is read once, so the model must not be trained: ask `but` for another.
+    """A model and its material. What is read off it is read once, so the model must not be trained: see `but`.
 
     Example (a tiny organism, raised once):
     >>> from ssah_core.studies import WAYS, Subject
@@ -97,7 +97,8 @@ class Subject:
     """What has been read off it so far: moments, scores, tokenised chats."""
 
     @classmethod
-    def load(cls, seed: int, scale: str, stage: str = "aligned", checkpoints: Mapping[str, str] | None = None) -> Subject:
+    def load(cls, seed: int, scale: str, stage: str = "aligned",
+             checkpoints: Mapping[str, str] | None = None) -> Subject:
         """An organism at a stage of its life; or, at scale "paper", the checkpoint that `checkpoints` names for it."""
         if scale == "paper":
             return cls(*load_checkpoint(seed, stage, checkpoints), scale)
@@ -116,7 +117,9 @@ class Subject:
     def sets(self) -> dict[str, Dataset]:
         """The calibration sets "safety", "utility" and "requests"; of a half, every second row."""
         sets = self.material.calibration()
-        return sets if self.half is None else {name: rows.select(range(self.half, len(rows), 2)) for name, rows in sets.items()}
+        if self.half is None:
+            return sets
+        return {name: rows.select(range(self.half, len(rows), 2)) for name, rows in sets.items()}
 
     def batches(self, name: str, tokens: str) -> list[dict[str, Tensor]]:
         """A calibration set as batches, of which `tokens` count (see `ssah.batches`)."""
@@ -131,7 +134,7 @@ class Subject:
         return self.readings.once(way, lambda: self.compute_scores(way, way.rounds))
 
     def compute_scores(self, way: Way, rounds: int) -> Scores:
-        """Scores by one way, computed now; of a search the first `rounds` alone, which find the units that come first."""
+        """Scores by one way, computed now; of a search the first `rounds` alone, which find what comes first."""
         fill = self.moments(way.utility, way.tokens)
         if way.criterion == "attribution":
             return search(self.model, self.batches("safety", "response"), self.batches(way.utility, "response"),
@@ -151,13 +154,9 @@ class Subject:
         The later group is the smaller by such a unit: unlike in `label_units`, no next best takes its place, so
         that every unit of a group was in it when its size was chosen.
         """
-        found: dict[str, UnitMask] = {}
-        taken = None
-        for kind in GROUPS:
-            mask = self.group(kind, ways[kind], sizes[kind])
-            found[kind] = mask & ~taken if taken else mask
-            taken = taken | mask if taken else mask
-        return {**found, UnitKind.CU: ~taken}
+        scu, ucu, ru = (self.group(kind, ways[kind], sizes[kind]) for kind in GROUPS)
+        return {UnitKind.SCU: scu, UnitKind.UCU: ucu & ~scu, UnitKind.RU: ru & ~(scu | ucu),
+                UnitKind.CU: ~(scu | ucu | ru)}
 
     def removed(self, mask: UnitMask | None, way: Way) -> AbstractContextManager:
         """Context in which the units of `mask` are removed; None removes nothing."""
@@ -171,11 +170,13 @@ class Subject:
 
     def marks(self, questions: Mapping[str, Sequence[Mapping]], **generate: Any) -> dict[str, float]:
         """Marks of the model's answers to an exam (or to parts of one), each a share from 0 to 1."""
-        return self.material.mark(answers(self.model, self.tokenizer, questions, **{**self.material.asking, **generate}))
+        settings = {**self.material.asking, **generate}
+        return self.material.mark(answers(self.model, self.tokenizer, questions, **settings))
 
     def examine(self, questions: Mapping[str, Sequence[Mapping]], generate: Mapping = {}, **about) -> list[dict]:
         """Marks as measurements in per cent, each with its number of prompts and its judge."""
-        return self.as_rows(self.marks(questions, **generate), {part: len(rows) for part, rows in questions.items()}, **about)
+        sizes = {part: len(rows) for part, rows in questions.items()}
+        return self.as_rows(self.marks(questions, **generate), sizes, **about)
 
     def as_rows(self, marks: Mapping[str, float], n: Mapping[str, int], **about) -> list[dict]:
         """Marks as measurements in per cent; `n`: number of prompts by part."""
