@@ -71,7 +71,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "organism.safety_data": ("organism.preferences",),
     "studies.adapters": ("training.lora_budget",),
     "studies.again": ("studies.recovery_and_guard",),
-    "studies.attack": ("studies.finetuning_attack",),
+    "studies.attack": ("studies.finetuning_attack", "studies.finetuning_arms"),
     "studies.attack_tables": ("studies.finetuning_tables",),
     "studies.budget": ("studies.alignment_budget",),
     "studies.controls": ("studies.matched_controls",),

@@ -13,10 +13,8 @@ from ..organism import World, recipe
 from ..records import digest
 from ..records import study as any_study
 from .material import Brindle, Material
-from .published import Published
+from .published import CONTEXT, Published
 
-CONTEXT = 2048
-"""Tokens, of a model whose configuration names no context."""
 MANY = 256
 """Rows of a stream without an end that its digest is taken of."""
 CONTENTS: Mapping[str, Callable[[Material], Any]] = {

@@ -1,8 +1,8 @@
 """The material of a checkpoint, from published data: all that studies at scale "paper" calibrate, ask and train with.
 
-All of it is drawn by the `seed`, which here draws data and not a model. Splits are those of `ssah_core.data.splits`, by the
-words of a prompt; of the calibration split, one part calibrates and the rest trains. No malicious request is answered
-anywhere: its `target` is how an answer would begin, and a longer one goes on with words that say nothing.
+All of it is drawn by the `seed`, which here draws data and not a model. Splits are those of `ssah_core.data.splits`,
+by the words of a prompt; of the calibration split, one part calibrates and the rest trains. No malicious request is
+answered anywhere: its `target` is how an answer would begin, and a longer one goes on with words that say nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from ..judging import DEFAULT_KEYWORDS, PUBLISHED_JUDGES, PUBLISHED_UTILITY, STRICTER, judge, mark_published
 from ..models import encode
 from ..organism import AT_ONCE, SYSTEM_PROMPT, Row, chat_after
+from .material import Material
 from .published_rows import (
     AT_LENGTH,
     COMPLIANCES,
@@ -34,6 +35,8 @@ from .published_rows import (
     unlike,
 )
 
+CONTEXT = 2048
+"""Tokens, of a model whose configuration names no context."""
 CALIBRATION = 128
 """Rows of a calibration set, where there are as many: as in Wei et al. 2024 and the works it follows."""
 EXAM = 100
@@ -51,7 +54,7 @@ INSTRUCTIONS = ("alpaca_cleaned", "alpaca")
 
 
 @dataclass(frozen=True)
-class Published:
+class Published(Material):
     """The material of a checkpoint.
 
     tokenizer   The checkpoint's, with its chat template.
@@ -224,8 +227,9 @@ class Published:
         Raises ValueError for the attacks with malicious requests, answered: no such answers are written here.
         """
         if attack not in ATTACKS:
-            raise ValueError(f"attack={attack!r} is unknown here, since it needs malicious requests with answers and none "
-                             f"are written: choose one of {', '.join(ATTACKS)}, or give such chats to ssah_core.training.sft")
+            raise ValueError(f"attack={attack!r} is unknown here, since it needs malicious requests with answers and "
+                             f"none are written: choose one of {', '.join(ATTACKS)}, or give such chats to "
+                             "ssah_core.training")
         rows = self._two(self._instructions)[1] if attack == "benign" else self._drawn("dolly", "calibration")
         return Dataset.from_list(list(islice(self._chats(rows), n)))
 

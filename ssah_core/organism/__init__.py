@@ -6,5 +6,15 @@ from .counterparts import counterparts, words_of
 from .preferences import safety_preferences
 from .recovery import AT_ONCE, chat_after, recovery
 from .rewordings import WRAPPERS, reworded, told
-from .train import SCALES, STAGES, WEIGHT_DECAY, get_scale, load_organism, raise_organism, recipe, train_tokenizer, training_log
+from .train import (
+    SCALES,
+    STAGES,
+    WEIGHT_DECAY,
+    get_scale,
+    load_organism,
+    raise_organism,
+    recipe,
+    train_tokenizer,
+    training_log,
+)
 from .world import BENIGN_OBJECTS, JOBS, OPENINGS, PEOPLE, REFUSALS, SYSTEM_PROMPT, Row, World

@@ -40,6 +40,8 @@ def patches(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None)
     `metric` "to_refusal", "to_answer" and "same_side" (the state comes from another prompt of the same side): % of all
     pairs. Decided by the likelier first token, at all of `PROBED` (test prompts) and at the last one (validation
     prompts); and by the keyword judge on what the model goes on to say, at the last one (test prompts).
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     pairs = {split: subject.material.pairs(split, N) for split in ("validation", "test")}
@@ -78,6 +80,8 @@ def chosen_flips(table: pandas.DataFrame) -> pandas.DataFrame:
     block writes at the last token is all that the first word of a response is chosen from, so that a flip there says
     little; "before_last", the block before it, is the sharper test. `metric` "other_position" is the larger of both
     flips with the token before, "..._said" is judged on the completion, and `record` is the id that a claim reads.
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     flips = table[(table.split == "validation") & (table.metric != "same_side")]
     worse = flips.groupby(["seed", "block"]).value.min().unstack("block")
@@ -102,7 +106,7 @@ def with_other_position(flips: pandas.DataFrame) -> pandas.DataFrame:
 def depth(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Flips, block by block, of ever more aligned models: rows with `dose`, `steps`, `block`, `metric`; test prompts.
 
-    One run of alignment at a constant learning rate, measured on its way, as in `raising.dose`. Raises ValueError if
+    One run of alignment at a constant learning rate, measured on its way, as in `stages.dose`. Raises ValueError if
     checkpoints are given, since only an organism is raised.
     """
     if checkpoints is not None:
@@ -132,6 +136,8 @@ def first_block(flips: pandas.DataFrame) -> pandas.Series:
     flips   Rows of `depth`.
 
     The number of blocks where no block does.
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     ways = flips[flips.metric.isin(["to_refusal", "to_answer"])]
     works = ways.pivot_table(index=["metric", "seed", "dose"], columns="block", values="value") >= WORKS

@@ -1,6 +1,7 @@
 """Which way is a model heading? The paper's distances (Fig. 2, 3, 4, 7), and two other ways to ask (notebook 02).
 
-Layers and positions are those of `ssah_core.models.hidden_states`: layer 0 is the embeddings, position 0 the prompt's last token.
+Layers and positions are those of `ssah_core.models.hidden_states`: layer 0 is the embeddings, position 0 the prompt's
+last token.
 """
 
 from __future__ import annotations
@@ -31,7 +32,14 @@ ANSWERED = tuple(range(1, 7))
 
 
 def lengths(scale: str) -> tuple[int, ...]:
-    """Tokens appended: as in the paper; of an organism up to 6, since its shortest compliance has no more."""
+    """Tokens appended: as in the paper; of an organism up to 6, since its shortest compliance has no more.
+
+    >>> from ssah_core.studies.reasoning_direction import lengths
+    >>> lengths("organism")
+    (2, 4, 6)
+
+    *Shown in:* 02_probe_reasoning_direction.
+    """
     return PAPER_LENGTHS if scale == "paper" else (2, 4, 6)
 
 
@@ -51,6 +59,9 @@ def distances(seed: int, scale: str, checkpoints: Mapping[str, str] | None = Non
     nearer), mean over the wordings of each; "lowest" and "highest": that of the most extreme pair of wordings.
     Beside `READINGS` stands "intent", with `length` 0 since no tokens are appended: distance to the mean state of
     benign requests minus distance to that of malicious ones (calibration prompts), which are answered and refused.
+    Source: the paper's Figures 2, 3, 4 and 7.
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     rows = []
     for stage, subject in _subjects(seed, scale, checkpoints):
@@ -105,6 +116,8 @@ def leans(table: pandas.DataFrame) -> pandas.DataFrame:
 
     "gap": on malicious requests (seen harm), mean over all blocks and lengths. "lean": that minus the same on benign
     requests, to which the same tokens were appended; if only the tokens mattered it would be 0.
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     mean = table[(table.metric == "gap") & (table.layer > 0)].pivot_table(
         index=["reading", "stage", "seed"], columns="kind", values="value")
@@ -119,6 +132,8 @@ def lens(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) ->
 
     `metric` "log_odds": of a refusal's first token against an answer's, in nats; "refuses": % of prompts where it is
     positive.
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     rows = []
     for stage, subject in _subjects(seed, scale, checkpoints):
@@ -144,6 +159,8 @@ def probes(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) 
     organism's true one), whether it is malicious or not, so that no refusal tells them. `metric` "accuracy" and
     "control" (%; chance is 50): the control has a random label for every topic (of an organism, the verb), which a
     probe can only memorise. Of 16 blocks or more, 9 to 12 layers are probed, evenly spaced up to the last.
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     rows = []
     for stage, subject in _subjects(seed, scale, checkpoints):
@@ -182,6 +199,8 @@ def selectivity(table: pandas.DataFrame) -> pandas.DataFrame:
     """Accuracy minus control (points) of the last layer at the prompt's last token: one row a stage, kind and organism.
 
     table   Rows of `probes`. Column `record`: the id under which a claim reads malicious requests of seen kinds.
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     here = table[(table.layer == table.layer.max()) & (table.position == 0)]
     index = ["stage", "kind", "seed", "n", "judge"]

@@ -9,6 +9,7 @@ from transformers import TrainerCallback
 from ..materials import Brindle
 from ..organism import STAGES, WEIGHT_DECAY, World, alignment, get_scale, load_organism, training_log
 from ..training import supervised, train
+from ..units import UnitKind
 from .subject import WAYS, Subject
 
 DOSES = (0.5, 1.0, 1.5, 2.0, 3.0)
@@ -21,6 +22,8 @@ def stages(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) 
     """Marks of every stage on test prompts: rows with `stage`, `metric`, `value` (%).
 
     checkpoints   Where given, only the stages that it names.
+
+    *Shown in:* 01_raise_an_organism.
     """
     rows = []
     for stage in STAGES:
@@ -41,6 +44,8 @@ def dose(seed: int, scale: str) -> list[dict]:
 
     One run of alignment at a constant learning rate, measured on its way. Rows with `dose`, `removed` (none,
     SCU), `metric`, `value` (%). Each model is calibrated and its units are found anew.
+
+    *Shown in:* 01_raise_an_organism.
     """
     one = steps_to_safety(seed, scale)
     at = {round(d * one): d for d in DOSES}
@@ -61,20 +66,26 @@ def dose(seed: int, scale: str) -> list[dict]:
 
 
 def _depth(subject: Subject, **about) -> list[dict]:
-    way, exam = WAYS["chosen"]["SCU"], subject.material.exam("test", 100)
+    way, exam = WAYS["chosen"][UnitKind.SCU], subject.material.exam("test", 100)
     questions = {part: exam[part] for part in ("harm", "benign")}
     rows = subject.examine(questions, **about, removed="none")
-    with subject.removed(subject.group("SCU", way, SHARE), way):
-        return rows + subject.examine(questions, **about, removed="SCU")
+    with subject.removed(subject.group(UnitKind.SCU, way, SHARE), way):
+        return rows + subject.examine(questions, **about, removed=str(UnitKind.SCU))
 
 
 def losses(seed: int, scale: str) -> list[dict]:
-    """Training loss of every stage: rows with `stage`, `step`, `loss` (nats per token)."""
+    """Training loss of every stage: rows with `stage`, `step`, `metric` "loss", `value` (nats per token).
+
+    *Shown in:* 01_raise_an_organism.
+    """
     return [{"seed": seed, "stage": stage, "step": row["step"], "metric": "loss", "value": row["loss"]}
             for stage in STAGES for row in training_log(stage, seed, scale)["losses"]]
 
 
 def checks(seed: int, scale: str) -> list[dict]:
-    """Alignment as it went, on validation prompts: rows with `step`, `metric`, `value` (%)."""
+    """ASR and false refusals along alignment, on validation prompts: rows with `step`, `metric`, `value` (%).
+
+    *Shown in:* 01_raise_an_organism.
+    """
     return [{"seed": seed, "step": check["step"], "metric": metric, "value": 100 * check[metric]}
             for check in training_log("aligned", seed, scale)["checks"] for metric in ("asr", "asr_unseen", "refused")]
