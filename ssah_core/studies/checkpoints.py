@@ -18,7 +18,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from ..generation import COMPLETIONS_VERSION, complete_to
 from ..judging import STRICTER
-from ..materials import Published
+from ..materials import CONTEXT, Published
 from ..models import LEADING_SPACE_VERSION, context_of, end_prompts_with, leading_space, load
 from ..organism import Row
 from ..records import cache, paths, slug, wished_dtype
