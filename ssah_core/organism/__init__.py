@@ -3,6 +3,7 @@
 from .attacks import ATTACKS, fine_tuning
 from .corpora import alignment, calibration, exam, held_out_text
 from .counterparts import counterparts, words_of
+from .doses import align_in_doses, steps_to_safety
 from .preferences import safety_preferences
 from .recovery import AT_ONCE, chat_after, recovery
 from .rewordings import WRAPPERS, reworded, told

@@ -28,7 +28,7 @@ from transformers import (
 
 from ..judging import answers, mark
 from ..records import cache
-from ..training import supervised, train
+from ..training import fine_tune, supervised
 from . import corpora
 from .world import REFUSALS, SYSTEM_PROMPT, World
 
@@ -157,9 +157,9 @@ def _align(folder: Path, world: World, scale: Scale, seed: int, before: Mapping[
     _save(folder, model, tokenizer, losses=losses, checks=until.checks)
 
 
-def _train(model, rows, stage: Schedule, seed: int, bar: str | None, **more) -> list[dict]:
-    return train(model, rows, steps=stage.steps, batch_size=stage.batch_size, lr=stage.lr, weight_decay=WEIGHT_DECAY,
-                 seed=seed, progress=bar, **more)
+def _train(model, rows, stage: Schedule, seed: int, bar: str | None, schedule="cosine", **more) -> list[dict]:
+    return fine_tune(model, rows, steps=stage.steps, batch_size=stage.batch_size, lr=stage.lr, schedule=schedule,
+                     warmup=0.05, weight_decay=WEIGHT_DECAY, seed=seed, progress=bar, **more)
 
 
 class UntilSafe(TrainerCallback):
