@@ -67,7 +67,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "store": ("records.cache",),
     "suffix": ("generation.gcg",),
     "taxonomy": ("units.labels",),
-    "organism.raise_": ("organism.train",),
+    "organism.raise_": ("organism.train", "organism.tokenizer"),
     "organism.downstream": ("organism.attacks",),
     "organism.safety_data": ("organism.preferences",),
     "studies.adapters": ("training.lora_budget",),
@@ -82,7 +82,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "studies.patching": ("studies.activation_patching",),
     "studies.peft": ("studies.peft_attack",),
     "studies.probing": ("studies.reasoning_direction",),
-    "studies.raising": ("studies.stages",),
+    "studies.raising": ("studies.stages", "organism.doses"),
     "studies.removal": ("studies.ablation_table",),
     "studies.stress": ("studies.robustness",),
     "studies.transfer": ("studies.attribute_transfer",),
@@ -150,7 +150,13 @@ def install(package: str, find: Callable[[str], object]) -> Callable[[str], obje
 
 
 def old_names(room: str) -> Callable[[str], object]:
-    """A `__getattr__` for a room that has the name of an old module, and other names than that had."""
+    """A `__getattr__` for a room that has the name of an old module, and other names than that had.
+
+    >>> find = old_names("ssah_core.training")
+    >>> with warnings.catch_warnings(record=True):
+    ...     find("train").func.__name__
+    'fine_tune'
+    """
     package, _, short = room.rpartition(".")
 
     def __getattr__(name: str) -> object:

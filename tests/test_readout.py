@@ -10,7 +10,8 @@ import toys
 from threadpoolctl import threadpool_limits
 
 from ssah_core.models.hidden_states import read_states, render, stream
-from ssah_core.probing.linear_probe import Readout, discriminant, fit_readout, linear_probe, signals
+from ssah_core.probing.discriminant import discriminant
+from ssah_core.probing.linear_probe import Readout, fit_readout, linear_probe, signals
 
 probes = importlib.import_module("ssah_core.probing.linear_probe")  # the room's name of it is the function
 TOKENIZER = toys.tokenizer()

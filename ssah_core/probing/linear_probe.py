@@ -1,7 +1,7 @@
 """Linear probes: can fulfil-or-refuse be read off a hidden state, where, and is that more than memory?
 
 A probe is scikit-learn's linear discriminant analysis of standardised states, with the covariance shrunk towards the
-identity (`discriminant`). Layers and positions are those of `ssah_core.models.hidden_states`.
+identity (`ssah_core.probing.discriminant`). Layers and positions are those of `ssah_core.models.hidden_states`.
 Memory: the states of all rows at one layer are held at once, rows x positions x hidden numbers of 8 bytes: 285 MB for 512
 rows at 17 positions of a 7B model. Several layers are read in one pass where they fit in `ROOM`.
 """
@@ -13,17 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-import numpy
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from sklearn.covariance import empirical_covariance
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models import as_rows, blocks, render, stream
+from .discriminant import discriminant
 
 POSITIONS = tuple(range(-8, 9))
 """The last nine tokens of the prompt (with its template) and the first eight of the response."""
@@ -33,7 +30,14 @@ ROOM = 2**31
 
 @dataclass(frozen=True)
 class Readout:
-    """A direction in one layer's hidden states: h -> weight . h + bias, positive for "refuse"."""
+    """A direction in one layer's hidden states: h -> weight . h + bias, positive for "refuse".
+
+    >>> readout = Readout(1, torch.tensor([1.0, -1.0], dtype=torch.float64), bias=0.5)
+    >>> readout(torch.tensor([[3.0, 1.0], [0.0, 4.0]]))
+    tensor([ 2.5000, -3.5000])
+
+    *Shown in:* 08_re_evaluate_direction.
+    """
 
     layer: int
     weight: Tensor
@@ -45,13 +49,18 @@ class Readout:
         return states @ self.weight.to(states) + self.bias
 
     def save(self, path: str | Path) -> None:
-        """Write the read-out as safetensors."""
+        """Write the read-out as safetensors.
+
+        >>> Readout(1, torch.ones(2, dtype=torch.float64), bias=0.5).save("readout.safetensors")
+        >>> Readout.load("readout.safetensors").bias
+        0.5
+        """
         save_file({"weight": self.weight, "bias": torch.tensor([self.bias], dtype=torch.float64)}, path,
                   metadata={"ssah": "Readout", "layer": str(self.layer)})
 
     @classmethod
     def load(cls, path: str | Path) -> Readout:
-        """Read a read-out that `save` wrote."""
+        """Read a read-out that `save` wrote. Raises ValueError for another file."""
         with safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get("ssah") != "Readout":
                 raise ValueError(f"{path} holds no read-out: pass a file that Readout.save wrote")
@@ -63,6 +72,12 @@ class Probes:
     """How well a linear probe reads fulfil-or-refuse at each layer and position: float64 [layer, position].
 
     Not a number where the rows of one class have no token at a position.
+
+    >>> one = torch.ones(1, 1, dtype=torch.float64)
+    >>> Probes((2,), (0,), 0.9 * one, 0.6 * one, weight=one[..., None], bias=one).selectivity.round(decimals=1)
+    tensor([[0.3000]], dtype=torch.float64)
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
 
     layers: tuple[int, ...]
@@ -108,6 +123,15 @@ def linear_probe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, row
 
     Raises ValueError if there are no rows, labels do not match them, or training or test has one class alone.
     Departs: the paper trains no probe; its reviewers asked for one.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> rows = [{"prompt": f"How do I {verb} the gate?", "response": "Sure."} for verb in ("jinx", "mend", "hex", "oil")]
+    >>> labels = [True, False, True, False]
+    >>> found = linear_probe(model, tokenizer, rows, labels, test=rows, test_labels=labels, positions=(-1, 0))
+    >>> tuple(found.accuracy.shape), found.accuracy.max().item()  # [layer, position], on what was learned from
+    ((3, 2), 1.0)
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     layers = tuple(range(len(blocks(model)) + 1) if layers is None else layers)
     truth, held = _labels(rows, labels, "rows"), _labels(test, test_labels, "test")
@@ -126,6 +150,16 @@ def fit_readout(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows
     rows     Rows with `prompt` and `response`. For a signal that turns in the midst of a harmful response, rows to
              refuse need such responses too, not refusals alone.
     labels   True where the row should be refused.
+
+    Raises ValueError if there are no rows, labels do not match them, or they are of one class alone.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> rows = [{"prompt": f"How do I {verb} the gate?", "response": "Sure."} for verb in ("jinx", "mend", "hex", "oil")]
+    >>> readout = fit_readout(model, tokenizer, rows, [True, False, True, False], layer=1, positions=(0,))
+    >>> (signals(model, tokenizer, readout, rows, positions=(0,)) > 0).flatten().tolist()
+    [True, False, True, False]
+
+    *Shown in:* 08_re_evaluate_direction.
     """
     truth = _labels(rows, labels, "rows")
     states, there = _collect(model, render(tokenizer, as_rows(rows, "rows"), True), (layer,), positions, batch_size)
@@ -135,81 +169,18 @@ def fit_readout(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows
 
 def signals(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, readout: Readout, rows: Sequence[Mapping],
             positions: Sequence[int] = tuple(range(9)), batch_size: int = 16) -> Tensor:
-    """A read-out's signal on rows with `prompt` and `response`: float64 [row, position], not a number past the end."""
+    """A read-out's signal on rows with `prompt` and `response`: float64 [row, position], not a number past the end.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> readout = Readout(1, torch.ones(32, dtype=torch.float64), bias=0.0)
+    >>> signals(model, tokenizer, readout, [{"prompt": "How?", "response": "1"}], positions=(0, 1, 9)).isnan()
+    tensor([[False, False,  True]])
+
+    *Shown in:* 08_re_evaluate_direction.
+    """
     chats = render(tokenizer, as_rows(rows, "rows"), True)
     return torch.cat([torch.where(there, readout(states[:, 0]), torch.nan) for _, states, there
                       in stream(model, chats, positions, (readout.layer,), batch_size)])
-
-
-def discriminant(states: Tensor, labels: Tensor, ridge: float) -> tuple[Tensor, float]:
-    """Weight [hidden] and bias of the linear discriminant of states [token, hidden], positive where `labels` are true.
-
-    states   float64.
-    labels   bool [token].
-    ridge    Share (0-1) of the identity in the covariance.
-
-    Each channel is divided by its standard deviation within the classes; the boundary passes through the middle of
-    the two means, whatever the classes' shares. Sums are in one order, whatever the number of threads.
-    Returns not-a-numbers where one class has no token.
-    Source: Ledoit & Wolf 2004 (shrinkage); scikit-learn's `LinearDiscriminantAnalysis`.
-
-    >>> states = torch.tensor([[0.0, 1.0], [0.0, 3.0], [4.0, 1.0], [4.0, 3.0]], dtype=torch.float64)
-    >>> weight, bias = discriminant(states, torch.tensor([False, False, True, True]), ridge=0.1)
-    >>> (states @ weight + bias).sign().tolist()
-    [-1.0, -1.0, 1.0, 1.0]
-
-    *Shown in:* 02_probe_reasoning_direction.
-    """
-    x, y = states.numpy(), labels.numpy()
-    if y.all() or not y.any():
-        return torch.full_like(states[0] if len(x) else states.sum(0), torch.nan), float("nan")
-    means, free = numpy.stack([x[~y].mean(0), x[y].mean(0)]), max(1, len(x) - 2)
-    middle, spread = means.mean(0), _spread(x, x - means[y.astype(int)], free)
-    with threadpool_limits(1, "blas"):
-        basis, scaled = _row_space((x - middle) / spread)
-        weight = basis @ _fit(scaled, y, ridge, len(x) / free) / spread
-    return torch.from_numpy(weight), -float(weight @ middle)
-
-
-def _spread(x: numpy.ndarray, within: numpy.ndarray, free: int) -> numpy.ndarray:
-    """Standard deviation of every channel within the classes: [hidden]."""
-    rounding = 1e-12 * (x ** 2).mean(1).sum() / free  # what rounding does is no variance
-    return numpy.sqrt(numpy.maximum((within ** 2).sum(0) / free, max(rounding, numpy.finfo(float).tiny)))
-
-
-def _row_space(x: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Orthonormal directions [hidden, direction] in which all states lie, and the states there: fewer, if rows are.
-
-    Nothing is lost: shrinkage towards the identity is the same along any of them, and the classes differ in no other.
-    """
-    basis = numpy.linalg.qr(x.T)[0] if len(x) < x.shape[1] else numpy.eye(x.shape[1])
-    return basis, x @ basis
-
-
-def _fit(x: numpy.ndarray, y: numpy.ndarray, ridge: float, unbiased: float) -> numpy.ndarray:
-    """Weight of scikit-learn's discriminant of standardised states."""
-    if len(x) == 2:  # scikit-learn asks for more tokens than classes; each twice has the same moments
-        x, y = x.repeat(2, 0), y.repeat(2)
-    shrunk = _Shrunk(ridge, unbiased)
-    return LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=shrunk).fit(x, y).coef_[0]
-
-
-@dataclass
-class _Shrunk:
-    """A class's covariance, shrunk towards the identity; the discriminant takes the mean over classes by their shares.
-
-    scikit-learn's own `shrinkage` goes towards the mean variance instead. That is the identity too, but for channels
-    that are constant in each class, which the first tokens of a response are in the embeddings.
-    """
-
-    ridge: float
-    unbiased: float
-    """Factor that makes the pooled covariance that of as many degrees of freedom as there are, n - 2 of n."""
-
-    def fit(self, x: numpy.ndarray) -> _Shrunk:
-        covariance = self.unbiased * empirical_covariance(x)
-        self.covariance_ = (1 - self.ridge) * covariance + self.ridge * numpy.eye(x.shape[1])
-        return self
 
 
 def _labels(rows: Sequence[Mapping], labels: Sequence[bool], name: str) -> Tensor:
