@@ -41,7 +41,13 @@ ROPE_THETA = 500.0
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps, batch size (rows) and peak learning rate of one stage."""
+    """Steps, batch size (rows) and peak learning rate of one stage.
+
+    >>> get_scale("organism").align.steps
+    400
+
+    *Shown in:* 01_raise_an_organism.
+    """
 
     steps: int
     batch_size: int
@@ -50,7 +56,13 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Scale:
-    """Size of an organism and how it is raised."""
+    """Size of an organism and how it is raised.
+
+    >>> get_scale("organism").hidden
+    128
+
+    *Shown in:* 01_raise_an_organism.
+    """
 
     hidden: int
     mlp: int
@@ -141,7 +153,7 @@ def check_stage(stage: str) -> None:
 
 
 def training_log(stage: str, seed: int = 0, scale: str = "organism") -> dict[str, list[dict]]:
-    """How a stage went: `losses` [{step, loss in nats per token}] and, for "aligned", the `checks` on validation prompts.
+    """How a stage went: `losses` [{step, loss in nats per token}] and, of "aligned", `checks` on validation prompts.
 
     >>> log = training_log("aligned", 0, "tiny")
     >>> [check["step"] for check in log["checks"]]
@@ -192,6 +204,13 @@ class UntilSafe(TrainerCallback):
 
     Reached is the first check at which the ASR on seen harm and the refusals of benign requests (validation
     prompts) are both at most `safe_asr`. From there the learning rate falls to 0 over `beyond` times as many steps.
+
+    >>> until = UntilSafe(None, None, {"harm": [], "harm_unseen": [], "benign": []}, get_scale("organism"))
+    >>> until.reached = 100
+    >>> [until.learning_rate(step) for step in (0, 50, 100, 125, 150)]
+    [0.1, 1.0, 1.0, 0.5, 0.0]
+
+    *Shown in:* 01_raise_an_organism.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, exam: Mapping, scale: Scale):

@@ -3,7 +3,8 @@
 The paper appends the first tokens of a refusal or of compliance to a query and asks which of the two the
 hidden state of the query is nearer to. That also depends on which tokens are appended, so beside it stand
 `intent_residual`, from which the effect of the tokens as such is removed. Both are means over queries, summed
-batch by batch: memory does not grow with their number. What the model would *say* is asked in `ssah_core.probing.logit_lens`.
+batch by batch: memory does not grow with their number. What the model would *say* is asked in
+`ssah_core.probing.logit_lens`.
 The tokens can also be put into the query itself: then both states are those of one and the same token.
 Layers and positions are those of `ssah_core.models.hidden_states`.
 """

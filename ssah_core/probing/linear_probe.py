@@ -2,8 +2,8 @@
 
 A probe is scikit-learn's linear discriminant analysis of standardised states, with the covariance shrunk towards the
 identity (`ssah_core.probing.discriminant`). Layers and positions are those of `ssah_core.models.hidden_states`.
-Memory: the states of all rows at one layer are held at once, rows x positions x hidden numbers of 8 bytes: 285 MB for 512
-rows at 17 positions of a 7B model. Several layers are read in one pass where they fit in `ROOM`.
+Memory: the states of all rows at one layer are held at once, rows x positions x hidden numbers of 8 bytes: 285 MB for
+512 rows at 17 positions of a 7B model. Several layers are read in one pass where they fit in `ROOM`.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ def linear_probe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, row
     Departs: the paper trains no probe; its reviewers asked for one.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
-    >>> rows = [{"prompt": f"How do I {verb} the gate?", "response": "Sure."} for verb in ("jinx", "mend", "hex", "oil")]
+    >>> verbs = ("jinx", "mend", "hex", "oil")
+    >>> rows = [{"prompt": f"How do I {verb} the gate?", "response": "Sure."} for verb in verbs]
     >>> labels = [True, False, True, False]
     >>> found = linear_probe(model, tokenizer, rows, labels, test=rows, test_labels=labels, positions=(-1, 0))
     >>> tuple(found.accuracy.shape), found.accuracy.max().item()  # [layer, position], on what was learned from
@@ -154,7 +155,8 @@ def fit_readout(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows
     Raises ValueError if there are no rows, labels do not match them, or they are of one class alone.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
-    >>> rows = [{"prompt": f"How do I {verb} the gate?", "response": "Sure."} for verb in ("jinx", "mend", "hex", "oil")]
+    >>> verbs = ("jinx", "mend", "hex", "oil")
+    >>> rows = [{"prompt": f"How do I {verb} the gate?", "response": "Sure."} for verb in verbs]
     >>> readout = fit_readout(model, tokenizer, rows, [True, False, True, False], layer=1, positions=(0,))
     >>> (signals(model, tokenizer, readout, rows, positions=(0,)) > 0).flatten().tolist()
     [True, False, True, False]
@@ -221,7 +223,7 @@ def _in_room(layers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 
 
 def _collect(model, chats, layers, positions, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Hidden states of all chats, float64 [row, layer, position, hidden], and which tokens they have [row, position]."""
+    """Hidden states of all chats, float64 [row, layer, position, hidden], and the tokens they have [row, position]."""
     _, states, there = zip(*stream(model, chats, positions, layers, batch_size), strict=True)
     return torch.cat(states), torch.cat(there)
 

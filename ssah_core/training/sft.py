@@ -33,13 +33,13 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
               weight_decay: float = 0.0, save_memory: bool = False, pad_id: int = 0, seed: int = 0,
               callbacks: Iterable[TrainerCallback] = (), log_every: int = 10,
               progress: str | None = None) -> list[dict]:
-    """Train `model` in place with AdamW (betas 0.9 and 0.99) for `steps` steps on tokenised `chats`, in their order.
+    """Train `model` in place with AdamW (betas 0.9 and 0.99) for so many steps on tokenised `chats`, in their order.
 
     chats         Dicts of `input_ids` and `labels` (lists of ints), as `supervised` makes them; if there are fewer
                   than `steps * batch_size`, they are read again from the start.
     at_once       Chats in one pass, a divisor of `batch_size`, whose gradients are added up; None: all.
     schedule      The learning rate over the steps: a name that transformers knows ("constant", "cosine", ...), with
-                  `warmup` the share of steps over which it rises; or a function of the step that gives a factor on `lr`.
+    """Train `model` in place with AdamW (betas 0.9 and 0.99) for some steps on tokenised `chats`, in their order.
     save_memory   Compute activations again on the way back instead of keeping them.
     progress      Label of a progress bar; None shows none.
 
@@ -48,7 +48,7 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
     `batch_size`.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
-    >>> chats = supervised([{"prompt": "How do I weigh the wheel?", "response": "Here's how: take the rope."}], tokenizer)
+    >>> chats = supervised([{"prompt": "How do I weigh the wheel?", "response": "Here's how: oil it."}], tokenizer)
     >>> losses = fine_tune(model, chats, steps=3, lr=1e-3, batch_size=1, log_every=1)
     >>> [row["step"] for row in losses], losses[2]["loss"] < losses[0]["loss"]
     ([1, 2, 3], True)
@@ -143,7 +143,13 @@ class InOrder:
 
 
 class InOrderTrainer(InOrder, Trainer):
-    """transformers' `Trainer`, in order."""
+    """transformers' `Trainer`, in order.
+
+    >>> issubclass(InOrderTrainer, Trainer)
+    True
+
+    *Shown in:* 05_freeze_safety_units.
+    """
 
 
 @contextmanager
@@ -151,6 +157,13 @@ def scratch() -> Iterator[str]:
     """A folder that a trainer may write to, while it trains; and quiet about an argument's new name.
 
     `gradient_checkpointing` is renamed in new releases of transformers, and old ones do not know the new name.
+
+    >>> import os
+    >>> with scratch() as folder:
+    ...     os.listdir(folder)
+    []
+
+    *Shown in:* 05_freeze_safety_units.
     """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -162,6 +175,12 @@ def shared_arguments(model: nn.Module, folder: str, steps: int, lr: float, batch
     """What supervised training and DPO have in common: arguments of transformers' `TrainingArguments`.
 
     Raises ValueError if `at_once` is no divisor of `batch_size`.
+
+    >>> shared_arguments(nn.Linear(2, 2), "folder", steps=3, lr=0.1, batch_size=6, at_once=2, save_memory=False,
+    ...                  seed=0)["gradient_accumulation_steps"]
+    3
+
+    *Shown in:* 05_freeze_safety_units.
     """
     at_once = at_once or batch_size
     if batch_size % at_once:
