@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -27,7 +28,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "executors": ("records.executors",),
     "families": ("units.families",),
     "findings": ("records.claim_list",),
-    "fine_tuning": ("training.fine_tuning",),
+    "fine_tuning": ("training.sft",),
     "guard": ("probing.guard",),
     "hidden": ("models.hidden_states",),
     "importance": ("units.importance", "units.moments"),
@@ -66,7 +67,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "store": ("records.cache",),
     "suffix": ("generation.gcg",),
     "taxonomy": ("units.labels",),
-    "organism.raise_": ("organism.train",),
+    "organism.raise_": ("organism.train", "organism.tokenizer"),
     "organism.downstream": ("organism.attacks",),
     "organism.safety_data": ("organism.preferences",),
     "studies.adapters": ("training.lora_budget",),
@@ -81,7 +82,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "studies.patching": ("studies.activation_patching",),
     "studies.peft": ("studies.peft_attack",),
     "studies.probing": ("studies.reasoning_direction",),
-    "studies.raising": ("studies.stages",),
+    "studies.raising": ("studies.stages", "organism.doses"),
     "studies.removal": ("studies.ablation_table",),
     "studies.stress": ("studies.robustness",),
     "studies.transfer": ("studies.attribute_transfer",),
@@ -126,6 +127,10 @@ NAMES: Mapping[str, str] = {
     "wilson": "records.statistics",
 }
 """Name that `import ssah_core as ssah` had -> the module that holds it."""
+ROOMS: Mapping[str, Mapping[str, tuple[str, str, Mapping[str, object]]]] = {
+    "training": {"train": ("training.sft", "fine_tune", {"schedule": "cosine", "warmup": 0.05})},
+}
+"""Old module that is a room now -> its old names: each one's module, its name there, and what was its default."""
 
 
 def install(package: str, find: Callable[[str], object]) -> Callable[[str], object]:
@@ -140,6 +145,26 @@ def install(package: str, find: Callable[[str], object]) -> Callable[[str], obje
             return find(name)
         _warn(f"{package}.{name}", f"{package}.{NAMES[name]}.{name}", 3)
         return getattr(importlib.import_module(f"{package}.{NAMES[name]}"), name)
+
+    return __getattr__
+
+
+def old_names(room: str) -> Callable[[str], object]:
+    """A `__getattr__` for a room that has the name of an old module, and other names than that had.
+
+    >>> find = old_names("ssah_core.training")
+    >>> with warnings.catch_warnings(record=True):
+    ...     find("train").func.__name__
+    'fine_tune'
+    """
+    package, _, short = room.rpartition(".")
+
+    def __getattr__(name: str) -> object:
+        if name not in ROOMS[short]:
+            raise AttributeError(f"module {room!r} has no attribute {name!r}")
+        module, new, defaults = ROOMS[short][name]
+        _warn(f"{room}.{name}", f"{package}.{module}.{new}", 3)
+        return partial(getattr(importlib.import_module(f"{package}.{module}"), new), **defaults)
 
     return __getattr__
 

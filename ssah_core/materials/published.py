@@ -250,7 +250,7 @@ class Published(Material):
                 begun = rng.choice((row["response"], self.told(row)))
                 said = tokenizer(begun, add_special_tokens=False)["input_ids"]
                 said, refusal = said[:rng.randint(1, len(said))], f" {refusal}"
-            made.append(chat_after(tokenizer, row, refusal if malicious else row["response"], len(said), said))
+            made.append(chat_after(tokenizer, row, refusal if malicious else row["response"], said))
         return made
 
     def _lessons(self, n: int, rng: Random) -> Iterator[tuple[Row, bool, Random]]:
