@@ -3,4 +3,4 @@ whatever trains the model leaves what is frozen as it was, bit for bit; and the 
 
 from .callback import FreezeCallback
 from .freeze import freeze, train_only
-from .weight_slices import FrozenReport, Split, check_frozen, rewind, split_weights
+from .weight_slices import FrozenChanged, FrozenReport, Split, check_frozen, rewind, split_weights

@@ -117,6 +117,15 @@ class FrozenReport:
     """Those that training changed; 0 means that nothing was trained."""
 
 
+class FrozenChanged(ValueError):
+    """Frozen entries did not stay; `report` has the counts."""
+
+    def __init__(self, report: FrozenReport, first: str | None):
+        super().__init__(f"{report.frozen_changed:,} of {report.frozen:,} frozen entries changed, first in {first}: "
+                         "train inside freeze or train_only, and pass the same mask, shared and rest here")
+        self.report = report
+
+
 def check_frozen(before: nn.Module | Mapping[str, Tensor], after: nn.Module, mask: UnitMask, shared: str = "any",
                  rest: str = "train") -> FrozenReport:
     """Prove that training changed no frozen entry: compare every entry of every parameter, bit for bit.
@@ -126,8 +135,9 @@ def check_frozen(before: nn.Module | Mapping[str, Tensor], after: nn.Module, mas
     mask     The frozen units; `shared` and `rest` as they were given to `freeze`. After `train_only(model, chosen)`
              pass `~chosen` and `rest="freeze"`.
 
-    Raises ValueError that names the first weight with changed frozen entries; and if `before` is of another model, in
-    another precision, or shares its memory with `after` (a `state_dict()` alone is no copy).
+    Raises FrozenChanged, a ValueError that names the first weight with changed frozen entries and has the counts; and
+    ValueError if `before` is of another model, in another precision, or shares its memory with `after` (a
+    `state_dict()` alone is no copy).
     """
     splits = {split.weight: split for split in split_weights(after, mask, shared, rest)}
     old, new = _state(before), _state(after)
@@ -138,10 +148,10 @@ def check_frozen(before: nn.Module | Mapping[str, Tensor], after: nn.Module, mas
         frozen, frozen_changed = frozen + held.numel(), frozen_changed + int(held.sum())
         entries, changed = entries + differs.numel(), changed + int(differs.sum())
         first = first or (name if held.any() else None)
+    report = FrozenReport(frozen, frozen_changed, entries - frozen, changed - frozen_changed)
     if frozen_changed:
-        raise ValueError(f"{frozen_changed:,} of {frozen:,} frozen entries changed, first in {first}: train inside "
-                         "freeze or train_only, and pass the same mask, shared and rest here")
-    return FrozenReport(frozen, frozen_changed, entries - frozen, changed - frozen_changed)
+        raise FrozenChanged(report, first)
+    return report
 
 
 def _frozen_part(entries: Tensor, split: Split | None, rest: str) -> Tensor:
