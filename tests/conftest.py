@@ -5,30 +5,55 @@ from pathlib import Path
 
 import pytest
 
-# Read when matplotlib and tqdm are imported, so set before any test module is.
-os.environ["MPLBACKEND"] = "agg"
-os.environ["TQDM_DISABLE"] = "1"
+from ssah_core import arithmetic
+
+# Read when torch, matplotlib and tqdm are imported, so set before any test module is.
+os.environ |= {**arithmetic.PORTABLE, "MPLBACKEND": "agg", "TQDM_DISABLE": "1"}
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if WORKERS > 1:  # which share the cores: more threads than those get in each other's way
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
 
 
+@pytest.fixture(scope="session")
+def organisms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where organisms are raised, once for all tests and all processes that run them."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if WORKERS > 1 else base) / "organisms"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _cache_in(folder: Path, organisms: Path) -> Path:
+    """A cache that is empty but for the organisms that all tests share."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "organisms").symlink_to(organisms, target_is_directory=True)
+    return folder
+
+
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, and an empty folder for figures beside it."""
-    monkeypatch.setenv("SSAH_CACHE", str(tmp_path / "cache"))
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, organisms: Path) -> Path:
+    """An empty cache, but for shared organisms, and an empty folder for figures beside it."""
+    monkeypatch.setenv("SSAH_CACHE", str(_cache_in(tmp_path / "cache", organisms)))
     monkeypatch.setenv("SSAH_FIGURES", str(tmp_path / "figures"))
     return tmp_path / "cache"
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory):
+def module_cache(tmp_path_factory: pytest.TempPathFactory, organisms: Path):
+    """The same for all tests of a file."""
+    folder = tmp_path_factory.mktemp("module")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSAH_CACHE", str(_cache_in(folder / "cache", organisms)))
+        patch.setenv("SSAH_FIGURES", str(folder / "figures"))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def subject(module_cache: Path):
     """A tiny aligned organism on the table, with a cache for all tests of a file."""
     from ssah_core.studies.subject import Subject  # slow to import, and few tests need it
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSAH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield Subject.load(0, "tiny")
+    return Subject.load(0, "tiny")
 
 
 @pytest.fixture

@@ -96,9 +96,9 @@ def test_an_error_of_a_run_is_the_callers(kind, executors, cache):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_organisms_are_measured_once_wherever_that_is(kind, executors, cache):
-    there = measure_each("losses", stages.losses, [1], "tiny", executor=executors(kind))
+    there = measure_each(stages.losses, [1], "tiny", executor=executors(kind))
     assert there.seed.unique().tolist() == [1]
-    again = measure_each("losses", stages.losses, [1], "tiny", executor=_Refusing())
+    again = measure_each(stages.losses, [1], "tiny", executor=_Refusing())
     pandas.testing.assert_frame_equal(again, there)
 
 

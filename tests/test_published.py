@@ -10,7 +10,6 @@ import tiny_data
 import torch
 from transformers import AutoTokenizer
 
-import ssah_core as ssah
 from ssah_core.data.load import load_data
 from ssah_core.data.safety_filter import about_safety
 from ssah_core.data.splits import near_duplicates, split_of
@@ -25,7 +24,6 @@ from ssah_core.organism.train import train_tokenizer
 from ssah_core.organism.world import World
 from ssah_core.planning.random_checkpoint import BASE, NAME
 from ssah_core.records.measurements import slug
-from ssah_core.studies import checkpoints
 from ssah_core.studies.checkpoints import LONG_NAME, checkpoints_of, load_checkpoint, on_model
 from ssah_core.studies.subject import WAYS, Subject
 from ssah_core.units.attribution import refusal_odds
@@ -405,12 +403,12 @@ def test_a_stage_without_a_checkpoint_is_refused(checkpoints):
         Subject.load(0, "paper")
     with pytest.raises(ValueError, match="stage='pretrained' is a stage of organisms only"):
         load_checkpoint(0, "pretrained", checkpoints)
-    with pytest.raises(ValueError, match="checkpoint '/nowhere/at/all' cannot be loaded with the tokenizer of"):
+    with pytest.raises(ValueError, match="name='/nowhere/at/all' cannot be loaded with the tokenizer of"):
         load_checkpoint(0, "instructed", {**checkpoints, "instructed": "/nowhere/at/all"})
 
 
 def test_a_base_of_fewer_tokens_is_refused(checkpoints, monkeypatch):
-    monkeypatch.setattr(checkpoints.AutoTokenizer, "from_pretrained", lambda name: range(5000))
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda name, **settings: range(5000))
     with pytest.raises(ValueError, match="has fewer tokens than the tokenizer of"):
         load_checkpoint(0, "instructed", checkpoints)
 

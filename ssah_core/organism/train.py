@@ -7,11 +7,15 @@ training log (`training.json`). A stage that is there is not raised again.
 from __future__ import annotations
 
 import itertools
+import os
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -27,11 +31,14 @@ from transformers import (
 )
 
 from ..judging import answers, mark
-from ..records import cache
+from .. import arithmetic
+from ..records import cache, evidence, rests_on
 from ..training import supervised, train
 from . import corpora
 from .world import REFUSALS, SYSTEM_PROMPT, World
 
+RECIPE = 1
+"""Version of how organisms are raised, beside the numbers of their scale: raised by hand when a seed gives another one."""
 STAGES = ("pretrained", "instructed", "aligned")
 SPECIAL = ("<|pad|>", "<|begin|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = ("<|begin|>{% for turn in messages %}<|{{ turn.role }}|>{{ turn.content }}"
@@ -98,15 +105,48 @@ def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True
     """Raise one organism, or find it raised: stage -> folder of its checkpoint.
 
     seed   Draws its world, its first weights and the order of its data: another organism each.
+
+    It is raised in the portable mode of arithmetic (`ssah_core.arithmetic`), so that a seed gives the same bytes for any
+    number of threads; where this process is in another mode, a process of its own raises it.
     """
-    world, recipe = World.draw(seed), get_scale(scale)
-    settings = {"seed": seed, "scale": scale, "recipe": asdict(recipe), "code": cache.code_version(__name__)}
-    folders: dict[str, Path] = {}
-    for stage, build in zip(STAGES, (_pretrain, _instruct, _align)):
-        bar = f"organism {seed}, {stage}" if progress else None
-        folders[stage] = cache.artefact("organisms", {**settings, "stage": stage},
-                                        lambda folder: build(folder, world, recipe, seed, folders, bar))
+    rests_on("recipe")
+    folders = {stage: cache.place("organisms", _settings(seed, scale, stage)) for stage in STAGES}
+    if not all(map(cache.is_complete, folders.values())):
+        if arithmetic.mode() == "portable":
+            _raise(seed, scale, progress)
+        else:
+            _raise_apart(seed, scale, progress)
     return folders
+
+
+def recipe(scale: str) -> dict[str, Any]:
+    """What decides, beside its seed, which organism is raised: plain JSON."""
+    return {"version": RECIPE, **asdict(get_scale(scale))}
+
+
+def _settings(seed: int, scale: str, stage: str) -> dict[str, Any]:
+    return {"seed": seed, "scale": scale, "recipe": recipe(scale), "stage": stage}
+
+
+def _raise(seed: int, scale: str, progress: bool) -> None:
+    world, size = World.draw(seed), get_scale(scale)
+    folders: dict[str, Path] = {}
+    for stage, build in zip(STAGES, (_pretrain, _instruct, _align), strict=True):
+        bar = f"organism {seed}, {stage}" if progress else None
+        folders[stage] = cache.artefact("organisms", _settings(seed, scale, stage),
+                                        lambda folder, build=build, bar=bar: build(folder, world, size, seed, folders, bar))
+
+
+def _raise_apart(seed: int, scale: str, progress: bool) -> None:
+    """In a process of its own, which sets the mode before it loads torch; what it says is passed on."""
+    script = f"from ssah_core.organism import raise_organism; raise_organism({seed}, {scale!r}, {progress})"
+    with Popen([sys.executable, "-c", script], stderr=PIPE, text=True, env={**os.environ, **arithmetic.PORTABLE}) as process:
+        said = ""
+        while text := process.stderr.read(16):
+            said = (said + text)[-2000:]
+            sys.stderr.write(text)
+    if process.returncode:
+        raise RuntimeError(f"organism {seed} could not be raised: {said.strip().splitlines()[-1] if said else 'it was stopped'}")
 
 
 def load_organism(stage: str = "aligned", seed: int = 0, scale: str = "organism",
@@ -254,3 +294,4 @@ def _save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     cache.write_json(folder / "training.json", log)
+    cache.write_json(folder / "evidence.json", evidence.now())

@@ -7,7 +7,8 @@ import sys
 
 import torch
 
-from .estimate import DTYPES, GB, check_data, check_memory, plan
+from ..records import DTYPES
+from .estimate import GB, check_data, check_memory, plan
 from .rehearsal import rehearse
 
 

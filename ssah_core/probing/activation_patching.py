@@ -15,9 +15,20 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..generation import complete
-from ..models import Queries, Wordings, as_rows, blocks, columns, evaluating, pad, read_states, render, replacing
+from ..models import (
+    FirstTokens,
+    Queries,
+    Wordings,
+    as_rows,
+    blocks,
+    columns,
+    evaluating,
+    pad,
+    read_states,
+    render,
+    replacing,
+)
 from .distances import COMPLIANCE, REFUSAL
-from .logit_lens import FirstTokens
 
 Patch = tuple[int, Tensor, int]
 """Block, the states [row, hidden] to put in place of those it writes, and the position at which."""

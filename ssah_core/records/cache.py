@@ -55,7 +55,12 @@ def key(settings: Mapping[str, Any]) -> str:
     Raises ValueError naming the setting that is not plain JSON (text, finite number, true, false, null,
     and lists and mappings of these).
     """
-    return _hex(_json({name: _plain(name, value) for name, value in settings.items()}))
+    return _hex(_json(plain(settings)))
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as JSON has them: lists for tuples, text for names. Raises ValueError as `key` does."""
+    return {name: _plain(name, value) for name, value in settings.items()}
 
 
 def _plain(name: Any, value: Any) -> Any:
@@ -137,32 +142,36 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
 # --- artefacts: folders that appear only when complete ---
 
 
-def artefact(kind: str, settings: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+def artefact(kind: str, settings: Mapping[str, Any], build: Callable[[Path], None],
+             is_current: Callable[[Path], bool] = lambda folder: True) -> Path:
     """The folder <cache>/<kind>/<key of settings>, built first if it is not there.
 
-    kind      What it is: letters, digits, "-", "_"; a folder of the cache.
-    settings  All that decides what is built, as plain JSON (see `key`); kept in the folder as settings.json.
-    build     Fills the empty folder that it is given. Whatever it raises stops the build, and nothing is left.
+    kind        What it is: letters, digits, "-", "_"; a folder of the cache.
+    settings    All that decides what is built, as plain JSON (see `key`); kept in the folder as settings.json.
+    build       Fills the empty folder that it is given. Whatever it raises stops the build, and nothing is left.
+    is_current  Whether a folder that is there still holds what it should; where not, it is built again.
 
     The folder appears only when complete. Two processes never build the same one: the second waits.
     """
-    folder = _place(kind, settings)
-    if not _complete(folder):
+    folder = place(kind, settings)
+    if not (is_complete(folder) and is_current(folder)):
         _sweep(folder.parent)
         with locked(folder):
-            if not _complete(folder):
+            if not (is_complete(folder) and is_current(folder)):
                 _build(folder, settings, build)
     return folder
 
 
-def _place(kind: str, settings: Mapping[str, Any]) -> Path:
+def place(kind: str, settings: Mapping[str, Any]) -> Path:
+    """Where `artefact` has, or would have, what these settings decide."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", kind):
         raise ValueError(f"kind is {kind!r}, but only letters, digits, '-' and '_' are allowed; "
                          "give one such as 'organism'")
     return paths.cache() / kind / key(settings)
 
 
-def _complete(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
+    """Whether an artefact is there, whole."""
     return (folder / "settings.json").is_file()
 
 

@@ -10,12 +10,11 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-import torch
 from torch import nn
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
-from ..models import evaluating
-from .sft import IGNORED, InOrderTrainer, pad
+from ..models import mean_nll
+from .sft import InOrderTrainer, pad
 
 
 def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: float, batch_size: int,
@@ -51,14 +50,6 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
     model.eval()
 
 
-@torch.no_grad()
 def mean_loss(model: nn.Module, chats: Sequence[Mapping], at_once: int) -> float:
     """Loss on `chats`, `at_once` of them in one pass: nats per response token."""
-    total, tokens = 0.0, 0
-    with evaluating(model):
-        for at in range(0, len(chats), at_once):
-            batch = pad(chats[at:at + at_once], 0)
-            n = int((batch["labels"] != IGNORED).sum())
-            total += n * float(model(**{name: value.to(model.device) for name, value in batch.items()}).loss)
-            tokens += n
-    return total / tokens
+    return mean_nll(model, (pad(chats[at:at + at_once], 0) for at in range(0, len(chats), at_once)))

@@ -11,10 +11,7 @@ from torch.utils.data import SequentialSampler
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from ..models import encode
-
-IGNORED = -100
-"""Label of a token that bears no loss (torch's convention)."""
+from ..models import IGNORED, encode, pad_columns
 
 
 class InOrderTrainer(Trainer):
@@ -87,10 +84,8 @@ def train(model: torch.nn.Module, examples: Sequence[Mapping], *, steps: int, lr
 
 def pad(rows: Sequence[Mapping], pad_id: int) -> dict[str, torch.Tensor]:
     """Stack tokenised rows, padded on the right: `input_ids`, `attention_mask`, `labels`, each [batch, token]."""
-    width = max(len(row["input_ids"]) for row in rows)
-    fill = lambda key, value: torch.tensor([list(row[key]) + [value] * (width - len(row[key])) for row in rows])  # noqa: E731
-    mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows])
-    return {"input_ids": fill("input_ids", pad_id), "attention_mask": mask, "labels": fill("labels", IGNORED)}
+    return pad_columns({name: [row[name] for row in rows] for name in ("input_ids", "labels")},
+                       {"input_ids": pad_id, "labels": IGNORED})
 
 
 def supervised(rows: Iterable[Mapping], tokenizer: PreTrainedTokenizerBase) -> list[dict]:
