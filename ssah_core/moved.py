@@ -37,7 +37,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "leading_space": ("models.leading_space",),
     "lens": ("probing.logit_lens", "models.first_tokens"),
     "masks": ("units.masks",),
-    "measurements": ("records.measurements",),
+    "measurements": ("records.measurements", "records.dtypes"),
     "notebook_runs": ("runner.run_notebook",),
     "parameters": ("runner.parameters",),
     "patching": ("probing.activation_patching",),
@@ -114,7 +114,6 @@ NAMES: Mapping[str, str] = {
     "load_completions": "generation.completions",
     "load_placed": "models.load",
     "logit_lens": "probing.logit_lens",
-    "measure": "records.measurements",
     "on_model": "studies.checkpoints",
     "overlap": "units.labels",
     "own_refusals": "judging.judges",
@@ -138,6 +137,14 @@ RENAMED: Mapping[str, str] = {
     "studies.peft.package": "training.lora_budget.peft_package",
 }
 """Name in an old module -> what it is called now, and where."""
+GONE: Mapping[str, str] = {
+    "keyword_lists.WEI_WORDS": "it is KEYWORD_JUDGES['keyword:wei2024'].least_words of ssah_core.judging.keyword_lists",
+    "measure": "put @ssah_core.records.study(name, version=1) above a function for ssah.measure_each",
+    "measurements.measure": "put @ssah_core.records.study(name, version=1) above a function for ssah.measure_each",
+    "published.LOADERS": "Subject.load loads checkpoints itself",
+    "published.load_subject": "use ssah_core.studies.Subject.load(seed, 'paper', stage, checkpoints)",
+}
+"""Old name, with its module, that works no more -> what to do instead."""
 LEFT: Mapping[str, Mapping[str, str]] = {
     "data": {"LEAST": "data.load.LEAST"},
     "plots": {"STYLE": "plots.style.STYLE", "redraw_all": "plots.__main__.redraw_all"},
@@ -169,6 +176,7 @@ def install(package: str, find: Callable[[str], object]) -> Callable[[str], obje
         sys.meta_path.insert(0, _Finder(package))
 
     def __getattr__(name: str) -> object:
+        _check_not_gone(package, name)
         if name in NAMES:
             return _moved(package, name, f"{NAMES[name]}.{name}")
         return importlib.import_module(f"{package}.{name}") if name in (*ROOMS, *MODULES) else find(name)
@@ -181,6 +189,11 @@ def _moved(package: str, old: str, new: str) -> object:
     _warn(f"{package}.{old}", f"{package}.{new}", 4)
     place, _, name = new.rpartition(".")
     return getattr(importlib.import_module(f"{package}.{place}"), name)
+
+
+def _check_not_gone(package: str, old: str) -> None:
+    if old in GONE:
+        raise AttributeError(f"{package}.{old} is gone: {GONE[old]}")
 
 
 def _warn(old: str, new: str, level: int) -> None:
@@ -221,6 +234,7 @@ class _Old(Loader):
         module.__getattr__ = self._find  # type: ignore[method-assign]
 
     def _find(self, name: str) -> object:
+        _check_not_gone(self.package, f"{self.old}.{name}")
         if new := RENAMED.get(f"{self.old}.{name}"):
             return _moved(self.package, f"{self.old}.{name}", new)
         for place in self.places if not name.startswith("__") else ():

@@ -116,7 +116,7 @@ def test_score_refuses_in_one_sentence(folder):
     assert "row 1 has no text in column 'response'" in refusal_of(*asked, "--safety", folder / "number.jsonl")
     asked += ["--safety", folder / "refused.jsonl"]
     assert "criterion='best' is unknown: choose one of attribution" in refusal_of(*asked, "--criterion", "best")
-    assert "must differ in their first token" in refusal_of(*asked, "--refusal", "sure", "--compliance", "sure")
+    assert "first token" in refusal_of(*asked, "--refusal", "sure", "--compliance", "sure")
     assert "cannot be written: give a file" in refusal_of(*asked, "--out", folder / "no" / "labels.safetensors")
     assert "dtype='int4' is unknown" in refusal_of(*asked, *OPENINGS, "--dtype", "int4")
 
