@@ -88,10 +88,10 @@ def test_a_gone_name_is_listed_only_if_it_was_there():
 
 def test_a_warning_says_the_new_place_and_points_at_the_line_that_imports():
     sys.modules.pop("ssah_core.attribution", None)
-    with pytest.warns(FutureWarning, match=r"^ssah_core\.attribution has moved: use ssah_core\.units\.attribution") as said:
+    with pytest.warns(FutureWarning, match="^ssah_core.attribution has moved: use ssah_core.units.attribution") as said:
         from ssah_core.attribution import search
     assert search is ssah.search and said[0].filename == __file__
-    with pytest.warns(FutureWarning, match=r"^ssah_core\.units\.Site has moved: .* ssah_core\.units\.unit_map\.Site") as said:
+    with pytest.warns(FutureWarning, match="^ssah_core.units.Site has moved: .* ssah_core.units.unit_map.Site") as said:
         from ssah_core.units import Site
     assert Site.__module__ == "ssah_core.units.unit_map" and said[0].filename == __file__
 
