@@ -3,11 +3,16 @@ PYTHON ?= python3
 SEEDS ?= 1
 SCALE ?= organism
 GPUS ?= 1
+# The build of torch that `make env` takes: cpu; auto, the one for the GPU here; or cu130, rocm6.4 ... as uv names them.
+TORCH_BACKEND ?= cpu
 # The torch that `make lock` pins. Without a bound, the newest release may bring a CUDA build of several GB.
 TORCH ?= 2.13.0
 
 # Later releases refuse Python 3.11.0 to 3.11.4, which Debian 12 and others have.
 OLDER := 'soupsieve<3.0.2'
+
+# Jupyter refuses to run as root, whom a container has alone; it listens on this machine only, and asks for its token.
+ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -22,6 +27,15 @@ $(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
 	echo "$(PYTHON) cannot make an environment, since its ensurepip is missing; on Debian: apt install python3-venv" >&2; exit 1; }
 endef
 
+# uv gets torch from the index of the wanted build, 0.2 GB for the CPU. Where it cannot, pip takes the registry's build,
+# which on Linux may bring CUDA of 5 GB.
+define INSTALL_LOCKED
+{ uv=$$(command -v uv) || { $(BIN)/python -m pip install --quiet uv && uv=$(BIN)/uv; }; } && \
+"$$uv" pip install --python $(BIN)/python --torch-backend=$(TORCH_BACKEND) --requirement requirements.lock || { \
+	echo "uv could not install torch for $(TORCH_BACKEND): pip takes the build that your package registry has" >&2; \
+	$(BIN)/python -m pip install --requirement requirements.lock; }
+endef
+
 define CHECK_MODEL
 test -n '$(MODEL)' || { echo "MODEL is not set; name a folder or a hub id: make $(MAKECMDGOALS) MODEL=Qwen/Qwen2.5-7B-Instruct" >&2; exit 1; }
 endef
@@ -33,7 +47,7 @@ help:  ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
 
-env: $(INSTALLED)  ## make the environment .venv (PYTHON=python3.12 chooses another Python)
+env: $(INSTALLED)  ## make the environment .venv (PYTHON=python3.12, TORCH_BACKEND=auto for a GPU)
 
 reproduce: $(INSTALLED)  ## raise SEEDS organisms, run every notebook, write the report (SEEDS=1 SCALE=organism)
 	$(BIN)/python -m ssah_core.runner.execute --seeds $(SEEDS) --scale $(SCALE)
@@ -61,7 +75,7 @@ rehearse: $(INSTALLED)  ## try a checkpoint's shape on random weights, from its 
 	$(BIN)/python -m ssah_core.planning $(MODEL) --rehearse
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
-	cd notebooks && ../$(BIN)/jupyter lab
+	cd notebooks && ../$(BIN)/jupyter lab $(ALLOW_ROOT)
 
 figures: $(INSTALLED)  ## draw every figure again from its record; no model is needed
 	$(BIN)/python -m ssah_core.plots
@@ -82,7 +96,7 @@ lock:  ## renew requirements.lock (TORCH=2.13.0 is the torch it pins)
 	rm -rf .venv-lock build
 
 clean:  ## remove .venv and the caches in this folder; the organisms stay
-	rm -rf .venv .venv-lock build .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-lock build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
 	find . -name .git -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
 
 # The stamp comes last: an environment without one was interrupted, and is made anew.
@@ -90,6 +104,6 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@test -f $@ || { $(CHECK_PYTHON); rm -rf .venv; }
 	test -d .venv || $(PYTHON) -m venv .venv
 	rm -f $@
-	$(BIN)/python -m pip install --requirement requirements.lock
+	$(INSTALL_LOCKED)
 	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -6,5 +6,5 @@ the proof of it.
 
 from .callback import FreezeCallback
 from .freeze import freeze, train_only
-from .report import FrozenReport
+from .report import FrozenChanged, FrozenReport
 from .weight_slices import Split, check_frozen, rewind, split_weights

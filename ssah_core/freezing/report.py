@@ -70,5 +70,19 @@ class FrozenReport:
             "trainable": [(self.trainable, self.frozen + self.trainable), (self.trainable_changed, self.trainable)]})
 
 
+class FrozenChanged(ValueError):
+    """Frozen entries did not stay; `report` has the counts.
+
+    >>> found = FrozenChanged(FrozenReport(1000, 1, 3000, 2994), first="lm_head.weight")
+    >>> found.report.frozen_changed
+    1
+    """
+
+    def __init__(self, report: FrozenReport, first: str | None):
+        super().__init__(f"{report.frozen_changed:,} of {report.frozen:,} frozen entries changed, first in {first}: "
+                         "train inside freeze or train_only, and pass the same mask, shared and rest here")
+        self.report = report
+
+
 def _is_count(count: Any) -> bool:
     return type(count) is int and count >= 0

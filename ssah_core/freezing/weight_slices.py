@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..units import UnitMap, UnitMask
-from .report import FrozenReport
+from .report import FrozenChanged, FrozenReport
 
 REST = ("train", "freeze")
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -160,8 +160,9 @@ def check_frozen(before: nn.Module | Mapping[str, Tensor], after: nn.Module, mas
     mask     The frozen units; `shared` and `rest` as they were given to `freeze`. After `train_only(model, chosen)`
              pass `~chosen` and `rest="freeze"`.
 
-    Raises ValueError that names the first weight with changed frozen entries; and if `before` is of another model, in
-    another precision, or shares its memory with `after` (a `state_dict()` alone is no copy).
+    Raises FrozenChanged, a ValueError that names the first weight with changed frozen entries and has the counts; and
+    ValueError if `before` is of another model, in another precision, or shares its memory with `after` (a
+    `state_dict()` alone is no copy).
 
     >>> import copy
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
@@ -182,10 +183,10 @@ def check_frozen(before: nn.Module | Mapping[str, Tensor], after: nn.Module, mas
         frozen, frozen_changed = frozen + held.numel(), frozen_changed + int(held.sum())
         entries, changed = entries + differs.numel(), changed + int(differs.sum())
         first = first or (name if held.any() else None)
+    report = FrozenReport(frozen, frozen_changed, entries - frozen, changed - frozen_changed)
     if frozen_changed:
-        raise ValueError(f"{frozen_changed:,} of {frozen:,} frozen entries changed, first in {first}: train inside "
-                         "freeze or train_only, and pass the same mask, shared and rest here")
-    return FrozenReport(frozen, frozen_changed, entries - frozen, changed - frozen_changed)
+        raise FrozenChanged(report, first)
+    return report
 
 
 def _frozen_part(entries: Tensor, split: Split | None, rest: str) -> Tensor:

@@ -1,8 +1,5 @@
 """Training: a model and chats in, the same model trained; supervised, by preference, or through a few added weights."""
 
-from .. import moved as _moved
 from .dpo import prefer
 from .lora_budget import budget, lora, lora_within, peft_package
 from .sft import IGNORED, fine_tune, mean_loss, pad, supervised
-
-__getattr__ = _moved.old_names(__name__)
