@@ -11,7 +11,7 @@ import pandas
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..judging import DEFAULT_KEYWORDS, judge
-from ..materials import Brindle
+from ..materials import Brindle, study
 from ..organism import World, align_in_doses
 from ..probing import Flips, patch_decisions
 from .reasoning_direction import PROBED
@@ -32,6 +32,7 @@ SAID = 20
 # -- the causal test --------------------------------------------------------------------------------------
 
 
+@study("patches", version=1)
 def patches(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Decisions that flip with one hidden state of the other prompt of a pair: rows with `split`, `block`, `position`.
 
@@ -101,6 +102,7 @@ def with_other_position(flips: pandas.DataFrame) -> pandas.DataFrame:
 # -- how deep the choice is made -------------------------------------------------------------------------
 
 
+@study("depth", version=1)
 def depth(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Flips, block by block, of ever more aligned models: rows with `dose`, `steps`, `block`, `metric`; test prompts.
 

@@ -17,6 +17,7 @@ from ..models import as_rows, render, stream
 from ..organism import Row
 from ..probing import LENGTHS as PAPER_LENGTHS
 from ..probing import Distances, intent_residual, linear_probe, logit_lens, reasoning_direction
+from ..materials import study
 from .subject import Subject
 
 STAGES = ("instructed", "aligned")
@@ -52,6 +53,7 @@ def _subjects(seed: int, scale: str, checkpoints: Mapping[str, str] | None) -> I
 # -- distances and the logit lens ------------------------------------------------------------------------
 
 
+@study("distances", version=1)
 def distances(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """The paper's gap by every reading, on test prompts: rows with `stage`, `kind`, `reading`, `layer`, `length`.
 
@@ -127,6 +129,7 @@ def leans(table: pandas.DataFrame) -> pandas.DataFrame:
     return frame.assign(record=record, n=int(table[table.kind == "harm"].n.min()), judge="none")
 
 
+@study("lens", version=1)
 def lens(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """What every layer would say at the prompt's last token: rows with `stage`, `kind`, `layer`; test prompts.
 
@@ -152,6 +155,7 @@ def lens(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) ->
 # -- linear probes ---------------------------------------------------------------------------------------
 
 
+@study("probes", version=1)
 def probes(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Can malice be read off? Rows with `stage`, `kind` (of the malicious test requests), `layer`, `position`.
 

@@ -18,6 +18,7 @@ from ..organism import WEIGHT_DECAY, Row
 from ..probing import DirectionGuard, Readout, fit_readout, signals
 from ..training import fine_tune
 from ..units import UnitKind, UnitMask
+from ..materials import study
 from .arms import RecoveryArm
 from .finetuning_attack import saving
 from .finetuning_tables import slugs
@@ -135,6 +136,7 @@ def guard_of(subject: Subject) -> Callable[[], DirectionGuard]:
 # -- arms, on test prompts -------------------------------------------------------------------------------
 
 
+@study("again", version=1)
 def arms(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Every attack, the exam and the guard's cost, for a model as it is and choosing again: rows with `arm`.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..materials import Brindle
+from ..materials import Brindle, study
 from ..organism import STAGES, World, align_in_doses, training_log
 from ..units import UnitKind
 from .subject import WAYS, Subject
@@ -17,6 +17,7 @@ SHARE = 0.03
 """Share of units removed to probe how deep a dose goes."""
 
 
+@study("stages", version=1)
 def stages(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks of every stage on test prompts: rows with `stage`, `metric`, `value` (%).
 
@@ -32,6 +33,7 @@ def stages(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) 
     return rows
 
 
+@study("dose", version=1)
 def dose(seed: int, scale: str) -> list[dict]:
     """ASR of ever more aligned models, whole and without their top `SHARE` of safety units, on test prompts.
 
@@ -59,6 +61,7 @@ def _depth(subject: Subject, **about) -> list[dict]:
         return rows + subject.examine(questions, **about, removed=str(UnitKind.SCU))
 
 
+@study("losses", version=1)
 def losses(seed: int, scale: str) -> list[dict]:
     """Training loss of every stage: rows with `stage`, `step`, `metric` "loss", `value` (nats per token).
 
@@ -68,6 +71,7 @@ def losses(seed: int, scale: str) -> list[dict]:
             for stage in STAGES for row in training_log(stage, seed, scale)["losses"]]
 
 
+@study("alignment", version=1)
 def checks(seed: int, scale: str) -> list[dict]:
     """ASR and false refusals along alignment, on validation prompts: rows with `step`, `metric`, `value` (%).
 
