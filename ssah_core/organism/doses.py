@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
+from ..records import rests_on
 from ..training import fine_tune, supervised
 from .corpora import alignment
 from .train import WEIGHT_DECAY, get_scale, load_organism, training_log
@@ -44,6 +45,7 @@ def align_in_doses(seed: int, scale: str, doses: Collection[float], look: Look) 
 
     *Shown in:* 01_raise_an_organism.
     """
+    rests_on("alignment")
     one, recipe = steps_to_safety(seed, scale), get_scale(scale).align
     at = {round(dose * one): dose for dose in doses}
     model, tokenizer = load_organism("instructed", seed, scale)

@@ -8,9 +8,9 @@ from itertools import product, takewhile
 import pandas
 
 from ..judging import perplexity
+from ..materials import study
 from ..records import measure_each
 from ..units import UnitKind, UnitMask, random_like
-from ..materials import study
 from .arms import RemovedGroup
 from .subject import GROUPS, WAY_SLUGS, WAYS, Subject, Way, settings_of
 

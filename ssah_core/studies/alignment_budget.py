@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from ..freezing import train_only
+from ..materials import study
 from ..training import budget, fine_tune, lora, lora_within, prefer, supervised
 from ..units import UnitKind, UnitMask, random_like, share_to_count, top_units
-from ..materials import study
 from .arms import BudgetArm
 from .finetuning_attack import saving
 from .robustness import stressed

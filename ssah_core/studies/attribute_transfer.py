@@ -14,8 +14,8 @@ import pandas
 import torch
 from torch import Tensor
 
-from ..units import Scores, UnitKind, UnitLabels, share_to_count, split_sites, transfer
 from ..materials import study
+from ..units import Scores, UnitKind, UnitLabels, share_to_count, split_sites, transfer
 from .arms import HeldArm
 from .finetuning_arms import held_units
 from .finetuning_attack import Attack, holding

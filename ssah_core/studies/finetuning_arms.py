@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from ..freezing import rewind
-from ..units import UnitKind, UnitMap, UnitMask, random_like
 from ..materials import study
+from ..units import UnitKind, UnitMap, UnitMask, random_like
 from .arms import HeldArm
 from .finetuning_attack import LOSS_ON, Attack, holding
 from .matched_controls import like_magnitude, whole_sites

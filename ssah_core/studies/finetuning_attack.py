@@ -14,10 +14,10 @@ from torch import nn
 from transformers import TrainerCallback
 
 from ..freezing import freeze
+from ..materials import study
 from ..records import measure_each
 from ..training import fine_tune, mean_loss, supervised
 from ..units import UnitMask
-from ..materials import study
 from .subject import Subject
 
 BATCH = {"tiny": 16, "organism": 16, "paper": 32}

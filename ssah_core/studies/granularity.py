@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from ..materials import study
 from ..models import evaluating
 from ..units import UnitKind, UnitMap, UnitMask, batches
-from ..materials import study
 from .arms import HeldArm
 from .finetuning_arms import held_units
 from .finetuning_attack import Attack

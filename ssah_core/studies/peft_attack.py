@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..training import peft_package
 from ..materials import study
+from ..training import peft_package
 from .arms import PeftArm
 from .finetuning_arms import Arms
 from .finetuning_attack import LOSS_ON, Attack

@@ -16,9 +16,9 @@ import torch
 
 from ..generation import complete_after, find_suffix
 from ..judging import rate
+from ..materials import study
 from ..organism import Row
 from ..units import UnitKind
-from ..materials import study
 from .arms import HeldArm
 from .finetuning_arms import scu_and_cu
 from .finetuning_attack import Attack, holding

@@ -13,11 +13,11 @@ import pandas
 import torch
 from torch import Tensor
 
+from ..materials import study
 from ..models import as_rows, render, stream
 from ..organism import Row
 from ..probing import LENGTHS as PAPER_LENGTHS
 from ..probing import Distances, intent_residual, linear_probe, logit_lens, reasoning_direction
-from ..materials import study
 from .subject import Subject
 
 STAGES = ("instructed", "aligned")
