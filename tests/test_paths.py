@@ -52,14 +52,14 @@ def test_a_chosen_cache_needs_no_home(tmp_path, monkeypatch):
     monkeypatch.setenv("SSAH_CACHE", str(tmp_path / "mine"))
     assert paths.cache() == tmp_path / "mine"
     monkeypatch.delenv("SSAH_CACHE")
-    with pytest.raises(ValueError, match="SSAH_CACHE is 'not set', and that folder cannot be made .*: set SSAH_CACHE"):
+    with pytest.raises(ValueError, match="SSAH_CACHE is not set, and its folder cannot be made .*: set SSAH_CACHE"):
         paths.cache()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SSAH_FIGURES", str(tmp_path / "file" / "figures"))
-    with pytest.raises(ValueError, match="SSAH_FIGURES is '.*figures', and that folder cannot be made"):
+    with pytest.raises(ValueError, match="SSAH_FIGURES is '.*figures', and its folder cannot be made"):
         paths.figures()
 
 

@@ -52,6 +52,7 @@ def _folder(variable: str, default: Callable[[], Path]) -> Path:
         folder = root() / Path(chosen or default()).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home folder
-        raise ValueError(f"{variable} is {chosen or 'not set'!r}, and that folder cannot be made ({error}): set "
-                         f"{variable} to a folder that you can write to") from None
+        given = repr(chosen) if chosen else "not set"
+        raise ValueError(f"{variable} is {given}, and its folder cannot be made ({error}): set {variable} to a folder "
+                         "that you can write to") from None
     return folder
