@@ -9,8 +9,7 @@ from typing import Any
 import nbformat
 
 from ..records import cache, paths
-from .parameters import without_injected
-from .run_notebook import run_notebook
+from .run_notebook import run_notebook, without_injected
 
 
 def bring_up_to_date(notebook: Path, parameters: dict[str, Any], output: Path) -> None:
