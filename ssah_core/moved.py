@@ -138,6 +138,8 @@ RENAMED: Mapping[str, str] = {
 }
 """Name in an old module -> what it is called now, and where."""
 GONE: Mapping[str, str] = {
+    "store.code_version": "rows and organisms are found without the code: see ssah_core.records.evidence",
+    "store.whole_code_version": "use code_digest of ssah_core.records.evidence",
     "keyword_lists.WEI_WORDS": "it is KEYWORD_JUDGES['keyword:wei2024'].least_words of ssah_core.judging.keyword_lists",
     "measure": "put @ssah_core.records.study(name, version=1) above a function for ssah.measure_each",
     "measurements.measure": "put @ssah_core.records.study(name, version=1) above a function for ssah.measure_each",
