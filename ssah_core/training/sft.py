@@ -33,13 +33,13 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
               weight_decay: float = 0.0, save_memory: bool = False, pad_id: int = 0, seed: int = 0,
               callbacks: Iterable[TrainerCallback] = (), log_every: int = 10,
               progress: str | None = None) -> list[dict]:
-    """Train `model` in place with AdamW (betas 0.9 and 0.99) for so many steps on tokenised `chats`, in their order.
+    """Train `model` in place with AdamW (betas 0.9 and 0.99) for `steps` steps on tokenised `chats`, in their order.
 
     chats         Dicts of `input_ids` and `labels` (lists of ints), as `supervised` makes them; if there are fewer
                   than `steps * batch_size`, they are read again from the start.
     at_once       Chats in one pass, a divisor of `batch_size`, whose gradients are added up; None: all.
     schedule      The learning rate over the steps: a name that transformers knows ("constant", "cosine", ...), with
-    """Train `model` in place with AdamW (betas 0.9 and 0.99) for some steps on tokenised `chats`, in their order.
+                  `warmup` the share of steps over which it rises; or a function of the step: a factor on `lr`.
     save_memory   Compute activations again on the way back instead of keeping them.
     progress      Label of a progress bar; None shows none.
 
