@@ -149,8 +149,8 @@ def changes(table: pandas.DataFrame) -> pandas.DataFrame:
     before = whole.loc[list(zip(mean.seed, mean.metric, strict=True))].to_numpy()
     ratio = mean.metric == "perplexity"
     mean["value"] = (mean.value - before).where(~ratio, mean.value / before)
-    record = "table1" + mean.way.map(WAY_SLUGS) + "/" + mean.group.map({str(group): group.slug for group in RemovedGroup})
-    return mean.assign(record=record + "/" + mean.metric)
+    slug = mean.group.map({str(group): group.slug for group in RemovedGroup})
+    return mean.assign(record="table1" + mean.way.map(WAY_SLUGS) + "/" + slug + "/" + mean.metric)
 
 
 # -- the choices that the paper leaves open, on validation prompts --------------------------------------
