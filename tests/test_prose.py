@@ -10,6 +10,8 @@ def test_a_level_keeps_its_bounds_inside_0_to_100_and_a_change_inside_100_points
     assert prose.percent([0, 0, 0, 0, 5]) == "1.0 % [0.0, 3.8]"
     assert prose.points([-98, -100, -100]) == "-99.3 points [-100.0, -96.5]"
     assert mean_interval([-98, -100, -100]).bounds[0] < -100
+    text = prose.verdict_table(verdicts(load_records()), "05_freeze_safety_units")
+    assert "+98.6 [96.9, 100.0]" in text
 
 
 def test_a_level_out_of_range_is_refused():

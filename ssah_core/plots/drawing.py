@@ -25,6 +25,8 @@ from PIL.PngImagePlugin import PngInfo
 from ..records import cache, paths
 from .style import FRAME, GUIDE, MEANINGS, SHADES, STYLE
 
+SMALL = 600  # pixels across, of the picture that a notebook carries besides
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -41,9 +43,9 @@ class Drawn:
         return f'<img alt="{words}" style="max-width: 100%" src="data:image/png;base64,{picture}"/>'
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict[str, str], dict[str, dict]]:
-        """What a notebook stores: the picture with its description, and for paper, which knows no HTML, a small one."""
+        """What a notebook stores: the picture with its description, and for LaTeX, which knows no HTML, a small one."""
         shown = {"text/plain": f"Figure {self.name}: {self.alt}", "text/html": self._repr_html_(),
-                 "image/png": _encoded(_halved(self.png))}
+                 "image/png": _encoded(_small(self.png))}
         return shown, {"image/png": {"alt": self.alt}}
 
 
@@ -121,10 +123,11 @@ def _palette() -> Image.Image:
     return image
 
 
-def _halved(png: bytes) -> bytes:
+def _small(png: bytes) -> bytes:
     whole, small = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
-    half = whole.resize((whole.width // 2, whole.height // 2), Image.Resampling.LANCZOS)
-    half.quantize(16, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    size = (SMALL, whole.height * SMALL // whole.width)
+    few = whole.resize(size, Image.Resampling.LANCZOS).quantize(12, dither=Image.Dither.NONE)
+    few.save(small, "PNG", optimize=True)
     return small.getvalue()
 
 

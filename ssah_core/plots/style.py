@@ -111,13 +111,14 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     (4, True)
     """
     names = list(dict.fromkeys(names))
-    own = {}
+    own: dict[str, str] = {}
     for name in names:
-        if _meaning(name) and _meaning(name) not in own.values():
-            own[name] = _meaning(name)
+        meaning = _meaning(name)
+        if meaning and meaning not in own.values():
+            own[name] = meaning
     taken = {MEANINGS[meaning].color for meaning in own.values()}
     spare = chain((other for other in SPARE if MEANINGS[other].color not in taken), cycle(SPARE))
-    return {name: MEANINGS[own.get(name) or next(spare)] for name in names}
+    return {name: MEANINGS[own[name] if name in own else next(spare)] for name in names}
 
 
 def _meaning(name: str) -> str | None:

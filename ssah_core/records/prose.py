@@ -13,6 +13,7 @@ import pandas
 from .statistics import mean_interval, wilson
 
 _DECIMALS = {"points": 1, "%": 1, "ratio": 2, "cosine": 3}
+_POSSIBLE = {"points": (-100.0, 100.0), "%": (0.0, 100.0), "ratio": (0.0, math.inf), "cosine": (-2.0, 2.0)}
 _HEADER = ("what is claimed", "the paper", "ours [95 % interval]", "its control", "measured on", "verdict")
 
 
@@ -35,16 +36,16 @@ def percent(values: Sequence[float], decimals: int = 1) -> str:
     if not all(0 <= value <= 100 for value in values):
         raise ValueError(f"values is {list(values)}: pass levels from 0 to 100, or write a change with points()")
     mean, bounds = _mean(values)
-    inside = bounds and (max(bounds[0], 0.0), min(bounds[1], 100.0))
-    return f"{_plain(mean, decimals)} % {_interval(inside, decimals)}"
+    return f"{_plain(mean, decimals)} % {_interval(bounds, decimals, '%')}"
 
 
-def points(values: Sequence[float], decimals: int = 1, within: tuple[float, float] = (-100.0, 100.0)) -> str:
+def points(values: Sequence[float], decimals: int = 1) -> str:
     """A change or a difference in percentage points: mean over organisms, with its sign, and 95 % t interval.
 
     values     one number an organism
     decimals   of all three numbers
-    within     least and greatest difference that is possible: two rates differ by 100 points at most
+
+    Two rates differ by 100 points at most, and no bound says otherwise.
 
     >>> from ssah_core.records import prose
     >>> prose.points([10, 20, 30])
@@ -55,8 +56,7 @@ def points(values: Sequence[float], decimals: int = 1, within: tuple[float, floa
     *Shown in:* 05_freeze_safety_units.
     """
     mean, bounds = _mean(values)
-    inside = bounds and (max(bounds[0], within[0]), min(bounds[1], within[1]))
-    return f"{_signed(mean, decimals)} points {_interval(inside, decimals)}"
+    return f"{_signed(mean, decimals)} points {_interval(bounds, decimals, 'points')}"
 
 
 def rate(right: int, n: int, decimals: int = 0) -> str:
@@ -72,7 +72,8 @@ def rate(right: int, n: int, decimals: int = 0) -> str:
 
     *Shown in:* 00_start_here.
     """
-    return f"{_plain(100 * right / n, decimals)} % {_interval([100 * bound for bound in wilson(right, n)], decimals)}"
+    bounds = [100 * bound for bound in wilson(right, n)]
+    return f"{_plain(100 * right / n, decimals)} % {_interval(bounds, decimals, '%')}"
 
 
 def between(values: Sequence[float], decimals: int = 0, *, sign: bool = False) -> str:
@@ -167,12 +168,13 @@ def verdict_table(verdicts: pandas.DataFrame, notebook: str) -> str:
 def _cells(row) -> tuple[str, ...]:
     paper = "; ".join(f"{_number(value, row.unit)} ({model})" for model, value in row.paper.items()) or "no number"
     verdict = f"**{row.verdict}**"
+    claim = f"{row.statement} ({row.source})"
     if not row.seeds:
-        return row.statement, paper, "–", "–", "–", verdict
-    ours = f"{_number(row.ours, row.unit)} {_interval(row.interval, _DECIMALS[row.unit])}"
+        return claim, paper, "–", "–", "–", verdict
+    ours = f"{_number(row.ours, row.unit)} {_interval(row.interval, _DECIMALS[row.unit], row.unit)}"
     control = "–" if math.isnan(row.control) else _number(row.control, row.unit)
     judge = "" if row.judge == "none" else f", judge {row.judge}"
-    return row.statement, paper, ours, control, f"{_runs(row)}, {row.n} prompts each{judge}", verdict
+    return claim, paper, ours, control, f"{_runs(row)}, {row.n} prompts each{judge}", verdict
 
 
 def _runs(row) -> str:
@@ -189,10 +191,11 @@ def _mean(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
     return interval.mean, interval.bounds
 
 
-def _interval(bounds: Sequence[float] | None, decimals: int) -> str:
+def _interval(bounds: Sequence[float] | None, decimals: int, unit: str) -> str:
     if bounds is None:
         return "(one run, no interval)"
-    return "[" + ", ".join(_plain(bound, decimals) for bound in bounds) + "]"
+    least, most = _POSSIBLE[unit]
+    return "[" + ", ".join(_plain(min(max(bound, least), most), decimals) for bound in bounds) + "]"
 
 
 def _number(value: float, unit: str) -> str:
