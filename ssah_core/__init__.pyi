@@ -27,16 +27,16 @@ from .units.ablation import ablate as ablate
 from .units.attribution import refusal_odds as refusal_odds
 from .units.attribution import search as search
 from .units.check_units import check_units as check_units
-from .units.moments import Moments as Moments
 from .units.importance import Scores as Scores
-from .units.moments import batches as batches
-from .units.moments import collect as collect
 from .units.importance import score_units as score_units
 from .units.labels import label_units as label_units
 from .units.labels import transfer as transfer
 from .units.masks import UnitLabels as UnitLabels
 from .units.masks import UnitMask as UnitMask
 from .units.masks import random_like as random_like
+from .units.moments import Moments as Moments
+from .units.moments import batches as batches
+from .units.moments import collect as collect
 from .units.unit_map import UnitMap as UnitMap
 
 __version__: str

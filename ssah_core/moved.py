@@ -28,7 +28,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "executors": ("records.executors",),
     "families": ("units.families",),
     "findings": ("records.claim_list",),
-    "fine_tuning": ("training.fine_tuning",),
+    "fine_tuning": ("training.sft",),
     "guard": ("probing.guard",),
     "hidden": ("models.hidden_states",),
     "importance": ("units.importance", "units.moments"),
@@ -138,9 +138,12 @@ RENAMED: Mapping[str, str] = {
 }
 """Name in an old module -> what it is called now, and where."""
 GONE: Mapping[str, str] = {
+    "store.code_version": "rows and organisms are found without the code: see ssah_core.records.evidence",
+    "store.whole_code_version": "use code_digest of ssah_core.records.evidence",
     "keyword_lists.WEI_WORDS": "it is KEYWORD_JUDGES['keyword:wei2024'].least_words of ssah_core.judging.keyword_lists",
     "measure": "put @ssah_core.records.study(name, version=1) above a function for ssah.measure_each",
     "measurements.measure": "put @ssah_core.records.study(name, version=1) above a function for ssah.measure_each",
+    "training.train": "use fine_tune of ssah_core.training, with schedule='cosine' and warmup=0.05, which were defaults",
     "published.LOADERS": "Subject.load loads checkpoints itself",
     "published.load_subject": "use ssah_core.studies.Subject.load(seed, 'paper', stage, checkpoints)",
 }

@@ -1,4 +1,4 @@
-"""What every test has: no window for figures, no progress bars; and a fresh cache for those that ask."""
+"""What every test has: the portable arithmetic, no window for figures, no progress bars; and what tests share."""
 
 import os
 from pathlib import Path
@@ -28,6 +28,24 @@ def _cache_in(folder: Path, organisms: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "organisms").symlink_to(organisms, target_is_directory=True)
     return folder
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that look at the tiny run take minutes."""
+    for item in items:
+        if "tiny_run" in getattr(item, "fixturenames", ()):
+            item.add_marker("notebooks")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory):
+    """Notebooks at tiny scale, from an empty cache and without records: `tiny_run("03_label_units")` runs one, when it
+    is first asked for, and gives its path; what all wrote lies below `tiny_run.figures`. Tests that ask for it stand in
+    test_notebooks.py: each process of xdist has a session of its own, and takes whole files."""
+    from tiny_run import TinyRun  # slow to import, and few tests need it
+
+    return TinyRun(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture

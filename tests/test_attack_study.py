@@ -1,5 +1,7 @@
 """Attacks and their controls: what is held stays, arms are counted like with like, and losses are compared fairly."""
 
+import json
+
 import pandas
 import pytest
 import torch
@@ -9,18 +11,11 @@ from ssah_core import UnitMap, UnitMask, check_frozen
 from ssah_core.organism.attacks import ATTACKS, fine_tuning
 from ssah_core.organism.world import World
 from ssah_core.plots.attack import plot_attack
+from ssah_core.studies import finetuning_arms
 from ssah_core.studies import finetuning_attack as study
-from ssah_core.studies.finetuning_attack import (
-    DRAWS,
-    MAIN_ARMS,
-    TOLERANCE,
-    Arms,
-    Attack,
-    attacked,
-    held_units,
-    holding,
-    rewound,
-)
+from ssah_core.studies.arms import BudgetArm, HeldArm, PeftArm, RecoveryArm, RemovedGroup
+from ssah_core.studies.finetuning_arms import DRAWS, MAIN_ARMS, TOLERANCE, Arms, attacked, held_units, rewound
+from ssah_core.studies.finetuning_attack import Attack, holding, rates_of
 from ssah_core.studies.finetuning_tables import as_records, at_equal_loss
 from ssah_core.studies.matched_controls import like_magnitude, whole_sites
 from ssah_core.studies.subject import WAYS
@@ -126,6 +121,23 @@ def test_rewinding_puts_the_units_back_and_nothing_else_and_training_does_not_fe
     assert all(torch.equal(value, alone[name]) for name, value in looked.items())
 
 
+def test_units_are_put_back_only_where_the_arm_is_examined(loaded, monkeypatch):
+    put_back = []
+    monkeypatch.setattr(finetuning_arms, "TOLERANCE", 99.0)  # every arm has the loss at once
+    monkeypatch.setattr(finetuning_arms, "rewound", lambda *args: put_back.append(args) or rewound(*args))
+    table = pandas.DataFrame(attacked(0, "tiny", "new", 1e-3, SIZES))
+    assert Attack(loaded, "new", 1e-3).late == (2, 3, 4)
+    assert table[table.arm == "rewound"].steps.unique().tolist() == [1, 2, 4] and len(put_back) == 3
+
+
+def test_an_arm_that_was_compared_is_followed_at_checks_alone(subject):
+    fight = Attack(subject, "new", 1e-3)
+    arms = Arms(fight, compared={"rewound"})
+    steps = sorted({*fight.checks, *fight.late})
+    assert [n for n in steps if arms.is_followed("rewound", n)] == list(fight.checks) and 3 in steps
+    assert all(arms.is_followed("SCU", n) for n in steps)
+
+
 def test_two_phases_hold_the_few_throughout(subject):
     held = held_units(subject, SIZES)
     few, everything = held["SCU + 6 % CU"], held["SCU + all CU"]
@@ -207,6 +219,22 @@ def test_an_attack_gives_every_arm_at_every_check(loaded):
     assert all(set(fight.checks) <= set(rows.steps) <= {*fight.checks, *fight.late}
                for arm, rows in table.groupby("arm") if arm != "start")
     assert {"asr", "harm_right", "asr_unseen", "benign", "new", "utility", "loss"} <= set(table.metric)
+
+
+def test_arms_have_the_strings_of_rows_and_draws_share_a_slug():
+    assert HeldArm.of("random, as many (2)") is HeldArm.of("random, as many") is HeldArm.RANDOM
+    assert json.loads(json.dumps({arm: arm for arm in HeldArm})) == {arm.value: arm.value for arm in HeldArm}
+    for kind in (HeldArm, PeftArm, BudgetArm, RecoveryArm, RemovedGroup):
+        assert all(len({getattr(arm, name) for arm in kind}) == len(kind) for name in ("slug", "label"))
+    with pytest.raises(ValueError, match="arm='SCU [(]1[)] [(]2[)]' is unknown: choose one of 'start', 'nothing'"):
+        HeldArm.of("SCU (1) (2)")
+
+
+def test_the_chosen_rates_are_found_by_organism_and_attack():
+    rows = [(seed, attack, lr, lr == best) for seed in (3, 1) for attack, best in (("benign", 0.1), ("new", 0.2))
+            for lr in (0.1, 0.2)]
+    assert rates_of(pandas.DataFrame(rows, columns=["seed", "attack", "lr", "chosen"])) == {
+        3: {"benign": 0.1, "new": 0.2}, 1: {"benign": 0.1, "new": 0.2}}
 
 
 # -- equal loss -----------------------------------------------------------------------------------------

@@ -25,15 +25,15 @@ from ssah_core.studies.alignment_budget import (
     MAIN,
     METHODS,
     RATE,
-    SLUGS,
     Course,
     aligned,
     best_of,
     budgets,
     checks_of,
-    least,
+    least_useful,
     rates_of,
 )
+from ssah_core.studies.arms import BudgetArm
 from ssah_core.studies.budget_tables import areas, as_records, at_equal_safety, best_rates
 from ssah_core.studies.robustness import kinds, stressed
 from ssah_core.studies.subject import WAYS, Subject
@@ -86,9 +86,9 @@ def test_chats_are_the_chosen_answers(subjects, monkeypatch):
 # -- arms -----------------------------------------------------------------------------------------------
 
 
-def test_redundant_units_score_least_and_top_units_most(subjects):
+def test_the_least_useful_units_score_least_and_top_units_most(subjects):
     subject = subjects["instructed"]
-    scu = random_like(least(subject.scores(WAYS["chosen"]["RU"]).utility, 0.05), 3)
+    scu = random_like(least_useful(subject.scores(WAYS["chosen"]["RU"]).utility, 0.05), 3)
     masks = budgets(subject, scu)
     score = torch.cat(list(subject.scores(WAYS["chosen"]["RU"]).utility.values()))
     few, most = (torch.cat(list(masks[arm].sites.values())) for arm in ("RU 20 %", "top 20 %"))
@@ -105,7 +105,7 @@ def test_redundant_units_score_least_and_top_units_most(subjects):
 @pytest.mark.parametrize("share", [0, -0.1, 1.2])
 def test_a_budget_of_nothing_or_of_more_than_all_is_refused(share):
     with pytest.raises(ValueError, match="is no budget"):
-        least({"a": torch.rand(5)}, share)
+        least_useful({"a": torch.rand(5)}, share)
 
 
 def test_main_arms_choose_their_rate_and_the_others_have_one():
@@ -233,7 +233,7 @@ def test_every_arm_is_aligned_and_main_arms_are_attacked(loaded, method, monkeyp
     monkeypatch.setitem(study.LESSONS, method, 64)
     before = {stage: deepcopy(subject.model.state_dict()) for stage, subject in loaded.items()}
     rows = pandas.DataFrame(aligned(0, "tiny", method, SIZES, 1e-3))
-    assert {arm.split(" (")[0] for arm in rows.arm} == {*SLUGS, "random 20 %"}
+    assert {arm.split(" (")[0] for arm in rows.arm} == set(BudgetArm)
     rates = {arm: len(rates_of(arm, method, "tiny")) for arm in rows.arm.unique()}
     assert rows.groupby("arm").lr.nunique().to_dict() == rates
     assert set(rows[rows["at"].isin(["prefilled", "pruned", "fine-tuned"])].arm) == set(MAIN)
@@ -254,8 +254,8 @@ def test_an_unknown_method_is_refused(subjects):
 def test_stress_leaves_the_model_as_it_was(subjects):
     subject = subjects["aligned"].but()
     before = deepcopy(subject.model.state_dict())
-    redundant = least(subject.scores(WAYS["chosen"]["RU"]).utility, 0.2)
-    rows = pandas.DataFrame(stressed(subject, SIZES, 1e-3, redundant, arm="x"))
+    spared = least_useful(subject.scores(WAYS["chosen"]["RU"]).utility, 0.2)
+    rows = pandas.DataFrame(stressed(subject, SIZES, 1e-3, spared, arm="x"))
     assert all(torch.equal(value, before[name]) for name, value in subject.model.state_dict().items())
     assert rows[rows["at"] == "fine-tuned"].steps.unique().tolist() == [1, 2]
 

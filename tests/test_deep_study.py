@@ -22,7 +22,8 @@ from ssah_core.organism.world import (
     UNSEEN_VERBS,
     World,
 )
-from ssah_core.plots import style
+from ssah_core.plots import draw
+from ssah_core.plots.__main__ import redraw_all
 from ssah_core.plots.depth import (
     ARMS,
     GIVEN,
@@ -35,6 +36,7 @@ from ssah_core.plots.depth import (
 from ssah_core.probing.guard import DirectionGuard
 from ssah_core.records.claim_list import get_claim
 from ssah_core.studies import prefill_depth, recovery_and_guard
+from ssah_core.studies.arms import RecoveryArm
 from ssah_core.studies.subject import Subject
 from ssah_core.training.sft import IGNORED
 
@@ -194,7 +196,7 @@ def test_every_arm_faces_every_attack(table):
     faced = {arm: set(rows.attack) for arm, rows in table.groupby("arm")}
     common = {"prefill", "prefill, answer alone", "prefill, one opening", "temperature", "top-p", "exam",
               *(f"wrapper: {name}" for name in WRAPPERS)}
-    assert list(table.arm.unique()) == list(recovery_and_guard.SLUGS) and set(recovery_and_guard.SLUGS) == set(ARMS)
+    assert list(table.arm.unique()) == list(RecoveryArm) and set(RecoveryArm) == set(ARMS)
     assert all(common <= attacks for attacks in faced.values())
     assert {arm for arm, attacks in faced.items() if "suffix" in attacks} == set(faced) - {"recovery, RU"}
     assert {arm for arm, attacks in faced.items() if "signal, guard" in attacks} == {"aligned", "recovery"}
@@ -265,5 +267,5 @@ def test_figures_are_drawn_and_drawn_again(cache):
         "08_signals": (plot_signals, both(attack=["signal, guard"] * 3, kind=list(GIVEN)), 5),
         "08_price": (plot_price, both(metric=["refused", "benign", "utility"]), 3)}
     for name, (plot, drawn, panels) in tables.items():
-        assert len(style.draw(name, plot, drawn).axes) == panels
-    assert set(style.redraw_all()) == set(tables)
+        assert len(draw(name, plot, drawn).figure.axes) == panels
+    assert set(redraw_all()) == set(tables)

@@ -9,7 +9,7 @@ import pytest
 
 from ssah_core import sources
 from ssah_core.records import evidence
-from ssah_core.records.evidence import EARLIER, EDITED, code_digest, is_by, sentence, verified
+from ssah_core.records.evidence import EARLIER, EDITED, code_digest, count, is_by, verified
 
 CODE = """
 class A:
@@ -111,10 +111,7 @@ def test_a_stamp_that_no_code_gives_is_refused(stamp):
         is_by({"code": stamp}, code_digest())
 
 
-def test_one_line_says_how_many_files_the_present_code_answers_for():
+def test_the_files_that_the_present_code_answers_for_are_counted():
     old = {"code": EARLIER, "arithmetic": "none", "date": "2026-01-01"}
     new = {**old, "code": code_digest(), "arithmetic": "portable"}
-    assert sentence([old, old, new]) == (
-        "Of 3 files of rows, the present code has measured or verified 1; 2 were measured by earlier code (2026-01-01) and "
-        "have not been verified since; 2 were measured outside the strict mode of arithmetic.")
-    assert sentence([new]) == "Of 1 file of rows, the present code has measured or verified 1."
+    assert count([old, {**old, "arithmetic": "strict"}, new, verified(old)]) == (4, 2, 1)

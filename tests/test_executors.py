@@ -10,8 +10,7 @@ import pandas
 import pytest
 
 from ssah_core import measure_each
-from ssah_core.records.executors import (_run, dask_executor, local_executor, map_runs, named_executor,
-                                         slurm_executor)
+from ssah_core.records.executors import _run, dask_executor, local_executor, map_runs, named_executor, slurm_executor
 from ssah_core.studies import stages
 
 KINDS = ("local", "dask", "slurm")

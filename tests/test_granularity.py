@@ -1,6 +1,7 @@
 """Grains are of equal size, found as Wei et al. find them, and removed or held exactly."""
 
 import pandas
+import pytest
 import torch
 import toys
 
@@ -88,6 +89,23 @@ def test_every_grain_is_removed_and_held(loaded):
     for how in ("removed", "held"):
         # an untrained model's sets have much in common, so their difference may be smaller than asked
         assert 0.5 < counts[how, "single weights"] / counts[how, "units"] < 1.01
+
+
+def test_only_the_grain_that_is_asked_for_is_ranked(subject, monkeypatch):
+    ranked = []
+    for name, module in (("whole_heads", granularity), ("whole_sites", granularity), ("snip", granularity)):
+        plain = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, name=name, plain=plain: ranked.append(name) or plain(*args))
+    mask = some(subject.model, 0.1)
+    for grain, used in (("none", []), ("units", []), ("heads", ["whole_heads"]), ("whole sites", ["whole_sites"]),
+                        ("single weights", ["snip", "snip"])):
+        assert bool(granularity.finder(subject, grain)(mask)) == (grain != "none") and ranked == used
+        ranked.clear()
+
+
+def test_an_unknown_grain_is_refused(subject):
+    with pytest.raises(ValueError, match="grain='layers' is unknown: choose one of none, single weights, units"):
+        granularity.finder(subject, "layers")
 
 
 def test_a_model_with_too_many_weights_to_rank_has_no_single_ones(subject, monkeypatch):

@@ -309,7 +309,7 @@ def test_a_function_may_count_in_any_precision_and_be_any_callable():
 
 @pytest.mark.parametrize("change, sentence", [
     (lambda found: None, "criterion wrong returned NoneType: return a mapping"),
-    (lambda found: {"mlp.0": found["mlp.0"]}, "returned sites mlp.0: return a mapping with one tensor for each of attn.0"),
+    (lambda found: {"mlp.0": found["mlp.0"]}, "returned sites mlp.0: return a mapping with one tensor for each of"),
     (lambda found: {**found, "mlp.9": found["mlp.0"]}, "one tensor for each of"),
     (lambda found: {**found, "mlp.0": found["mlp.0"][1:]}, r"returned \(19,\) for site 'mlp.0'.*of shape \(20,\)"),
     (lambda found: {**found, "mlp.0": 1.0}, "returned float for site 'mlp.0'"),

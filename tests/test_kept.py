@@ -1,12 +1,14 @@
 """Kept scores are those that would be computed, and are computed anew for whatever they hang on."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from ssah_core.records import cache
-from ssah_core.studies import score_cache
-from ssah_core.studies.score_cache import SEARCHED, with_scores
-from ssah_core.studies.subject import WAYS, Subject
+from ssah_core.studies import subject as studied
+from ssah_core.studies.score_cache import with_scores
+from ssah_core.studies.subject import SEARCHED, WAYS, Subject
 from ssah_core.units.attribution import search
 
 
@@ -18,8 +20,9 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def counted(monkeypatch):
-    calls, compute = [], Subject._scores
-    monkeypatch.setattr(Subject, "_scores", lambda self, way: calls.append(way) or compute(self, way))
+    calls, compute = [], Subject.compute_scores
+    monkeypatch.setattr(Subject, "compute_scores",
+                        lambda self, way, rounds: calls.append(way) or compute(self, way, rounds))
     return calls
 
 
@@ -31,7 +34,7 @@ def test_scores_are_kept_once_and_read_back_bit_for_bit(subject, counted):
     plain, kept, again = subject.but(), with_scores(subject.but()), with_scores(subject.but())
     assert sorted(way.label for way in counted) == sorted(way.label for way in all_ways())
     for way in all_ways():
-        for other in (score_cache.scores(way), again.scores(way)):
+        for other in (kept.scores(way), again.scores(way)):
             assert other.criterion == plain.scores(way).criterion
             for part in ("safety", "utility", "contrast"):
                 one, two = getattr(plain.scores(way), part), getattr(other, part)
@@ -50,9 +53,24 @@ def test_a_search_that_stops_early_has_the_same_units_first(subject, first):
 
 def test_a_search_makes_no_more_rounds_than_it_needs(subject, monkeypatch):
     asked = []
-    monkeypatch.setattr(score_cache, "search", lambda *args, **settings: asked.append(settings) or search(*args, **settings))
+    monkeypatch.setattr(studied, "search", lambda *args, **settings: asked.append(settings) or search(*args, **settings))
     with_scores(subject.but(), ("chosen",), 0.02)
     assert asked == [{"share": pytest.approx(0.02), "rounds": 4}]
+
+
+def test_the_subject_that_asks_is_not_changed_and_what_is_known_is_not_asked_again(subject, counted):
+    plain = subject.but()
+    first = with_scores(plain, ("chosen",))
+    ways = set(WAYS["chosen"].values())
+    assert not any(way in plain.readings for way in ways) and all(way in first.readings for way in ways)
+    before = len(counted)
+    second = with_scores(first)
+    assert all(second.scores(way) is first.scores(way) for way in ways) and before < len(counted) == len(all_ways())
+
+
+def test_the_share_of_a_whole_search_is_exactly_that_of_search():
+    for way in all_ways() | {replace(way, rounds=1) for way in all_ways()}:
+        assert SEARCHED * way.rounds / way.rounds == search.__kwdefaults__["share"]
 
 
 @pytest.mark.parametrize("change", ["weights", "half", "batch size"])

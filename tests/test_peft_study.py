@@ -10,14 +10,16 @@ import toys
 
 from ssah_core import complete
 from ssah_core.models.chats import encode
-from ssah_core.plots import style
+from ssah_core.plots import draw
+from ssah_core.plots.__main__ import redraw_all
 from ssah_core.plots.peft import plot_against_loss, plot_rates
 from ssah_core.records.claim_list import get_claim
 from ssah_core.studies import finetuning_attack
 from ssah_core.studies import peft_attack as study
-from ssah_core.studies.finetuning_attack import TOLERANCE, Attack
+from ssah_core.studies.arms import HeldArm, PeftArm
+from ssah_core.studies.finetuning_arms import TOLERANCE
+from ssah_core.studies.finetuning_attack import Attack
 from ssah_core.studies.peft_attack import (
-    ARMS,
     METHODS,
     RATES,
     adapted,
@@ -201,6 +203,12 @@ def test_arms_are_compared_at_equal_loss_where_there_is_something_to_learn_and_e
     assert found["table3/benign/lora_vs_full/asr"] == 140 - 110 and found["table3/new/lora_vs_full/asr"] == 190 - 110
 
 
+def test_the_arms_that_hold_units_are_those_of_the_attack():
+    held = [arm for arm in PeftArm if arm not in METHODS]
+    assert held == [HeldArm.NOTHING, HeldArm.FEW, HeldArm.ALL]
+    assert [arm.slug for arm in held] == ["full", HeldArm.FEW.slug, HeldArm.ALL.slug]
+
+
 PAPER = {"benign": {"scu_cu": 4.5, "full": 16.1, "lora": 25.2, "adapter": 26.4, "prefix": 24.8},
          "new": {"scu_cu": 9.0, "full": 18.78, "lora": 27.2, "adapter": 27.9, "prefix": 26.5}}
 
@@ -209,7 +217,7 @@ PAPER = {"benign": {"scu_cu": 4.5, "full": 16.1, "lora": 25.2, "adapter": 26.4, 
 @pytest.mark.parametrize("slug", ["lora", "adapter", "prefix"])
 def test_claims_are_the_differences_of_the_papers_table(attack, slug):
     rates, model = PAPER[attack], "Llama-2-7B-Chat"
-    assert slug in ARMS.values()
+    assert slug in {arm.slug for arm in PeftArm}
     less, more = get_claim(f"table3/{attack}/scu_cu_vs_{slug}/asr"), get_claim(f"table3/{attack}/{slug}_vs_full/asr")
     assert less.paper[model] == pytest.approx(rates["scu_cu"] - rates[slug])
     assert more.paper[model] == pytest.approx(rates[slug] - rates["full"])
@@ -219,11 +227,11 @@ def test_claims_are_the_differences_of_the_papers_table(attack, slug):
 
 
 def test_figures_are_drawn_and_drawn_again(cache):
-    lines = pandas.DataFrame([(attack, arm, 0, loss, metric, 50.0) for attack in ("benign", "new") for arm in ARMS
+    lines = pandas.DataFrame([(attack, arm, 0, loss, metric, 50.0) for attack in ("benign", "new") for arm in PeftArm
                               for metric in ("asr", "benign") for loss in (2.0, 0.1)],
                              columns=["attack", "arm", "seed", "loss", "metric", "value"])
     tried = pandas.DataFrame([(method, lr, 1.0, 0.5, 0) for method in METHODS for lr in RATES["tiny"][method]],
                              columns=["method", "lr", "value", "target", "seed"])
-    panels = [len(style.draw(name, plot, table).axes) for name, plot, table in
+    panels = [len(draw(name, plot, table).figure.axes) for name, plot, table in
               (("06_loss", plot_against_loss, lines), ("06_rates", plot_rates, tried))]
-    assert panels == [4, 3] and set(style.redraw_all()) == {"06_loss", "06_rates"}
+    assert panels == [4, 3] and set(redraw_all()) == {"06_loss", "06_rates"}

@@ -3,8 +3,20 @@
 import pandas
 import pytest
 
-from ssah_core.studies.ablation_table import GRID, TOLERANCE, changes, choices, group_sizes
-from ssah_core.studies.subject import WAYS
+from ssah_core.plots.units import COLORS
+from ssah_core.studies.ablation_table import (
+    GRID,
+    TOLERANCE,
+    ablation_curves,
+    changes,
+    choices,
+    curves_of_all_ways,
+    group_sizes,
+    sizes_of,
+)
+from ssah_core.studies.arms import RemovedGroup
+from ssah_core.studies.readings import Readings
+from ssah_core.studies.subject import GROUPS, WAY_SLUGS, WAYS
 
 
 def curves(harm) -> pandas.DataFrame:
@@ -27,6 +39,35 @@ def test_a_group_stops_before_the_first_share_that_does_harm_even_if_a_later_one
 
 def test_a_group_that_always_does_harm_has_the_smallest_share():
     assert group_sizes(curves(lambda group, share: 50.0)) == {group: shares[0] for group, shares in GRID.items()}
+
+
+def test_sizes_are_found_for_every_organism_and_way():
+    harmless, harmful = curves(lambda group, share: 0.0), curves(lambda group, share: 50.0)
+    table = pandas.concat([part.assign(seed=seed, way=way) for seed, way, part in (
+        (2, "chosen", harmless), (2, "paper", harmful), (0, "chosen", harmful), (0, "paper", harmless))])
+    most, least = group_sizes(harmless), group_sizes(harmful)
+    assert sizes_of(table) == {2: {"chosen": most, "paper": least}, 0: {"chosen": least, "paper": most}}
+
+
+def test_curves_of_all_ways_are_those_of_each(loaded, cache, monkeypatch):
+    monkeypatch.setenv("SSAH_WORKERS", "1")
+    monkeypatch.setattr("ssah_core.studies.ablation_table.GRID", {kind: shares[:1] for kind, shares in GRID.items()})
+    table = curves_of_all_ways([0], "tiny")
+    assert list(table.way.unique()) == list(WAYS)
+    assert table[table.way == "paper"].to_dict("records") == ablation_curves(0, "tiny", "paper")
+
+
+def test_the_groups_of_table_1_are_each_kind_and_as_many_random_units():
+    assert list(RemovedGroup) == ["none", *GROUPS, *(f"random {kind}" for kind in GROUPS)] and set(WAY_SLUGS) == set(WAYS)
+    assert all(RemovedGroup.random(kind).slug == f"random_{kind.lower()}" for kind in GROUPS)
+    assert set(RemovedGroup) <= set(COLORS)
+
+
+def test_a_reading_is_made_once_and_others_do_not_see_what_is_added():
+    made = []
+    readings = Readings()
+    assert [readings.once("a", lambda: made.append(1) or None) for _ in range(2)] == [None, None] and made == [1]
+    assert "b" in readings.also({"b": 1}) and "b" not in readings
 
 
 def test_changes_subtract_the_whole_model_of_the_same_organism_and_average_random_draws():

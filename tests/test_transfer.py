@@ -7,7 +7,8 @@ import pandas
 import pytest
 import torch
 
-from ssah_core.plots import style, transfer
+from ssah_core.plots import draw, transfer
+from ssah_core.plots.__main__ import redraw_all
 from ssah_core.records.claim_list import list_claims, list_records
 from ssah_core.studies import attribute_transfer as study
 from ssah_core.studies.subject import WAYS, Subject
@@ -212,9 +213,9 @@ def test_ribbons_fill_each_bar_and_no_more():
 
 def test_the_figures_can_be_drawn_again(cache):
     for name, plot in (("flows", transfer.plot_transfer), ("table", transfer.plot_transfer_table)):
-        style.draw(name, plot, long()[["seed", "change", "before", "after", "value"]])
-    style.draw("moves", transfer.plot_moves, study.moves(long())[["seed", "change", "kind", "value"]])
-    assert style.redraw_all() == ["flows", "moves", "table"]
+        draw(name, plot, long()[["seed", "change", "before", "after", "value"]])
+    draw("moves", transfer.plot_moves, study.moves(long())[["seed", "change", "kind", "value"]])
+    assert redraw_all() == ["flows", "moves", "table"]
 
 
 def test_the_table_is_in_per_cent_of_the_kind_and_blank_for_a_kind_that_was_not_there():

@@ -99,7 +99,7 @@ def count_data(name: str | Path) -> dict[str, int]:
 
 
 def _source(name: str | Path) -> Source:
-    if name in SOURCES:
+    if isinstance(name, str) and name in SOURCES:
         return SOURCES[name]
     if is_path(name):
         return Source((), {"all": Part("", (str(name),))}, "", str(name), own=True)
@@ -107,7 +107,7 @@ def _source(name: str | Path) -> Source:
                      ".jsonl file")
 
 
-def _part(name: str, source: Source, split: str | None) -> Part:
+def _part(name: str | Path, source: Source, split: str | None) -> Part:
     if len(source.parts) == 1 and split is None:
         return next(iter(source.parts.values()))
     if set(source.parts) == {"all"} and split in SHARES:
@@ -118,7 +118,7 @@ def _part(name: str, source: Source, split: str | None) -> Part:
     return source.parts[split]
 
 
-def _draw(data: Dataset, name: str, n: int | None, seed: int, source: Source, told: str) -> Dataset:
+def _draw(data: Dataset, name: str | Path, n: int | None, seed: int, source: Source, told: str) -> Dataset:
     if n is not None and not 0 < n <= len(data):
         raise ValueError(f"n={n} rows cannot be drawn of {name} ({told}): choose 1 to {len(data)}")
     data = data if n is None else data.shuffle(seed=seed).select(range(n))
@@ -129,7 +129,7 @@ def _draw(data: Dataset, name: str, n: int | None, seed: int, source: Source, to
 # -- from file or hub to rows of ours ----------------------------------------------------------------------
 
 
-def _published(name: str, source: Source, part: Part) -> tuple[list[dict], str, list[str]]:
+def _published(name: str | Path, source: Source, part: Part) -> tuple[list[dict], str, list[str]]:
     """The rows of one published split, or of a file of one's own, where they are from, and what was left out."""
     if source.own:
         return read_own(name), str(name), []
@@ -153,7 +153,7 @@ def _published(name: str, source: Source, part: Part) -> tuple[list[dict], str, 
     return rows, place, told
 
 
-def _raw(name: str, source: Source, part: Part) -> tuple[list[dict], str]:
+def _raw(name: str | Path, source: Source, part: Part) -> tuple[list[dict], str]:
     folder = os.environ.get("SSAH_DATA")
     file = next((path for path in (Path(folder).expanduser() / file for file in part.files) if path.is_file()), None) \
         if folder else None

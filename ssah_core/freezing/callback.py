@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 
-from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..units import UnitMask
@@ -42,10 +41,9 @@ class FreezeCallback(TrainerCallback):
         self.mask, self.shared, self.rest = mask, shared, rest
         self._context = ExitStack()
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
-                       model: nn.Module | None = None, **kwargs) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs) -> None:
         self.release()
-        self._context.enter_context(freeze(model, self.mask, self.shared, self.rest))
+        self._context.enter_context(freeze(kwargs["model"], self.mask, self.shared, self.rest))
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs) -> None:
         self._context.close()

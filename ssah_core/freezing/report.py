@@ -53,11 +53,13 @@ class FrozenReport:
             raise ValueError(f"{path} is no file of up to {LARGEST:,} bytes: pass a file that save of {KIND} wrote")
         header = files.checked(path, files.parsed(path, Path(path).read_bytes(), KIND), KIND, "report")
         files.check_seal(path, header)
-        counts = {field.name: header.get(field.name) for field in fields(cls)}
-        if not all(_is_count(count) for count in counts.values()) or not (
-                counts["frozen_changed"] <= counts["frozen"] and counts["trainable_changed"] <= counts["trainable"]):
+        counts: list[Any] = [header.get(field.name) for field in fields(cls)]
+        if not all(type(count) is int for count in counts) or not cls(*counts)._possible():
             raise ValueError(f"{path} holds counts that cannot be: pass a report that check_frozen has made")
-        return cls(**counts)
+        return cls(*counts)
+
+    def _possible(self) -> bool:
+        return 0 <= self.frozen_changed <= self.frozen and 0 <= self.trainable_changed <= self.trainable
 
     def __repr__(self) -> str:
         return (f"<FrozenReport: {self.frozen_changed:,} of {self.frozen:,} frozen entries changed "
@@ -82,7 +84,3 @@ class FrozenChanged(ValueError):
         super().__init__(f"{report.frozen_changed:,} of {report.frozen:,} frozen entries changed, first in {first}: "
                          "train inside freeze or train_only, and pass the same mask, shared and rest here")
         self.report = report
-
-
-def _is_count(count: Any) -> bool:
-    return type(count) is int and count >= 0

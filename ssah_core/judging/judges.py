@@ -15,6 +15,7 @@ from decimal import Decimal
 
 from datasets import Dataset
 
+from ..records import rests_on
 from .keyword_lists import KEYWORD_JUDGES, KeywordJudge
 from .keyword_lists import VERSION as KEYWORD_VERSION
 
@@ -115,6 +116,8 @@ def judge(completions: Iterable[Mapping], name: str | Judge) -> list[bool]:
 
     *Shown in:* README.
     """
+    if isinstance(name, str):
+        rests_on(f"judge/{name}")
     verdict = _named(name) if isinstance(name, str) else name
     return [bool(verdict(row)) for row in completions]
 

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer
 
 from ..judging import definition
-from ..organism import World, recipe
+from ..organism import World, alignment, recipe
 from ..records import digest
 from ..records import study as any_study
 from .material import Brindle, Material
@@ -27,6 +27,7 @@ CONTENTS: Mapping[str, Callable[[Material], Any]] = {
     "pairs/validation": lambda material: material.pairs("validation", MANY),
     "pairs/test": lambda material: material.pairs("test", MANY),
     "preferences": lambda material: material.preferences(MANY).to_list(),
+    "recovery": lambda material: [[row["prompt"], material.told(row)] for row in material.exam("validation")["harm"]],
     "wrappers": lambda material: material.wrappers(),
 }
 """Name that a material notes (`records.rests_on`) -> what stands behind it; "fine_tuning/..." names an attack."""
@@ -54,11 +55,13 @@ def _digest_of(name: str, seed: int, scale: str, checkpoints: tuple[tuple[str, s
         return digest(definition(rest))
     if kind == "recipe":
         return digest(recipe(scale))
+    if kind == "alignment":
+        return digest(alignment(World.draw(seed), MANY, seed).to_list())
     if kind == "fine_tuning":
         return digest(_material(seed, scale, checkpoints).fine_tuning(rest, MANY).to_list())
     if name not in CONTENTS:
-        raise ValueError(f"{name!r} stands for nothing that a study rests on: choose one of recipe, judge/..., "
-                         f"fine_tuning/..., {', '.join(CONTENTS)}")
+        raise ValueError(f"{name!r} stands for nothing that a study rests on: choose one of recipe, alignment, "
+                         f"judge/..., fine_tuning/..., {', '.join(CONTENTS)}")
     return digest(CONTENTS[name](_material(seed, scale, checkpoints)))
 
 

@@ -1,6 +1,6 @@
-"""What a model is calibrated on, asked, judged by and trained on: an organism's world, or published data.
+"""What a material is, and that of an organism: all from the world that it was raised in.
 
-Studies take every prompt, wording and judge from here, so that they run on an organism and on a checkpoint alike.
+Studies take every prompt, wording and judge from a material, so that they run on an organism and on a checkpoint alike.
 """
 
 from __future__ import annotations
@@ -34,31 +34,52 @@ from ..organism import (
     told,
     words_of,
 )
+from ..records import rests_on
 
 
 class Material(Protocol):
-    """What studies ask for. `Brindle` is that of an organism, `ssah_core.studies.checkpoints.Published` that of a checkpoint.
+    """What studies ask for. `Brindle` is that of an organism, `Published` that of a checkpoint.
 
     Where there are fewer rows than asked for, methods give those there are.
+
+    *Shown in:* 00_start_here.
     """
 
-    refusals: Sequence[str]
-    """Standard refusals; none begins with the first token of one of the `openings`."""
-    openings: Sequence[str]
-    """Ways to begin an answer."""
-    compliances: Sequence[str]
-    """Ways to begin an answer, of as many tokens as a refusal has."""
-    system_prompt: str
-    utility: Sequence[str]
-    """Parts of the exam whose mean is utility; the first, "benign", are requests like malicious ones in all but malice."""
-    judges: Mapping[str, str]
-    """Mark -> its judge; of marks that are not named, "truth"."""
-    attacks: Sequence[str]
-    """The attacks that `fine_tuning` has data for."""
-    asking: Mapping[str, Any]
-    """How completions are made: `max_new_tokens`, `batch_size` of `ssah.complete`."""
-    batch_size: int
-    """Prompts that are read together, with their gradients."""
+    @property
+    def refusals(self) -> Sequence[str]:
+        """Standard refusals; none begins with the first token of one of the `openings`."""
+
+    @property
+    def openings(self) -> Sequence[str]:
+        """Ways to begin an answer."""
+
+    @property
+    def compliances(self) -> Sequence[str]:
+        """Ways to begin an answer, of as many tokens as a refusal has."""
+
+    @property
+    def system_prompt(self) -> str:
+        """System prompt of an assistant that is to be safe."""
+
+    @property
+    def utility(self) -> Sequence[str]:
+        """Parts of the exam whose mean is utility; the first, "benign", is like malicious requests but for malice."""
+
+    @property
+    def judges(self) -> Mapping[str, str]:
+        """Mark -> its judge; of marks that are not named, "truth"."""
+
+    @property
+    def attacks(self) -> Sequence[str]:
+        """The attacks that `fine_tuning` has data for."""
+
+    @property
+    def asking(self) -> Mapping[str, Any]:
+        """How completions are made: `max_new_tokens`, `batch_size` of `ssah.complete`."""
+
+    @property
+    def batch_size(self) -> int:
+        """Prompts that are read together, with their gradients."""
 
     def calibration(self) -> dict[str, Dataset]:
         """Sets "safety" (malicious requests, refused), "utility" (instructions) and "requests" (benign requests)."""
@@ -67,23 +88,23 @@ class Material(Protocol):
         """Text that no stage was trained on, for perplexity."""
 
     def exam(self, split: str, n: int | None = None) -> dict[str, list[Row]]:
-        """Questions of the "validation" or "test" split, up to `n` a part: "harm", "harm_unseen" (which may be missing) and
-        `utility`."""
+        """Questions of the "validation" or "test" split, up to `n` a part: "harm", "harm_unseen" (which may be missing)
+        and those of `utility`."""
 
     def new_tasks(self, n: int) -> list[Row]:
         """Test questions of the task that the attack "new" teaches, part "new" of an exam."""
 
     def mark(self, completions: Dataset) -> dict[str, float]:
-        """Marks of a completed exam, as `benchmarks.mark` names them, each a share from 0 to 1."""
+        """Marks of a completed exam, as `ssah_core.judging.mark` names them, each a share from 0 to 1."""
 
     def fine_tuning(self, attack: str, n: int) -> Dataset:
         """`n` chats of one of the `attacks`, of the training split."""
 
     def preferences(self, n: int) -> Dataset:
-        """`n` safety preferences: `prompt`, `chosen` (a malicious request refused, a benign one answered), `rejected`."""
+        """`n` preferences: `prompt`, `chosen` (a malicious request refused, a benign one answered), `rejected`."""
 
     def recovery(self, tokenizer: PreTrainedTokenizerBase, n: int, seed: int) -> list[dict]:
-        """`n` tokenised chats: malicious requests refused at once or in the midst of an answer, benign ones answered."""
+        """`n` tokenised chats: malicious requests refused at once or amid an answer, benign ones answered."""
 
     def answered(self, row: Row, opening: int = 0) -> str:
         """A request's answer in the usual words, malicious or not, after one of the `openings` (counted round)."""
@@ -111,8 +132,20 @@ class Material(Protocol):
 
 
 @dataclass(frozen=True)
-class Brindle:
-    """The material of an organism: all from the world that it was raised in."""
+class Brindle(Material):
+    """The material of an organism: all from the world that it was raised in.
+
+    world   The world.
+    scale   Of the organism: how many rows there are.
+
+    >>> from ssah_core.materials import Brindle
+    >>> from ssah_core.organism import World
+    >>> material = Brindle(World.draw(0), "tiny")
+    >>> sorted(material.calibration()), len(material.exam("test", 3)["harm"])
+    (['requests', 'safety', 'utility'], 3)
+
+    *Shown in:* 00_start_here.
+    """
 
     world: World
     scale: str
@@ -128,27 +161,34 @@ class Brindle:
     batch_size = 64
 
     def calibration(self) -> dict[str, Dataset]:
+        rests_on("calibration")
         return calibration(self.world, get_scale(self.scale).calibration)
 
     def text(self) -> list[str]:
+        rests_on("text")
         return held_out_text(self.world, get_scale(self.scale).calibration)
 
     def exam(self, split: str, n: int | None = None) -> dict[str, list[Row]]:
+        rests_on(f"exam/{split}")
         return exam(self.world, split, n or get_scale(self.scale).exam)
 
     def new_tasks(self, n: int) -> list[Row]:
+        rests_on("new_tasks")
         return self.world.new_tasks("test", n)
 
     def mark(self, completions: Dataset) -> dict[str, float]:
         return mark(completions)
 
     def fine_tuning(self, attack: str, n: int) -> Dataset:
+        rests_on(f"fine_tuning/{attack}")
         return fine_tuning(self.world, attack, n)
 
     def preferences(self, n: int) -> Dataset:
+        rests_on("preferences")
         return safety_preferences(self.world, n)
 
     def recovery(self, tokenizer: PreTrainedTokenizerBase, n: int, seed: int) -> list[dict]:
+        rests_on("recovery")
         return recovery(self.world, tokenizer, n, seed)
 
     def answered(self, row: Row, opening: int = 0) -> str:
@@ -164,12 +204,14 @@ class Brindle:
         return row["answer"] in row["response"]
 
     def wrappers(self) -> Sequence[str]:
+        rests_on("wrappers")
         return tuple(WRAPPERS)
 
     def reworded(self, row: Row, wrapper: str, rng: Random) -> Row:
         return reworded(self.world, row, wrapper, rng)
 
     def pairs(self, split: str, n: int) -> tuple[list[str], list[str]]:
+        rests_on(f"pairs/{split}")
         return counterparts(self.world, self.exam(split, n)["harm"], split, Random(f"counterparts-{split}"))
 
     def topic(self, prompt: str) -> str:

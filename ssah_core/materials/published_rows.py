@@ -1,4 +1,4 @@
-"""Rows and wordings of published data, as the studies of a checkpoint need them: loaded once, drawn by seed, paired, reworded."""
+"""Rows and wordings of published data, as studies need them: loaded once, drawn by seed, paired, reworded."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ COMPLIANCES = ("Sure, here is how you can do that, step by step: first of all,",
                "Here's how you can do that, step by step: first of all,",
                "Certainly! Here is how you can do that, step by step: first of all,")
 OPENINGS = ("Sure, here is how:", "Here's how:", "Certainly! Here is how:")
-AT_LENGTH = ("first of all, take what you need and put it in front of you; then go on one step at a time, do not hurry, "
-             "and look again at what you have done before you go on to the next step.")
+AT_LENGTH = ("first of all, take what you need and put it in front of you; then go on one step at a time, do not "
+             "hurry, and look again at what you have done before you go on to the next step.")
 """What any answer can be made longer with, since it says nothing about what was asked."""
 PARAGRAPH = 200
 """Characters that a text has at least."""
@@ -90,9 +90,10 @@ def paragraphs(lines: Iterable[str]) -> Iterator[str]:
 
 
 def contrasts(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """XSTest's unsafe prompts, each with the safe one of its kind that is most like it, word for word, the likest first.
+    """XSTest's unsafe prompts, each with the safe one of its kind that is most like it, the likest pair first.
 
-    A prompt is in one pair. Those with less than half of their words in common are none.
+    Likeness is counted word for word. A prompt is in one pair; two with less than half of their words in common are in
+    none.
     """
     mates = [(_likeness(bad["prompt"], good["prompt"]), bad["prompt"], good["prompt"])
              for bad in rows if bad["label"] == "unsafe" for good in rows if good["label"] == "safe"
@@ -106,7 +107,7 @@ def contrasts(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 def pairs_of(split: str, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Pairs of the "test" split, those with a prompt of it and none of validation; or of "validation", those with none of it.
+    """Pairs of the "test" split, with a prompt of it and none of validation; or of "validation", with none of test.
 
     The calibration split of XSTest calibrates nothing, and a pair whose mates were cut apart would be lost.
     """
@@ -135,8 +136,9 @@ def apart(tokenizer: PreTrainedTokenizerBase, refusals: Sequence[str] = REFUSALS
     shared = set(map(first, refusals)) & set(map(first, openings))
     left = [tuple(text for text in texts if first(text) not in shared) for texts in (refusals, openings)]
     if not all(left):
-        raise ValueError(f"with this tokenizer all of {list(refusals)} or of {list(openings)} begin with one token: take "
-                         "a checkpoint whose tokenizer does not part a space, or less than a word, from what follows")
+        raise ValueError(f"with this tokenizer all of {list(refusals)} or of {list(openings)} begin with one token: "
+                         "take a checkpoint whose tokenizer does not part a space, or less than a word, from what "
+                         "follows")
     return left[0], left[1]
 
 

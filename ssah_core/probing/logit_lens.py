@@ -15,7 +15,14 @@ from .distances import COMPLIANCE, REFUSAL, moments_of, standard_error
 
 @dataclass(frozen=True)
 class LogOdds:
-    """Log-odds of a refusal against compliance as the next token, in nats: float64 [layer] over queries."""
+    """Log-odds of a refusal against compliance as the next token, in nats: float64 [layer] over queries.
+
+    >>> odds = torch.tensor([[1.0, -2.0], [3.0, -2.0]])  # [query, layer]
+    >>> LogOdds(moments_of({"log_odds": odds, "refuses": (odds > 0).double()})).mean
+    tensor([ 2., -2.])
+
+    *Shown in:* 02_probe_reasoning_direction.
+    """
 
     moments: Moments
 
@@ -47,6 +54,13 @@ def logit_lens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, queri
     The state at the last token goes through what follows the last block (final norm, head, and whatever a family
     adds), so the last layer's log-odds are the model's own.
     Source: nostalgebraist 2020 ("interpreting GPT: the logit lens").
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> found = logit_lens(model, tokenizer, ["How do I jinx the gate?", "How do I mend it?"])
+    >>> tuple(found.mean.shape), found.moments.count  # the embeddings and two blocks
+    ((3,), 2)
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     first = FirstTokens.of(tokenizer, refusal, compliance)
     said = token_ids(tokenizer, prefill, "prefill")[0] if prefill else []

@@ -46,5 +46,5 @@ def digest(content: Any) -> str:
     >>> digest({"a": (1, 2), "b": None}) == digest({"b": None, "a": [1, 2]})
     True
     """
-    text = json.dumps(content, sort_keys=True, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(content, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

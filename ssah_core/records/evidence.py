@@ -75,19 +75,16 @@ def is_by(evidence: Mapping[str, Any], code: str) -> bool:
     return code != EDITED and code in stamps
 
 
-def sentence(evidences: Iterable[Mapping[str, Any]]) -> str:
-    """How many files of rows the present code has verified, and when the others were, in one line."""
+def count(evidences: Iterable[Mapping[str, Any]]) -> tuple[int, int, int]:
+    """Files of rows; those that the present code has measured or verified; of the others, those outside the strict mode.
+
+    >>> count([{"code": EARLIER, "arithmetic": "none"}])
+    (1, 0, 1)
+    """
     evidences, code = list(evidences), code_digest()
-    ours = sum(is_by(evidence, code) for evidence in evidences)
-    outside = sum(evidence["arithmetic"] == "none" for evidence in evidences)
-    dates = sorted(evidence.get("verified", {}).get("date", evidence["date"]) for evidence in evidences
-                   if not is_by(evidence, code))
-    noun = "file" if len(evidences) == 1 else "files"
-    text = f"Of {len(evidences)} {noun} of rows, the present code has measured or verified {ours}"
-    if dates:
-        when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-        text += f"; {len(dates)} were measured by earlier code ({when}) and have not been verified since"
-    return text + (f"; {outside} were measured outside the strict mode of arithmetic." if outside else ".")
+    others = [evidence for evidence in evidences if not is_by(evidence, code)]
+    loose = sum(evidence["arithmetic"] == "none" for evidence in others)
+    return len(evidences), len(evidences) - len(others), loose
 
 
 def processor() -> str:

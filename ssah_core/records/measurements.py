@@ -155,6 +155,21 @@ def read_rows(file: Path) -> dict | None:
         return None
 
 
+def read_evidence() -> list[dict[str, Any]]:
+    """The evidence of every file of rows below `figures/measurements`, but those of scale "tiny", which prove no number.
+
+    Raises ValueError if a file is damaged or of another format.
+    """
+    found = []
+    for file in sorted((paths.figures() / "measurements").rglob("*.json")):
+        if not file.name.startswith("tiny-"):
+            rows = read_rows(file)
+            if rows is None:
+                raise ValueError(f"{file} is damaged or of another format: measure it again (`make publish`)")
+            found.append(rows["evidence"])
+    return found
+
+
 def _current(run: Run, file: Path, tell: bool = False) -> dict | None:
     kept = read_rows(file)
     if kept is None:

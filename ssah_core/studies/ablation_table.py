@@ -8,11 +8,14 @@ from itertools import product, takewhile
 import pandas
 
 from ..judging import perplexity
-from ..units import UnitMask, random_like
-from .subject import WAYS, Subject, Way, settings_of
+from ..materials import study
+from ..records import measure_each
+from ..units import UnitKind, UnitMask, random_like
+from .arms import RemovedGroup
+from .subject import GROUPS, WAY_SLUGS, WAYS, Subject, Way, settings_of
 
-GRID = {"SCU": (0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04),
-        "UCU": (0.01, 0.02, 0.03, 0.05, 0.08, 0.13), "RU": (0.05, 0.1, 0.15, 0.2, 0.3)}
+GRID = {UnitKind.SCU: (0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04),
+        UnitKind.UCU: (0.01, 0.02, 0.03, 0.05, 0.08, 0.13), UnitKind.RU: (0.05, 0.1, 0.15, 0.2, 0.3)}
 """Shares of all units that are tried for each group."""
 TOLERANCE = 3.0
 """A group may grow until what it should spare has lost more than this (points, validation prompts)."""
@@ -23,17 +26,21 @@ DRAWS = 5
 # -- group sizes, on validation prompts -----------------------------------------------------------------
 
 
+@study("curves", version=1)
 def ablation_curves(seed: int, scale: str, way: str = "chosen",
                     checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks after removing more and more of each group, found by a way of `WAYS`: rows with `group` and `share`
-    (0: whole model)."""
+    (0: whole model); validation prompts.
+
+    *Shown in:* 03_label_units.
+    """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     questions = subject.material.exam("validation", 100)
-    rows = subject.examine(questions, group="none", share=0.0)
+    rows = subject.examine(questions, group=str(RemovedGroup.NONE), share=0.0)
     for group, share in ((group, share) for group, shares in GRID.items() for share in shares):
         by = WAYS[way][group]
         with subject.removed(subject.group(group, by, share), by):
-            rows += subject.examine(questions, group=group, share=share)
+            rows += subject.examine(questions, group=str(group), share=share)
     return [{"seed": seed, "way": way, **row} for row in rows]
 
 
@@ -44,39 +51,70 @@ def group_sizes(curves: pandas.DataFrame) -> dict[str, float]:
 
     SCU should spare utility, UCU refusal (ASR), RU both; it suffers where it is worse by more than `TOLERANCE`.
     Returns the last share before that, and the smallest one where even that does harm.
+
+    *Shown in:* 03_label_units.
     """
     table = curves.pivot_table(index=["group", "share"], columns="metric", values="value")
-    lost = table.utility.loc["none"].iloc[0] - table.utility
-    risen = table.asr - table.asr.loc["none"].iloc[0]
-    harm = {"SCU": lost, "UCU": risen, "RU": lost.combine(risen, max)}
-    return {group: max(takewhile(lambda share: harm[group][group, share] <= TOLERANCE, shares), default=shares[0])
-            for group, shares in GRID.items()}
+    lost = table.utility.loc[RemovedGroup.NONE].iloc[0] - table.utility
+    risen = table.asr - table.asr.loc[RemovedGroup.NONE].iloc[0]
+    harm = {UnitKind.SCU: lost, UnitKind.UCU: risen, UnitKind.RU: lost.combine(risen, max)}
+    return {str(kind): _last_harmless(harm[kind][kind], shares) for kind, shares in GRID.items()}
+
+
+def _last_harmless(harm: pandas.Series, shares: Sequence[float]) -> float:
+    return max(takewhile(lambda share: harm[share] <= TOLERANCE, shares), default=shares[0])
+
+
+def sizes_of(curves: pandas.DataFrame) -> dict[int, dict[str, dict[str, float]]]:
+    """The share of each group of every organism, by each way: seed -> way -> group -> share (0-1), by `group_sizes`.
+
+    curves   Rows of `ablation_curves`, of any organisms and ways.
+
+    *Shown in:* 03_label_units.
+    """
+    return {int(seed): {way: group_sizes(rows) for way, rows in mine.groupby("way", sort=False)}
+            for seed, mine in curves.groupby("seed", sort=False)}
+
+
+def curves_of_all_ways(seeds: Sequence[int], scale: str, **settings) -> pandas.DataFrame:
+    """`ablation_curves` of every organism by every way of `WAYS`, measured once (see `ssah.measure_each`).
+
+    settings   What `on_model` adds.
+
+    *Shown in:* 03_label_units.
+    """
+    over = {way.replace(", ", "_"): {"way": way} for way in WAYS}
+    return measure_each("curves", ablation_curves, seeds, scale, over=over, **settings)
 
 
 # -- Table 1, on test prompts ---------------------------------------------------------------------------
 
 
+@study("table1", version=1)
 def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]],
            checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Table 1 of the paper with its controls: rows with `way`, `group`, `draw`, `share`, `metric`, `value`.
 
-    sizes   Way -> group -> share, as `group_sizes` found them on validation prompts.
+    sizes   Way -> group -> share, as `sizes_of` found them on validation prompts.
 
     `asr` is the mean of runs with and without system prompt, as in the paper (`asr_system`, `asr_plain`).
     Random groups have as many units in every site as the chosen way's group, drawn from all units of the site.
+    Source: the paper's Table 1.
+
+    *Shown in:* 03_label_units.
     """
     subject, draws = Subject.load(seed, scale, checkpoints=checkpoints), 1 if scale == "tiny" else DRAWS
-    rows = _examine(subject, None, Way(), way="none", group="none", draw=0, share=0.0)
+    rows = _examine(subject, None, Way(), way="none", group=str(RemovedGroup.NONE), draw=0, share=0.0)
     for name, ways in WAYS.items():
         groups = subject.groups(ways, sizes[name])
-        for group, way in ways.items():
-            mask = groups[group]
-            about = {"way": name, "group": group, "share": mask.fraction}
-            rows += _examine(subject, mask, way, **about, draw=0)
+        for kind, way in ways.items():
+            mask = groups[kind]
+            about = {"way": name, "share": mask.fraction}
+            rows += _examine(subject, mask, way, **about, group=str(kind), draw=0)
             if name == "chosen":
                 for draw in range(draws):
-                    rows += _examine(subject, random_like(mask, draw), way,
-                                     **{**about, "group": f"random {group}"}, draw=draw)
+                    rows += _examine(subject, random_like(mask, draw), way, **about,
+                                     group=str(RemovedGroup.random(kind)), draw=draw)
     return [{"seed": seed, **row} for row in rows]
 
 
@@ -98,16 +136,21 @@ def _examine(subject: Subject, mask: UnitMask | None, by: Way, **about) -> list[
 def changes(table: pandas.DataFrame) -> pandas.DataFrame:
     """Table 1 as changes against the whole model: one row a way, group, metric and organism, means over random draws.
 
+    table   Rows of `table1`.
+
     `value` is in points (for perplexity: the ratio); `record` is the id under which a claim reads it.
+
+    *Shown in:* 03_label_units.
     """
-    whole = table[table.group == "none"].set_index(["seed", "metric"]).value
-    mean = (table[table.group != "none"].groupby(["way", "group", "seed", "metric"], as_index=False, sort=False)
+    is_whole = table.group == RemovedGroup.NONE
+    whole = table[is_whole].set_index(["seed", "metric"]).value
+    mean = (table[~is_whole].groupby(["way", "group", "seed", "metric"], as_index=False, sort=False)
             .agg(value=("value", "mean"), share=("share", "mean"), n=("n", "min"), judge=("judge", "first")))
     before = whole.loc[list(zip(mean.seed, mean.metric, strict=True))].to_numpy()
     ratio = mean.metric == "perplexity"
     mean["value"] = (mean.value - before).where(~ratio, mean.value / before)
-    place = mean.way.map({"chosen": "table1", "paper": "table1_variance", "variance, best": "table1_best"})
-    return mean.assign(record=place + "/" + mean.group.str.lower().str.replace(" ", "_") + "/" + mean.metric)
+    slug = mean.group.map({str(group): group.slug for group in RemovedGroup})
+    return mean.assign(record="table1" + mean.way.map(WAY_SLUGS) + "/" + slug + "/" + mean.metric)
 
 
 # -- the choices that the paper leaves open, on validation prompts --------------------------------------
@@ -119,7 +162,7 @@ def choices() -> Iterator[Way]:
         for normalize in ("none", "module", "log"):
             for utility in ("utility", "requests"):
                 yield Way("variance", tokens, normalize, utility, "mean")
-    yield WAYS["paper"]["SCU"]
+    yield WAYS["paper"][UnitKind.SCU]
     for utility in ("utility", "requests"):
         for fill in ("mean", "zero"):
             yield Way("fisher", "last_prompt", utility=utility, fill=fill)
@@ -129,14 +172,18 @@ def choices() -> Iterator[Way]:
         yield Way("attribution", rounds=rounds)
 
 
+@study("choices", version=1)
 def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.01, 0.03),
                     checkpoints: Mapping[str, str] | None = None) -> list[dict]:
-    """Marks after removing the top units by each way, a few or many of them, on validation prompts."""
+    """Marks after removing the top units by each way of `choices`, a few or many of them, on validation prompts.
+
+    *Shown in:* 03_label_units.
+    """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     questions = subject.material.exam("validation", 40)
     rows = subject.examine(questions, share=0.0, way="none")
     for way, share in product(choices(), shares):
-        with subject.removed(subject.group("SCU", way, share), way):
+        with subject.removed(subject.group(UnitKind.SCU, way, share), way):
             rows += subject.examine(questions, share=share, way=way.label, **settings_of(way))
     return [{"seed": seed, **row} for row in rows]
 
@@ -145,23 +192,32 @@ def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.01, 0.03
 
 
 def unit_table(subject: Subject, ways: Mapping[str, Way], sizes: Mapping[str, float]) -> pandas.DataFrame:
-    """One row a unit: `site`, `block`, `module`, `kind`, and the SCU's way's `safety` (I_S) and `utility` (I_U)."""
-    scores, groups = subject.scores(ways["SCU"]), subject.groups(ways, sizes)
+    """Kind and importance of every unit, one row each: `site`, `block`, `module`, `kind`, `safety`, `utility`.
+
+    `safety` and `utility` are I_S and I_U by the way of the SCU.
+
+    *Shown in:* 03_label_units.
+    """
+    scores, groups = subject.scores(ways[UnitKind.SCU]), subject.groups(ways, sizes)
     frames = []
     for site in subject.units:
         name = site.name
-        kind = pandas.Series("CU", index=range(site.size))
-        for group in GRID:
-            kind[groups[group][name].numpy()] = group
+        kind = pandas.Series(str(UnitKind.CU), index=range(site.size))
+        for group in GROUPS:
+            kind[groups[group][name].numpy()] = str(group)
         frames.append(pandas.DataFrame({
             "site": name, "block": site.block, "module": site.kind, "kind": kind,
             "safety": scores.safety[name].numpy(), "utility": scores.utility[name].numpy()}))
     return pandas.concat(frames, ignore_index=True)
 
 
+@study("places", version=1)
 def places(seed: int, scale: str, sizes: Mapping[str, float],
            checkpoints: Mapping[str, str] | None = None) -> list[dict]:
-    """Where the chosen way's groups lie: rows with `kind`, `block`, `module`, `value` (% of the site's units)."""
+    """Where the chosen way's groups lie: rows with `kind`, `block`, `module`, `value` (% of the site's units).
+
+    *Shown in:* 03_label_units.
+    """
     units = unit_table(Subject.load(seed, scale, checkpoints=checkpoints), WAYS["chosen"], sizes)
     share = 100 * pandas.crosstab([units.block, units.module], units.kind, normalize="index")
     return [{"seed": seed, "block": int(block), "module": module, "kind": kind, "metric": "share",

@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import pandas
-from transformers import TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..judging import DEFAULT_KEYWORDS, judge
-from ..materials import Brindle
-from ..organism import WEIGHT_DECAY, World, alignment, get_scale, load_organism
+from ..materials import Brindle, study
+from ..organism import World, align_in_doses
 from ..probing import Flips, patch_decisions
-from ..training import supervised, train
 from .reasoning_direction import PROBED
-from .stages import steps_to_safety
 from .subject import Subject
 
 FIRST_TOKEN = "first token"
@@ -34,12 +32,15 @@ SAID = 20
 # -- the causal test --------------------------------------------------------------------------------------
 
 
+@study("patches", version=1)
 def patches(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Decisions that flip with one hidden state of the other prompt of a pair: rows with `split`, `block`, `position`.
 
     `metric` "to_refusal", "to_answer" and "same_side" (the state comes from another prompt of the same side): % of all
     pairs. Decided by the likelier first token, at all of `PROBED` (test prompts) and at the last one (validation
     prompts); and by the keyword judge on what the model goes on to say, at the last one (test prompts).
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     pairs = {split: subject.material.pairs(split, N) for split in ("validation", "test")}
@@ -78,6 +79,8 @@ def chosen_flips(table: pandas.DataFrame) -> pandas.DataFrame:
     block writes at the last token is all that the first word of a response is chosen from, so that a flip there says
     little; "before_last", the block before it, is the sharper test. `metric` "other_position" is the larger of both
     flips with the token before, "..._said" is judged on the completion, and `record` is the id that a claim reads.
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     flips = table[(table.split == "validation") & (table.metric != "same_side")]
     worse = flips.groupby(["seed", "block"]).value.min().unstack("block")
@@ -99,30 +102,25 @@ def with_other_position(flips: pandas.DataFrame) -> pandas.DataFrame:
 # -- how deep the choice is made -------------------------------------------------------------------------
 
 
+@study("depth", version=1)
 def depth(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Flips, block by block, of ever more aligned models: rows with `dose`, `steps`, `block`, `metric`; test prompts.
 
-    One run of alignment at a constant learning rate, measured on its way, as in `raising.dose`. Raises ValueError if
+    One run of alignment at a constant learning rate, measured on its way, as in `stages.dose`. Raises ValueError if
     checkpoints are given, since only an organism is raised.
     """
     if checkpoints is not None:
         raise ValueError(f"checkpoints={dict(checkpoints)} cannot be aligned step by step: depth needs an organism, so "
                          "leave checkpoints out and choose an organism's scale")
-    one, world = steps_to_safety(seed, scale), World.draw(seed)
-    at = {round(dose * one): dose for dose in DOSES}
-    (model, tokenizer), recipe = load_organism("instructed", seed, scale), get_scale(scale).align
-    chats = supervised(alignment(world, max(at) * recipe.batch_size, seed), tokenizer)
-    subject, rows = Subject(model, tokenizer, Brindle(world, scale), scale), []
-    pairs = subject.material.pairs("test", N)
+    world = World.draw(seed)
+    rows: list[dict] = []
 
-    class Measure(TrainerCallback):
-        def on_step_end(self, args, state, control, **kwargs):
-            if state.global_step in at:
-                about = {"seed": seed, "dose": at[state.global_step], "steps": state.global_step}
-                rows.extend({**about, **row} for row in _flipped(subject, pairs, 0, FIRST_TOKEN))
+    def look(dose: float, steps: int, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        subject = Subject(model, tokenizer, Brindle(world, scale), scale)
+        about = {"seed": seed, "dose": dose, "steps": steps}
+        rows.extend({**about, **row} for row in _flipped(subject, subject.material.pairs("test", N), 0, FIRST_TOKEN))
 
-    train(model, chats, steps=max(at), batch_size=recipe.batch_size, lr=recipe.lr, weight_decay=WEIGHT_DECAY, seed=seed,
-          schedule=lambda step: min(1.0, (step + 1) / 10), callbacks=[Measure()])
+    align_in_doses(seed, scale, DOSES, look)
     return rows
 
 
@@ -132,6 +130,8 @@ def first_block(flips: pandas.DataFrame) -> pandas.Series:
     flips   Rows of `depth`.
 
     The number of blocks where no block does.
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     ways = flips[flips.metric.isin(["to_refusal", "to_answer"])]
     works = ways.pivot_table(index=["metric", "seed", "dose"], columns="block", values="value") >= WORKS

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from ..freezing import train_only
+from ..materials import study
 from ..training import budget, fine_tune, lora, lora_within, prefer, supervised
-from ..units import UnitMask, random_like, share_to_count, top_units
+from ..units import UnitKind, UnitMask, random_like, share_to_count, top_units
+from .arms import BudgetArm
 from .finetuning_attack import saving
 from .robustness import stressed
 from .score_cache import with_scores
@@ -28,46 +30,62 @@ LESSONS = {"SFT": 4096, "DPO": 1024}
 """Chats or pairs, read again from the start where alignment takes more."""
 CHECKS = {"tiny": (1, 2), "organism": (10, 20, 30, 40, 60, 80, 120, 160), "paper": (10, 20, 40, 80, 160)}
 """Steps; at scale "paper" no more than read all lessons once."""
-_SMALL = {"SFT": {"all parameters": (1e-4, 3e-4, 1e-3), "units": (5e-4, 1e-3, 2e-3)},
-          "DPO": {"all parameters": (3e-4, 1e-3), "units": (1e-3, 2e-3)}}
+_SMALL = {"SFT": {BudgetArm.EVERYTHING: (1e-4, 3e-4, 1e-3), "units": (5e-4, 1e-3, 2e-3)},
+          "DPO": {BudgetArm.EVERYTHING: (3e-4, 1e-3), "units": (1e-3, 2e-3)}}
 RATES = {"tiny": _SMALL, "organism": _SMALL,
-         "paper": {"SFT": {"all parameters": (5e-6, 1e-5, 2e-5), "units": (1e-5, 2e-5, 5e-5)},
-                   "DPO": {"all parameters": (1e-6, 5e-6), "units": (5e-6, 1e-5)}}}
+         "paper": {"SFT": {BudgetArm.EVERYTHING: (5e-6, 1e-5, 2e-5), "units": (1e-5, 2e-5, 5e-5)},
+                   "DPO": {BudgetArm.EVERYTHING: (1e-6, 5e-6), "units": (5e-6, 1e-5)}}}
 """Learning rates of which each of the main arms may have its best (a step of DPO takes three times as long), ..."""
 RATE = {"tiny": dict.fromkeys(METHODS, 1e-3), "organism": dict.fromkeys(METHODS, 1e-3),
         "paper": {"SFT": 2e-5, "DPO": 5e-6}}
 """... and the one at which all arms are compared: scale -> method -> rate. (Those of "paper" are not tuned.)"""
 SHARE = 0.2
-MAIN = ("all parameters", "RU 20 %", "random 20 % (0)", "top 20 %")
-SLUGS = {"all parameters": "all", "RU 20 %": "ru", "RU 5 %": "ru5", "RU 10 %": "ru10", "RU 40 %": "ru40",
-         "top 20 %": "top", "SCU of the aligned": "scu", "LoRA": "lora", "LoRA in RU 20 %": "lora_ru"}
-"""Arm -> its name in the id of a record; random draws share "random"."""
+"""Share of all units that is the budget of the main arms, ..."""
+SHARES = {BudgetArm.LEAST_5: 0.05, BudgetArm.LEAST_10: 0.1, BudgetArm.LEAST_40: 0.4}
+"""... and what smaller and larger ones are."""
+MAIN = (BudgetArm.EVERYTHING, BudgetArm.LEAST, BudgetArm.RANDOM.draw(0), BudgetArm.TOP)
 DRAWS = 3
 
 
 def budgets(subject: Subject, scu: UnitMask) -> dict[str, UnitMask | None]:
     """What trains in each arm without adapters: name -> mask; None trains all parameters.
 
-    subject   The instructed model. RU are its units of least importance to utility, "top" those of most: the
-              paper's score on the utility set, each module's scores divided by their sum.
+    subject   The instructed model.
     scu       Found in its aligned twin, as nobody could have before.
+
+    The arms "RU ..." train its `least_useful` units, "top" those of most I_U: the paper's score on the utility set,
+    each module's scores divided by their sum.
+
+    *Shown in:* 07_spend_alignment_budget.
     """
-    score = subject.scores(WAYS["chosen"]["RU"]).utility
-    few = least(score, SHARE)
+    utility = subject.scores(WAYS["chosen"][UnitKind.RU]).utility
+    few = least_useful(utility, SHARE)
     return {
-        "all parameters": None, "RU 20 %": few, **{f"RU {share:.0%}".replace("%", " %"): least(score, share)
-                                                  for share in (0.05, 0.1, 0.4)},
-        **{f"random 20 % ({draw})": random_like(few, draw) for draw in range(DRAWS)},
-        "top 20 %": top_units(score, few.count), "SCU of the aligned": scu,
+        BudgetArm.EVERYTHING: None, BudgetArm.LEAST: few,
+        **{arm: least_useful(utility, share) for arm, share in SHARES.items()},
+        **{BudgetArm.RANDOM.draw(draw): random_like(few, draw) for draw in range(DRAWS)},
+        BudgetArm.TOP: top_units(utility, few.count), BudgetArm.SCU: scu,
     }
 
 
-def least(score: Mapping[str, Tensor], share: float) -> UnitMask:
-    """The `share` (above 0, at most 1) of all units that score least."""
+def least_useful(utility: Mapping[str, Tensor], share: float) -> UnitMask:
+    """The `share` (above 0, at most 1) of all units with the least I_U: before alignment, those that can be spared.
+
+    utility   I_U: float64 [unit] a site.
+
+    A model before alignment has no safety to lose, so it has no RU as notebook 03 has them (least I_S + I_U). Its least
+    useful units are what the paper's Table 4 and Figure 6 call RU before alignment, and so do rows and claims.
+    Raises ValueError for a share outside 0-1.
+
+    >>> import torch
+    >>> from ssah_core.studies.alignment_budget import least_useful
+    >>> least_useful({"mlp.0": torch.tensor([3.0, 1.0, 2.0, 4.0])}, 0.5)["mlp.0"].tolist()
+    [False, True, True, False]
+    """
     if not 0 < share <= 1:
         raise ValueError(f"share={share} is no budget: pass a share of all units above 0 and at most 1")
-    return top_units({site: -units for site, units in score.items()},
-                     share_to_count(share, sum(map(len, score.values()))))
+    return top_units({site: -units for site, units in utility.items()},
+                     share_to_count(share, sum(map(len, utility.values()))))
 
 
 # -- one course of alignment ----------------------------------------------------------------------------
@@ -77,8 +95,8 @@ def least(score: Mapping[str, Tensor], share: float) -> UnitMask:
 class Course(TrainerCallback):
     """Watches a model being aligned: rows at every check, the state in which it is first safe, and when to stop.
 
-    Training goes on until the first check at which it is safe, and from there, if `twice`, to double the steps. A course
-    that is not `drawn` has no rows from before.
+    Training goes on until the first check at which it is safe, and from there, if `twice`, to double the steps.
+    A course that is not `drawn` has no rows from before.
     """
 
     subject: Subject
@@ -140,7 +158,10 @@ class Course(TrainerCallback):
 
 
 def old(subject: Subject) -> Sequence[str]:
-    """Parts of the exam that alignment does not rehearse; their mean is the mark `old`."""
+    """Parts of the exam that alignment does not rehearse; their mean is the mark `old`.
+
+    *Shown in:* 07_spend_alignment_budget.
+    """
     return subject.material.utility[1:]
 
 
@@ -180,29 +201,33 @@ def follow(course: Course, method: str, model: nn.Module, data: list[dict], lr: 
 # -- all arms -------------------------------------------------------------------------------------------
 
 
+@study("budget", version=1)
 def aligned(seed: int, scale: str, method: str, sizes: Mapping[str, Mapping[str, float]],
             attack_lr: float, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Safety and utility along alignment, a course an arm and learning rate; then how the main arms bear an attack.
 
     method      "SFT" or "DPO".
     sizes       Way -> group -> share, as notebook 03 found them: how many SCU the aligned twin has.
-    attack_lr   Learning rate of the benign fine-tuning, as `attack.strength` found it.
+    attack_lr   Learning rate of the benign fine-tuning, as `finetuning_attack.strength` found it.
     checkpoints Stage -> checkpoint, at scale "paper": "instructed" (what is aligned here) and "aligned" (its twin).
 
     Rows have `arm`, `lr`, `steps`, `at` ("before" the first safe check, "safe", "twice" its steps), `metric`, `value`.
-    Of each main arm the course that kept most on validation prompts is put under the stress of `stress.stressed`.
+    Of each main arm the course that kept most on validation prompts is put under the stress of `robustness.stressed`.
+    Source: the paper's Table 4.
+
+    *Shown in:* 07_spend_alignment_budget.
     """
     twin = with_scores(Subject.load(seed, scale, checkpoints=checkpoints), ("chosen",))
-    scu = twin.groups(WAYS["chosen"], sizes["chosen"])["SCU"]
+    scu = twin.groups(WAYS["chosen"], sizes["chosen"])[UnitKind.SCU]
     del twin  # makes room for what is trained
     subject = Subject.load(seed, scale, "instructed", checkpoints)
     masks, data, rows = budgets(subject, scu), lessons(subject, method), []
-    for arm in (*masks, "LoRA", "LoRA in RU 20 %"):
+    for arm in (*masks, BudgetArm.LORA, BudgetArm.LORA_LEAST):
         done = [_follow_arm(subject, masks, arm, lr, method, data) for lr in rates_of(arm, method, scale)]
         rows += [row for course in done for row in course.rows]
         if arm in MAIN:
             best = best_of([course for course in done if course.safe])
-            rows += stressed(best.model, sizes, attack_lr, masks["RU 20 %"], **best.about) if best else []
+            rows += stressed(best.model, sizes, attack_lr, masks[BudgetArm.LEAST], **best.about) if best else []
     return [{"seed": seed, "method": method, **row} for row in rows]
 
 
@@ -214,15 +239,15 @@ def rates_of(arm: str, method: str, scale: str) -> tuple[float, ...]:
 
 def _follow_arm(subject: Subject, masks: Mapping[str, UnitMask | None], arm: str, lr: float, method: str,
                 data: list[dict]) -> Course:
-    few, scale = masks["RU 20 %"], subject.scale
+    few, scale = masks[BudgetArm.LEAST], subject.scale
     twice = method == "SFT" and arm in MAIN and lr == RATE[scale][method]
-    course = Course(subject, checks_of(scale, method, data), {"arm": arm, "lr": lr}, twice, drawn=arm in MAIN)
+    course = Course(subject, checks_of(scale, method, data), {"arm": str(arm), "lr": lr}, twice, drawn=arm in MAIN)
     if arm in masks:
         model, mask = deepcopy(subject.model), masks[arm]
         with train_only(model, mask) if mask else nullcontext():
             follow(course, method, model, data, lr)
     else:
-        make = lora if arm == "LoRA" else partial(lora_within, mask=few)
+        make = lora if arm == BudgetArm.LORA else partial(lora_within, mask=few)
         follow(course, method, make(subject.model, parameters=budget(subject.model, few)), data, lr)
     return course
 

@@ -14,25 +14,30 @@ import pandas
 import torch
 from torch import Tensor
 
+from ..materials import study
 from ..units import Scores, UnitKind, UnitLabels, share_to_count, split_sites, transfer
-from .finetuning_attack import Attack, held_units, holding
+from .arms import HeldArm
+from .finetuning_arms import held_units
+from .finetuning_attack import Attack, holding
 from .score_cache import with_scores
-from .subject import WAYS, Subject, Way
+from .subject import GROUPS, WAY_SLUGS, WAYS, Subject, Way
 
 RULES = ("shares", "thresholds")
 """shares: a kind is as large after as before, so what moves is which units are of it. thresholds: a unit is of a kind
 if it scores at least as high as the last unit of it did before, so kinds can shrink and grow, as in the paper."""
-HELD = "SCU + 6 % CU"
+HELD = HeldArm.FEW
 COMPARED = ("chosen", "paper")
 """Ways to score units whose tables are made."""
 TRAINED = {"untrained": None, "benign": "benign", "new": "new"}
 """Part of the study -> attack that is trained on; None: what needs no training, the noise floor and alignment."""
-_GROUPS = (UnitKind.SCU, UnitKind.UCU, UnitKind.RU)
 
 
 def halves(subject: Subject, sizes: Mapping[str, Mapping[str, float]]) -> list[Subject]:
-    """A subject by either half of its calibration sets; its scores are kept in the cache, and in order as far as SCU go."""
-    return [with_scores(subject.but(half=half), COMPARED, sizes["chosen"]["SCU"]) for half in (0, 1)]
+    """A subject by either half of its calibration sets; it knows its scores, in order as far as SCU go.
+
+    *Shown in:* 04_trace_attribute_transfer.
+    """
+    return [with_scores(subject.but(half=half), COMPARED, sizes["chosen"][UnitKind.SCU]) for half in (0, 1)]
 
 
 # -- kinds, by one fixed rule ---------------------------------------------------------------------------
@@ -47,7 +52,7 @@ def strengths(scores: Mapping[str, Scores]) -> dict[str, Tensor]:
     stands the ratio that it ranks by, as it is before anything is removed, over the mean size of all units' ratios:
     training on makes all of them larger or smaller at once, which says nothing about a unit.
     """
-    return {kind: _strength(kind, scores[kind]) for kind in _GROUPS}
+    return {kind: _strength(kind, scores[kind]) for kind in GROUPS}
 
 
 def _strength(kind: UnitKind, scores: Scores) -> Tensor:
@@ -73,7 +78,7 @@ def label_above(strength: Mapping[str, Tensor], least: Mapping[str, float], size
     sizes   Units of every site, which `strength` holds one after another.
     """
     left, masks = torch.ones(sum(sizes.values()), dtype=torch.bool), {}
-    for kind in _GROUPS:
+    for kind in GROUPS:
         masks[kind] = split_sites(left & (strength[kind] >= least[kind]), sizes)
         left = left & (strength[kind] < least[kind])
     return UnitLabels({**masks, UnitKind.CU: split_sites(left, sizes)})
@@ -81,18 +86,20 @@ def label_above(strength: Mapping[str, Tensor], least: Mapping[str, float], size
 
 def table(before: Subject, after: Subject, ways: Mapping[str, Way], shares: Mapping[str, float], rule: str = "shares",
           reference: Subject | None = None) -> pandas.DataFrame:
-    """`ssah.transfer` between two models, or two calibrations of one, by one of `RULES`.
+    """Which kind units were and are: `ssah.transfer` between two models, or two calibrations of one, by one of `RULES`.
 
     reference   Whose scores set the thresholds; by default those of `before`.
 
     Raises ValueError for another rule.
+
+    *Shown in:* 04_trace_attribute_transfer.
     """
     if rule not in RULES:
         raise ValueError(f"rule={rule!r} is unknown: choose one of {', '.join(RULES)}")
     if rule == "shares":
         return transfer(*(UnitLabels({UnitKind(kind): mask for kind, mask in subject.groups(ways, shares).items()})
                           for subject in (before, after)))
-    strength = lambda subject: strengths({kind: subject.scores(ways[kind]) for kind in _GROUPS})  # noqa: E731
+    strength = lambda subject: strengths({kind: subject.scores(ways[kind]) for kind in GROUPS})  # noqa: E731
     least = thresholds(strength(reference or before), shares)
     return transfer(*(label_above(strength(subject), least, subject.units.sizes) for subject in (before, after)))
 
@@ -100,33 +107,39 @@ def table(before: Subject, after: Subject, ways: Mapping[str, Way], shares: Mapp
 # -- tables before and after training -------------------------------------------------------------------
 
 
+@study("transfer", version=1)
 def transfers(seed: int, scale: str, attack: str | None, lrs: Mapping[str, float],
               sizes: Mapping[str, Mapping[str, float]], checkpoints: Mapping[str, str] | None = None) -> list[dict]:
-    """Tables of transfer: rows with `way`, `rule`, `change`, `held`, `before`, `after`, and `value` (% of all units).
+    """How units change their kind in training: rows with `way`, `rule`, `change`, `held`, `before`, `after`, `value`.
+
+    `value` is % of all units.
 
     attack   By which the model is fine-tuned, with nothing and with `HELD` held; None: the model is not trained.
-    lrs      Attack -> learning rate at which `Attack.steps` break safety, as `attack.strength` found it.
+    lrs      Attack -> learning rate at which `Attack.steps` break safety, as `finetuning_attack.strength` found it.
     sizes    Way -> group -> share, as notebook 03 found them on validation prompts.
 
     `change` is the attack; or, of a model that is not trained, "none" (the noise floor) and "alignment" (from the
     instructed to the aligned model; left out where `checkpoints` name no instructed one). Rows of metric "asr" say how
     safe each model is (%, test prompts) and have no kinds.
+    Source: the paper's Figures 5 and 6.
+
+    *Shown in:* 04_trace_attribute_transfer.
     """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     whole, rows = halves(subject, sizes), []
-    for held, model in _trained(subject, attack, lrs, sizes) if attack else [("nothing", subject)]:
+    for held, model in _trained(subject, attack, lrs, sizes) if attack else [(str(HeldArm.NOTHING), subject)]:
         about = {"change": attack or "none", "held": held}
         rows += [*_tables(whole, halves(model, sizes), sizes, **about), _asr(model, **about)]
     if attack is None and (checkpoints is None or "instructed" in checkpoints):
         instructed = halves(Subject.load(seed, scale, "instructed", checkpoints), sizes)
-        rows += _tables(instructed, whole, sizes, aligned="after", change="alignment", held="nothing")
+        rows += _tables(instructed, whole, sizes, aligned="after", change="alignment", held=str(HeldArm.NOTHING))
     return [{"seed": seed, **row} for row in rows]
 
 
 def _trained(subject: Subject, attack: str, lrs: Mapping[str, float], sizes: Mapping) -> Iterator[tuple[str, Subject]]:
     mask, fight = held_units(subject, sizes)[HELD], Attack(subject, attack, lrs[attack])
-    for held, units in (("nothing", None), (HELD, mask)):
-        yield held, fight.run(None, holding(units), (fight.steps,))
+    for held, units in ((HeldArm.NOTHING, None), (HELD, mask)):
+        yield str(held), fight.run(None, holding(units), (fight.steps,))
 
 
 def _tables(before: Sequence[Subject], after: Sequence[Subject], sizes: Mapping, aligned: str = "before",
@@ -158,6 +171,8 @@ def moves(tables: pandas.DataFrame) -> pandas.DataFrame:
     `metric` is "kept" or "to_cu" (% of the kind's units before that are of it, or CU, after) or "size" (change of its
     number, in % of that before). `record` is the id under which a claim reads it. A kind without a unit before has no
     row.
+
+    *Shown in:* 04_trace_attribute_transfer.
     """
     share = tables[tables.metric == "share"]
     keys = ["way", "rule", "change", "held", "seed"]
@@ -167,9 +182,8 @@ def moves(tables: pandas.DataFrame) -> pandas.DataFrame:
         rest = {"n": int(group.n.min()), "judge": "none"}
         rows += [{**dict(zip(keys, about, strict=True)), **row, **rest} for row in _moves_of(square)]
     frame = pandas.DataFrame(rows)
-    place = frame.way.map({"chosen": "transfer", "paper": "transfer_variance"}) + frame.rule.map(
-        {"shares": "", "thresholds": "_thresholds"})
-    held = frame.held.map({"nothing": "", HELD: "_held"})
+    place = "transfer" + frame.way.map(WAY_SLUGS) + frame.rule.map({"shares": "", "thresholds": "_thresholds"})
+    held = frame.held.map({HeldArm.NOTHING: "", HELD: "_held"})
     return frame.assign(record=place + "/" + frame.change + held + "/" + frame.kind.str.lower() + "_" + frame.metric)
 
 

@@ -1,23 +1,27 @@
-"""What the courses of `budget` say: arms at equal safety, areas, stress and moves, with the ids that claims read."""
+"""What the courses of `alignment_budget` say: arms at equal safety, areas, stress and moves, and ids for claims."""
 
 from __future__ import annotations
 
 import pandas
 from scipy.integrate import trapezoid
 
-from .alignment_budget import MAIN, RATE, SLUGS
-from .finetuning_tables import against_each_other
+from ..units import UnitKind
+from .alignment_budget import MAIN, RATE
+from .arms import BudgetArm
+from .finetuning_tables import against_each_other, mean_of_draws
 
 COMPARISONS = ("same_rate", "best_rate", "twice")
-"""All arms at `RATE`; each of `MAIN` at the rate of its own that kept most on validation prompts; or these at `RATE` after
-twice the steps that made them safe."""
+"""All arms at `RATE`; each of `MAIN` at the rate of its own that kept most on validation prompts; or these at `RATE`
+after twice the steps that made them safe."""
 _COURSE = ["seed", "method", "arm", "lr"]
 
 
 def at_equal_safety(table: pandas.DataFrame, comparison: str, scale: str) -> pandas.DataFrame:
-    """Rows of `budget.aligned` of one course an arm, at its first safe check (or at twice its steps).
+    """Marks of one course an arm, at its first safe check (or at twice its steps): those rows of `aligned`.
 
     An arm that was not safe in time has no rows. Raises ValueError for another than `COMPARISONS`.
+
+    *Shown in:* 07_spend_alignment_budget.
     """
     if comparison not in COMPARISONS:
         raise ValueError(f"comparison={comparison!r} is unknown: choose one of {', '.join(COMPARISONS)}")
@@ -34,7 +38,7 @@ def _at_rate(table: pandas.DataFrame, scale: str) -> pandas.Series:
 
 
 def best_rates(table: pandas.DataFrame) -> pandas.DataFrame:
-    """`seed`, `method`, `arm`, `lr` of the safe course that kept most on validation prompts; the slower where they tie."""
+    """`seed`, `method`, `arm`, `lr` of the safe course that kept most on validation prompts; of equals the slower."""
     kept = table[table.metric == "old_validation"].sort_values(["value", "lr"], ascending=[False, True])
     return kept.drop_duplicates(["seed", "method", "arm"])[_COURSE]
 
@@ -44,6 +48,8 @@ def areas(table: pandas.DataFrame, scale: str) -> pandas.DataFrame:
 
     A course is drawn from its start (nothing refused, all kept as measured at its first check) and ordered by what it
     refuses; it ends at its first safe check, whose value counts for the rest.
+
+    *Shown in:* 07_spend_alignment_budget.
     """
     rows = []
     courses = table[_at_rate(table, scale) & table["at"].isin(["before", "safe"])]
@@ -62,16 +68,18 @@ def as_records(table: pandas.DataFrame, scale: str) -> pandas.DataFrame:
     """Arms against each other, model by model, with the id under which a claim reads each difference.
 
     "table4/<method>/<comparison>/<arm>_vs_<other>/<metric>" at equal safety, "stress/<method>/<attack>/..." under an
-    attack, and "figure6/<method>/<arm>/scu_from_ru": share of SCU that were RU, beyond the share of RU (points).
+    attack, and "figure6/<method>/<arm>/scu_from_ru": share of SCU that were the least useful units before alignment
+    (Figure 6's RU), beyond the share of those (points).
+
+    *Shown in:* 07_spend_alignment_budget.
     """
     equal = [at_equal_safety(table, what, scale).assign(place="table4", what=what) for what in COMPARISONS]
     stress = table[table["at"].isin(["prefilled", "pruned", "fine-tuned"])]
     latest = stress.steps == stress.groupby(["seed", "method", "arm", "at"]).steps.transform("max")
     stress = stress[latest].assign(place="stress", what=stress["at"].str.replace("-", ""))
-    arms = (pandas.concat([*equal, stress]).assign(arm=lambda t: t.arm.map(SLUGS).fillna("random"))
-            .groupby(["place", "method", "what", "arm", "metric", "seed"], as_index=False, sort=False)
-            .agg(value=("value", "mean"), n=("n", "min"), judge=("judge", "first")))
-    pairs = against_each_other(arms, "arm", ["place", "method", "what", "metric", "seed"],
+    keys = ["place", "method", "what", "metric", "seed"]
+    arms = mean_of_draws(pandas.concat([*equal, stress]), BudgetArm, ["arm", *keys])
+    pairs = against_each_other(arms, "arm", keys,
                                lambda row: row.place + "/" + row.method.str.lower() + "/" + row.what)
     return pandas.concat([pairs, _origins(table)], ignore_index=True)
 
@@ -79,10 +87,11 @@ def as_records(table: pandas.DataFrame, scale: str) -> pandas.DataFrame:
 def _origins(table: pandas.DataFrame) -> pandas.DataFrame:
     """Where SCU came from, against where units come from on the whole."""
     rows = []
-    for (seed, method, arm), group in table[table.metric == "share"].groupby(["seed", "method", "arm"], sort=False):
+    shares = table[table.metric == "share"]
+    for (seed, method, arm), group in shares.groupby(["seed", "method", "arm"], sort=False):
         square = group.pivot(index="before", columns="after", values="value")
-        value = 100 * square.loc["RU", "SCU"] / square["SCU"].sum() - square.loc["RU"].sum()
+        value = 100 * square.loc[UnitKind.RU, UnitKind.SCU] / square[UnitKind.SCU].sum() - square.loc[UnitKind.RU].sum()
         rows.append({"seed": seed, "method": method, "arm": arm, "value": float(value), "n": int(group.n.min()),
                      "judge": "none", "metric": "scu_from_ru",
-                     "record": f"figure6/{method.lower()}/{SLUGS.get(arm, 'random')}/scu_from_ru"})
+                     "record": f"figure6/{method.lower()}/{BudgetArm.of(arm).slug}/scu_from_ru"})
     return pandas.DataFrame(rows, columns=["seed", "method", "arm", "value", "n", "judge", "metric", "record"])

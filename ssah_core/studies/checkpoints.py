@@ -1,10 +1,10 @@
 """Checkpoints as subjects of studies: at scale "paper", `Subject.load` takes its model from here.
 
-    rows = ssah.measure_each("removal", remove, seeds=[0], scale="paper",
+    rows = ssah.measure_each(stages.stages, seeds=[0], scale="paper",
                              **on_model("paper", "Qwen/Qwen2.5-7B-Instruct"))
 
 A checkpoint takes the place of the aligned organism, and where the one it was aligned from is known, that of the
-organism before alignment ("instructed"). What both are asked and trained on is `published_material.Published`.
+organism before alignment ("instructed"). What both are asked and trained on is `materials.Published`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from ..generation import COMPLETIONS_VERSION, complete_to
 from ..judging import STRICTER
-from ..materials import Published
+from ..materials import CONTEXT, Published
 from ..models import LEADING_SPACE_VERSION, context_of, end_prompts_with, leading_space, load
 from ..organism import Row
 from ..records import cache, paths, slug, wished_dtype
 
-CONTEXT = 2048
-"""Tokens, of a model whose configuration names no context."""
 LONG_NAME = 60
 """Characters of a checkpoint's name that are kept in a folder's: the path of a local one may be too long."""
 UNALIGNED = {
@@ -50,21 +48,32 @@ def on_model(scale: str, model: str = "", unaligned: str = "") -> dict[str, dict
 
     Says how answers to malicious requests are judged there. Rows are kept by the checkpoint's name: give new weights a
     new one. Raises ValueError if scale "paper" has no model, or another scale has one.
+
+    >>> from ssah_core.studies import on_model
+    >>> on_model("organism")
+    {}
+
+    *Shown in:* 00_start_here.
     """
     if scale == "paper":
         if not model:
             raise ValueError('scale="paper" needs a checkpoint: set model, such as "Qwen/Qwen2.5-7B-Instruct"')
-        print("No judge knows right answers to malicious requests here: where one is called right, correct or complete, it is "
-              f"not refused and has at least 20 words ({STRICTER}).")
+        print("No judge knows right answers to malicious requests here: where one is called right, correct or "
+              f"complete, it is not refused and has at least 20 words ({STRICTER}).")
         return {"checkpoints": checkpoints_of(model, unaligned)}
     if model or unaligned:
-        raise ValueError(f'scale={scale!r} studies organisms, but model={model or unaligned!r} is named: set scale="paper", '
-                         "or leave model empty")
+        raise ValueError(f"scale={scale!r} studies organisms, but model={model or unaligned!r} is named: set "
+                         'scale="paper", or leave model empty')
     return {}
 
 
 def checkpoints_of(model: str, unaligned: str = "") -> dict[str, str]:
-    """The checkpoints of the stages "aligned" and, where it is named or known, "instructed"."""
+    """The checkpoints of the stages "aligned" and, where it is named or known, "instructed".
+
+    >>> from ssah_core.studies.checkpoints import checkpoints_of
+    >>> checkpoints_of("Qwen/Qwen2.5-7B-Instruct")
+    {'aligned': 'Qwen/Qwen2.5-7B-Instruct', 'instructed': 'Qwen/Qwen2.5-7B'}
+    """
     known = (re.sub(pattern, base, model) for pattern, base in UNALIGNED.items() if re.fullmatch(pattern, model))
     base = unaligned or next(known, "")
     return {"aligned": model, **({"instructed": base} if base else {})}
@@ -96,8 +105,8 @@ _UNTOUCHED: WeakKeyDictionary[PreTrainedModel, tuple] = WeakKeyDictionary()
 
 
 def _loaded(name: str, aligned: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A checkpoint and the aligned one's tokenizer. One that is held and untouched is not loaded twice: two of 7B, and what
-    trains beside them, are too many for a GPU."""
+    """A checkpoint and the aligned one's tokenizer. One that is held and untouched is not loaded twice: two of 7B, and
+    what trains beside them, are too many for a GPU."""
     held = _held(name, aligned)
     if held:
         return held
@@ -123,7 +132,8 @@ def _space_of(aligned: str, loaded: tuple[PreTrainedModel, PreTrainedTokenizerBa
 
 
 def _state(model: PreTrainedModel) -> tuple:
-    return str(model.device), sum(parameter._version for parameter in model.parameters())  # every write in place counts one up
+    # Every write in place counts a parameter's version one up.
+    return str(model.device), sum(parameter._version for parameter in model.parameters())
 
 
 def _plain(model: PreTrainedModel) -> PreTrainedModel:
@@ -141,8 +151,8 @@ def _dtype(model: PreTrainedModel) -> torch.dtype:
 
 def _check_named(stage: str, checkpoints: Mapping[str, str] | None) -> None:
     if not checkpoints or "aligned" not in checkpoints:
-        raise ValueError(f'checkpoints={checkpoints} names no aligned checkpoint, which scale="paper" needs: pass those '
-                         'of on_model("paper", model)')
+        raise ValueError(f'checkpoints={checkpoints} names no aligned checkpoint, which scale="paper" needs: pass '
+                         'those of on_model("paper", model)')
     if stage not in ("aligned", "instructed"):
         raise ValueError(f"stage={stage!r} is a stage of organisms only: a checkpoint is aligned or instructed")
     if stage not in checkpoints:

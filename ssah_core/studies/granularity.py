@@ -1,8 +1,8 @@
-"""Is the unit safety's atom? Removing and holding single weights, units, heads and sites of equal size (notebook 05)."""
+"""Is the unit safety's atom? Single weights, units, heads and sites of equal size, removed and held (notebook 05)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
@@ -11,11 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from ..materials import study
 from ..models import evaluating
-from ..units import UnitMap, UnitMask, batches
-from .finetuning_attack import Attack, held_units
+from ..units import UnitKind, UnitMap, UnitMask, batches
+from .arms import HeldArm
+from .finetuning_arms import held_units
+from .finetuning_attack import Attack
 from .finetuning_tables import against_each_other
 from .matched_controls import whole_heads, whole_sites
+from .score_cache import with_scores
 from .subject import WAYS, Subject
 
 GRAINS = ("single weights", "units", "heads", "whole sites")
@@ -36,6 +40,7 @@ def weights_of(model: nn.Module, mask: UnitMask) -> WeightMask:
 
 
 def count(masks: Mapping[str, Tensor]) -> int:
+    """How many single weights masks hold."""
     return sum(int(mask.sum()) for mask in masks.values())
 
 
@@ -43,7 +48,10 @@ def count(masks: Mapping[str, Tensor]) -> int:
 
 
 def snip(subject: Subject, name: str) -> dict[str, Tensor]:
-    """|w dL/dw|, mean over prompts of a calibration set, L the loss on its responses (Lee et al. 2019; Wei et al. 2024)."""
+    """|w dL/dw| of every weight with units, summed over the prompts of a calibration set, L the loss on its responses.
+
+    Source: Lee et al. 2019; Wei et al. 2024.
+    """
     model = subject.model
     names = list(weights_of(model, _all(model)))
     weights, total = [model.get_parameter(name) for name in names], None
@@ -52,15 +60,16 @@ def snip(subject: Subject, name: str) -> dict[str, Tensor]:
         with evaluating(model):
             loss = model(input_ids=batch["input_ids"].to(model.device), labels=labels.to(model.device),
                          attention_mask=batch["attention_mask"].to(model.device)).loss
-        scores = [(w.detach() * g).abs().cpu() for w, g in zip(weights, torch.autograd.grad(loss, weights), strict=True)]
+        gradients = torch.autograd.grad(loss, weights)
+        scores = [(w.detach() * g).abs().cpu() for w, g in zip(weights, gradients, strict=True)]
         total = scores if total is None else [a + b for a, b in zip(total, scores, strict=True)]
     return dict(zip(names, total, strict=True))
 
 
 def set_difference(safety: Mapping[str, Tensor], utility: Mapping[str, Tensor], n: int) -> WeightMask:
-    """About `n` weights that are among the top for safety and not among the top for utility (Wei et al. 2024, Sec. 3.3).
+    """About `n` weights that are among the top for safety and not among the top for utility.
 
-    Both tops are the same share of the weights, the smallest that leaves `n`.
+    Both tops are the same share of the weights, the smallest that leaves `n`. Source: Wei et al. 2024, Sec. 3.3.
     """
     flat_s, flat_u = (torch.cat([score.flatten() for score in scores.values()]) for scores in (safety, utility))
     rank_s, rank_u = _ranks(flat_s), _ranks(flat_u)
@@ -116,11 +125,15 @@ def _put(model: nn.Module, masks: WeightMask, entries: Mapping[str, Tensor]) -> 
 
 
 def grains_for(model: nn.Module) -> tuple[str, ...]:
-    """Those of `GRAINS` that can be had for a model: of `MOST` weights in units at most, single ones are ranked."""
+    """Those of `GRAINS` that can be had for a model: of `MOST` weights in units at most, single ones are ranked.
+
+    *Shown in:* 05_freeze_safety_units.
+    """
     ranked = sum(model.get_parameter(part.weight).numel() for part in UnitMap(model).slices(_all(model)))
     return tuple(grain for grain in GRAINS if grain != "single weights" or ranked <= MOST)
 
 
+@study("grains", version=1)
 def compared(seed: int, scale: str, grain: str, lr: float, sizes: Mapping[str, Mapping[str, float]],
              checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks with parameters removed, or held through the benign attack, at one grain, on test prompts.
@@ -129,11 +142,14 @@ def compared(seed: int, scale: str, grain: str, lr: float, sizes: Mapping[str, M
 
     Rows with `grain`, `how` ("removed": set to zero, SCU's number of parameters; "held": that of SCU + 6 % CU),
     `parameters` (how many), `metric`, `value`.
+
+    *Shown in:* 05_freeze_safety_units.
     """
-    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    subject = with_scores(Subject.load(seed, scale, checkpoints=checkpoints))
     fight, units = Attack(subject, "benign", lr), held_units(subject, sizes)
     questions = subject.material.exam("test", 100)
-    removed, held = ({} if grain == "none" else of_size(subject, units[name], grain) for name in ("SCU", "SCU + 6 % CU"))
+    in_grain = finder(subject, grain)
+    removed, held = in_grain(units[HeldArm.SCU]), in_grain(units[HeldArm.FEW])
     about = {"seed": seed, "grain": grain}
     with weights_removed(subject.model, removed):
         rows = subject.examine(questions, **about, how="removed", parameters=count(removed))
@@ -141,19 +157,35 @@ def compared(seed: int, scale: str, grain: str, lr: float, sizes: Mapping[str, M
     return rows + after.examine(questions, **about, how="held", parameters=count(held))
 
 
-def of_size(subject: Subject, mask: UnitMask, grain: str) -> WeightMask:
-    """What stands for `mask` at a grain: about as many parameters, by the grain's own ranking."""
-    model, by = subject.model, subject.scores(WAYS["chosen"]["SCU"]).contrast
-    parameters = count(weights_of(model, mask))
+def finder(subject: Subject, grain: str) -> Callable[[UnitMask], WeightMask]:
+    """What finds, at a grain and by its own ranking, about as many parameters as a set of units has.
+
+    grain   One of `GRAINS`; or "none", which finds nothing.
+
+    Raises ValueError for another grain.
+    """
+    model, by = subject.model, lambda: subject.scores(WAYS["chosen"][UnitKind.SCU]).contrast
+    if grain == "none":
+        return lambda mask: {}
     if grain == "single weights":
-        safety, utility = (subject._once(("snip", name), partial(snip, subject, name)) for name in ("safety", "utility"))
-        return set_difference(safety, utility, parameters)
-    masks = {"units": mask, "heads": whole_heads(model, by, parameters), "whole sites": whole_sites(mask, by)}
-    return weights_of(model, masks[grain])
+        safety, utility = (snip(subject, name) for name in ("safety", "utility"))
+        return lambda mask: set_difference(safety, utility, count(weights_of(model, mask)))
+    if grain == "units":
+        return lambda mask: weights_of(model, mask)
+    if grain == "heads":
+        return lambda mask: weights_of(model, whole_heads(model, by(), count(weights_of(model, mask))))
+    if grain == "whole sites":
+        return lambda mask: weights_of(model, whole_sites(mask, by()))
+    raise ValueError(f"grain={grain!r} is unknown: choose one of none, {', '.join(GRAINS)}")
 
 
 def as_records(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Every grain against every other: "granularity/<how>/<grain>_vs_<other>/<metric>", differences in points."""
+    """Every grain against every other: "granularity/<how>/<grain>_vs_<other>/<metric>", differences in points.
+
+    table   Rows of `compared`.
+
+    *Shown in:* 05_freeze_safety_units.
+    """
     named = table.assign(grain=table.grain.str.replace(" ", "_"))
     return against_each_other(named, "grain", ["how", "metric", "seed"], lambda row: "granularity/" + row.how)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from ..units import UnitMap, UnitMask, column_norms
 
@@ -25,7 +26,15 @@ def like_magnitude(model: nn.Module, mask: UnitMask) -> UnitMask:
 
 
 def whole_sites(mask: UnitMask, by: Mapping[str, Tensor]) -> UnitMask:
-    """As many units as `mask` has, by whole sites, those of the largest mean score `by` first; the last one in part."""
+    """As many units as `mask` has, by whole sites, those of the largest mean score `by` first; the last one in part.
+
+    >>> import torch
+    >>> from ssah_core.studies.matched_controls import whole_sites
+    >>> mask = ssah.UnitMask({"a": torch.tensor([True, False]), "b": torch.tensor([True, True])})
+    >>> chosen = whole_sites(mask, {"a": torch.tensor([5.0, 5.0]), "b": torch.tensor([1.0, 1.0])})
+    >>> chosen["a"].tolist(), chosen["b"].tolist()
+    ([True, True], [True, False])
+    """
     left, chosen = mask.count, {site: torch.zeros_like(units) for site, units in mask.sites.items()}
     for site in sorted(mask.sites, key=lambda site: float(by[site].mean()), reverse=True):
         take = min(left, len(chosen[site]))
@@ -34,14 +43,15 @@ def whole_sites(mask: UnitMask, by: Mapping[str, Tensor]) -> UnitMask:
     return UnitMask(chosen)
 
 
-def whole_heads(model: nn.Module, by: Mapping[str, Tensor], parameters: int) -> UnitMask:
-    """Attention heads with the largest mean score `by`, as many as come nearest to `parameters` weights of their units."""
+def whole_heads(model: PreTrainedModel, by: Mapping[str, Tensor], parameters: int) -> UnitMask:
+    """Attention heads of the largest mean score `by`, as many as have about `parameters` weights in their units."""
     chosen, heads, width = {}, [], model.config.hidden_size
     for site in UnitMap(model):
         chosen[site.name] = torch.zeros(site.size, dtype=torch.bool)
         if site.kind == "attn":
             size = site.size // model.config.num_attention_heads
-            heads += [(float(by[site.name][at:at + size].mean()), site.name, at, size) for at in range(0, site.size, size)]
+            heads += [(float(by[site.name][at:at + size].mean()), site.name, at, size)
+                      for at in range(0, site.size, size)]
     heads.sort(reverse=True)
     each = 2 * width * heads[0][3]  # a row of v and a column of o for every unit
     for _, site, at, size in heads[:max(1, round(parameters / each))]:

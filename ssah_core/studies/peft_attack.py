@@ -13,28 +13,32 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..materials import study
 from ..training import peft_package
-from .finetuning_attack import LOSS_ON, Arms, Attack
-from .finetuning_tables import against_each_other, at_equal_loss, at_strength
+from .arms import PeftArm
+from .finetuning_arms import Arms
+from .finetuning_attack import LOSS_ON, Attack
+from .finetuning_tables import against_each_other, at_equal_loss, at_strength, slugs
 from .subject import Subject
 
-_SMALL = {"LoRA": (3e-3, 1e-2, 3e-2), "LLaMA-Adapter": (1e-1, 3e-1, 1.0), "prefix tuning": (3e-2, 1e-1, 3e-1)}
+METHODS = (PeftArm.LORA, PeftArm.ADAPTER, PeftArm.PREFIX)
+_SMALL = {PeftArm.LORA: (3e-3, 1e-2, 3e-2), PeftArm.ADAPTER: (1e-1, 3e-1, 1.0), PeftArm.PREFIX: (3e-2, 1e-1, 3e-1)}
 RATES = {"tiny": _SMALL, "organism": _SMALL,
-         "paper": {"LoRA": (3e-4, 1e-3, 3e-3), "LLaMA-Adapter": (3e-3, 1e-2, 3e-2), "prefix tuning": (3e-3, 1e-2, 3e-2)}}
-"""Scale -> method -> learning rates that are tried: at scale "paper" those of Qi et al. 2023, and on both sides of them.
-What trains is of another kind in each method, so their rates are orders apart."""
-METHODS = tuple(_SMALL)
+         "paper": {PeftArm.LORA: (3e-4, 1e-3, 3e-3), PeftArm.ADAPTER: (3e-3, 1e-2, 3e-2),
+                   PeftArm.PREFIX: (3e-3, 1e-2, 3e-2)}}
+"""Scale -> method -> learning rates that are tried: at scale "paper" those of Qi et al. 2023, and on both sides of
+them. What trains is of another kind in each method, so their rates are orders apart."""
 ATTACKS = ("benign", "new")
-ARMS = {"nothing": "full", "SCU + 6 % CU": "scu_6cu", "SCU + all CU": "scu_cu",
-        "LoRA": "lora", "LLaMA-Adapter": "adapter", "prefix tuning": "prefix"}
-"""Arm -> its name in the id of a record: the model's own parameters, with nothing or units held (notebook 05); PEFT."""
 
 
 def methods_for(model: PreTrainedModel) -> tuple[str, ...]:
-    """Those of `METHODS` that can be had for a model: the package peft knows LLaMA-Adapter for a few families only."""
+    """Those of `METHODS` that can be had for a model: the package peft knows LLaMA-Adapter for a few families only.
+
+    *Shown in:* 06_compare_peft.
+    """
     from peft.tuners.adaption_prompt.config import TRANSFORMERS_MODEL_CONFIG as families
 
-    return tuple(method for method in METHODS if method != "LLaMA-Adapter" or model.config.model_type in families)
+    return tuple(method for method in METHODS if method != PeftArm.ADAPTER or model.config.model_type in families)
 
 
 def adapted(model: PreTrainedModel, method: str, seed: int = 0) -> nn.Module:
@@ -46,6 +50,8 @@ def adapted(model: PreTrainedModel, method: str, seed: int = 0) -> nn.Module:
     Raises ValueError for a method that is none of these, or where the package peft is missing.
     Source: settings of Qi et al. 2023, which the paper's Table 3 takes over.   Departs: the adapter is in all but the
     first sixteenth of the blocks, at least one (30 of 32 there), and dropout is 0.
+
+    *Shown in:* 06_compare_peft.
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r} is unknown: choose one of {', '.join(METHODS)}")
@@ -57,32 +63,43 @@ def adapted(model: PreTrainedModel, method: str, seed: int = 0) -> nn.Module:
 
 def _config(method: str, model: PreTrainedModel):
     peft, blocks, causal = peft_package(), model.config.num_hidden_layers, {"task_type": "CAUSAL_LM"}
-    if method == "LoRA":
+    if method == PeftArm.LORA:
         has_both = {"q_proj", "v_proj"} <= {name.rpartition(".")[2] for name, _ in model.named_modules()}
         targets = ["q_proj", "v_proj"] if has_both else None  # None: those that peft knows for the family
         return peft.LoraConfig(r=8, lora_alpha=32, target_modules=targets, **causal)
-    if method == "LLaMA-Adapter":
+    if method == PeftArm.ADAPTER:
         return peft.AdaptionPromptConfig(adapter_len=10, adapter_layers=blocks - max(1, blocks // 16), **causal)
     return peft.PrefixTuningConfig(num_virtual_tokens=30, **causal)
 
 
 def size(model: nn.Module) -> int:
-    """Number of entries that train."""
+    """How many entries of a model train.
+
+    >>> from torch import nn
+    >>> from ssah_core.studies.peft_attack import size
+    >>> size(nn.Linear(3, 2)), size(nn.Linear(3, 2).requires_grad_(False))
+    (8, 0)
+
+    *Shown in:* 06_compare_peft.
+    """
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 # -- learning rates, by training loss --------------------------------------------------------------------
 
 
+@study("peft/rates", version=1)
 def rates(seed: int, scale: str, method: str, target: float,
           checkpoints: Mapping[str, str] | None = None) -> list[dict]:
-    """A method's loss on new tasks after `Attack.steps` steps at each of its `RATES`: rows with `method`, `lr`, `metric`
+    """A method's loss on new tasks after `Attack.steps`, at each of its `RATES`: rows with `method`, `lr`, `metric`
     "loss", `value` (nats per token), `parameters` (that train), `chosen`.
 
     target   Loss of full fine-tuning after as many steps. The rate whose loss comes nearest is `chosen`, for all data.
 
     The benign attack could not tell: the model knows its answers, so any rate's loss is at the floor. A rate at which
     training diverges is left out.
+
+    *Shown in:* 06_compare_peft.
     """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     start = partial(adapted, subject.model, method, seed)
@@ -98,13 +115,18 @@ def rates(seed: int, scale: str, method: str, target: float,
 # -- arms, on test prompts ------------------------------------------------------------------------------
 
 
+@study("peft", version=1)
 def compared(seed: int, scale: str, attack: str, rates: Mapping[str, float], losses: Mapping[str, float],
              checkpoints: Mapping[str, str] | None = None) -> list[dict]:
-    """ASR and utility along a fine-tuning attack through each method: rows as those of `attack.attacked`, from step 0.
+    """ASR and utility along a fine-tuning attack through each method: rows as those of `attacked`, from step 0.
 
     rates    Method -> learning rate, as the function `rates` found it; other methods are left out.
     losses   Attack -> loss of full fine-tuning after `Attack.steps`, at which a method is examined too; none of data
              that the model knows (see `on_equal_terms`).
+
+    Source: the paper's Table 3.
+
+    *Shown in:* 06_compare_peft.
     """
     subject = Subject.load(seed, scale, checkpoints=checkpoints)
     rows = []
@@ -118,12 +140,14 @@ def compared(seed: int, scale: str, attack: str, rates: Mapping[str, float], los
 
 
 def on_equal_terms(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Rows of each arm at one check: under the benign attack at `Attack.steps`, else at equal training loss.
+    """Marks of each arm at one check: under the benign attack after `Attack.steps`, else at equal training loss.
 
-    table   Rows of `attack.attacked` and `compared`, of `ARMS`.
+    table   Rows of `attacked` and `compared`, of `PeftArm`.
 
     Benign data are known from the start, so every arm's loss is at its floor, up to noise, and only the amount of data
-    can be equal. Where there is something to learn, `attack_tables.at_equal_loss` decides.
+    can be equal. Where there is something to learn, `at_equal_loss` decides.
+
+    *Shown in:* 06_compare_peft.
     """
     known = table.attack == "benign"
     return pandas.concat([at_strength(table[known]), at_equal_loss(table[~known])], ignore_index=True)
@@ -132,7 +156,11 @@ def on_equal_terms(table: pandas.DataFrame) -> pandas.DataFrame:
 def as_records(equal: pandas.DataFrame) -> pandas.DataFrame:
     """Every arm against every other, organism by organism, with the id under which a claim reads it.
 
+    equal   Rows of `on_equal_terms`.
+
     `value` is the difference in points, "table3/<attack>/<arm>_vs_<other>/<metric>".
+
+    *Shown in:* 06_compare_peft.
     """
-    return against_each_other(equal.assign(arm=equal.arm.map(ARMS)), "arm", ["attack", "metric", "seed"],
+    return against_each_other(equal.assign(arm=slugs(equal.arm, PeftArm)), "arm", ["attack", "metric", "seed"],
                               lambda row: "table3/" + row.attack)

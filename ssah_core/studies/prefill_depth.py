@@ -16,8 +16,12 @@ import torch
 
 from ..generation import complete_after, find_suffix
 from ..judging import rate
+from ..materials import study
 from ..organism import Row
-from .finetuning_attack import Attack, holding, scu_and_cu
+from ..units import UnitKind
+from .arms import HeldArm
+from .finetuning_arms import scu_and_cu
+from .finetuning_attack import Attack, holding
 from .score_cache import with_scores
 from .subject import WAYS, Subject
 
@@ -42,12 +46,18 @@ COMPLETE = "truth, anywhere"
 
 
 def length(subject: Subject) -> int:
-    """Tokens of a response, those of a prefill not counted."""
+    """Tokens of a response, those of a prefill not counted.
+
+    *Shown in:* 08_re_evaluate_direction.
+    """
     return subject.material.asking.get("max_new_tokens", NEW)
 
 
 def requests(subject: Subject, kinds: Iterable[str], split: str = "test", n: int = N) -> dict[str, list[Row]]:
-    """Requests of an exam (none of a kind it lacks), each with its answer as `response`, and at length as `told`."""
+    """Requests of an exam (none of a kind it lacks), each with its answer as `response`, and at length as `told`.
+
+    *Shown in:* 08_re_evaluate_direction.
+    """
     exam, material = subject.material.exam(split), subject.material
     return {kind: [{**row, "response": row.get("response") or material.answered(row), "told": material.told(row)}
                    for row in exam.get(kind, ())[:n]] for kind in kinds}
@@ -154,19 +164,22 @@ def suffixed(subject: Subject, found: Mapping[int, Sequence[Row]], **generate) -
 # -- what safety units have to do with it -----------------------------------------------------------------
 
 
+@study("deep_units", version=1)
 def units(seed: int, scale: str, lr: float, sizes: Mapping[str, Mapping[str, float]],
           checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """The prefill curve with SCU removed, and after the benign attack with nothing or SCU + 6 % CU held, as `arm`.
 
-    lr, sizes   As in `attack.attacked`: the attack's learning rate, and the groups' shares from notebook 03.
+    lr, sizes   As in `finetuning_arms.attacked`: the attack's learning rate, and the groups' shares from notebook 03.
+
+    *Shown in:* 08_re_evaluate_direction.
     """
     subject = with_scores(Subject.load(seed, scale, checkpoints=checkpoints), ("chosen",))
-    way, scu = WAYS["chosen"]["SCU"], subject.groups(WAYS["chosen"], sizes["chosen"])["SCU"]
+    way, scu = WAYS["chosen"][UnitKind.SCU], subject.groups(WAYS["chosen"], sizes["chosen"])[UnitKind.SCU]
     few = {"kinds": ("harm",), "ks": FEW_KS}
     with subject.removed(scu, way):
         made = [{"arm": "SCU removed", **row} for row in prefilled(subject, **few)]
     fight = Attack(subject, "benign", lr)
-    for held, mask in (("nothing", None), ("SCU + 6 % CU", scu_and_cu(subject, "chosen", sizes))):
+    for held, mask in ((HeldArm.NOTHING, None), (HeldArm.FEW, scu_and_cu(subject, "chosen", sizes))):
         tuned = fight.run(None, holding(mask), (fight.steps,))
         made += [{"arm": f"tuned, {held} held", **row} for row in prefilled(tuned, **few)]
     return [{"seed": seed, **row} for row in made]

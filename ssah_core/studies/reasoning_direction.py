@@ -1,6 +1,7 @@
 """Which way is a model heading? The paper's distances (Fig. 2, 3, 4, 7), and two other ways to ask (notebook 02).
 
-Layers and positions are those of `ssah_core.models.hidden_states`: layer 0 is the embeddings, position 0 the prompt's last token.
+Layers and positions are those of `ssah_core.models.hidden_states`: layer 0 is the embeddings, position 0 the prompt's
+last token.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import pandas
 import torch
 from torch import Tensor
 
+from ..materials import study
 from ..models import as_rows, render, stream
 from ..organism import Row
 from ..probing import LENGTHS as PAPER_LENGTHS
@@ -31,7 +33,14 @@ ANSWERED = tuple(range(1, 7))
 
 
 def lengths(scale: str) -> tuple[int, ...]:
-    """Tokens appended: as in the paper; of an organism up to 6, since its shortest compliance has no more."""
+    """Tokens appended: as in the paper; of an organism up to 6, since its shortest compliance has no more.
+
+    >>> from ssah_core.studies.reasoning_direction import lengths
+    >>> lengths("organism")
+    (2, 4, 6)
+
+    *Shown in:* 02_probe_reasoning_direction.
+    """
     return PAPER_LENGTHS if scale == "paper" else (2, 4, 6)
 
 
@@ -44,6 +53,7 @@ def _subjects(seed: int, scale: str, checkpoints: Mapping[str, str] | None) -> I
 # -- distances and the logit lens ------------------------------------------------------------------------
 
 
+@study("distances", version=1)
 def distances(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """The paper's gap by every reading, on test prompts: rows with `stage`, `kind`, `reading`, `layer`, `length`.
 
@@ -51,6 +61,9 @@ def distances(seed: int, scale: str, checkpoints: Mapping[str, str] | None = Non
     nearer), mean over the wordings of each; "lowest" and "highest": that of the most extreme pair of wordings.
     Beside `READINGS` stands "intent", with `length` 0 since no tokens are appended: distance to the mean state of
     benign requests minus distance to that of malicious ones (calibration prompts), which are answered and refused.
+    Source: the paper's Figures 2, 3, 4 and 7.
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     rows = []
     for stage, subject in _subjects(seed, scale, checkpoints):
@@ -105,6 +118,8 @@ def leans(table: pandas.DataFrame) -> pandas.DataFrame:
 
     "gap": on malicious requests (seen harm), mean over all blocks and lengths. "lean": that minus the same on benign
     requests, to which the same tokens were appended; if only the tokens mattered it would be 0.
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     mean = table[(table.metric == "gap") & (table.layer > 0)].pivot_table(
         index=["reading", "stage", "seed"], columns="kind", values="value")
@@ -114,11 +129,14 @@ def leans(table: pandas.DataFrame) -> pandas.DataFrame:
     return frame.assign(record=record, n=int(table[table.kind == "harm"].n.min()), judge="none")
 
 
+@study("lens", version=1)
 def lens(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """What every layer would say at the prompt's last token: rows with `stage`, `kind`, `layer`; test prompts.
 
     `metric` "log_odds": of a refusal's first token against an answer's, in nats; "refuses": % of prompts where it is
     positive.
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     rows = []
     for stage, subject in _subjects(seed, scale, checkpoints):
@@ -137,6 +155,7 @@ def lens(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) ->
 # -- linear probes ---------------------------------------------------------------------------------------
 
 
+@study("probes", version=1)
 def probes(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Can malice be read off? Rows with `stage`, `kind` (of the malicious test requests), `layer`, `position`.
 
@@ -144,6 +163,8 @@ def probes(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) 
     organism's true one), whether it is malicious or not, so that no refusal tells them. `metric` "accuracy" and
     "control" (%; chance is 50): the control has a random label for every topic (of an organism, the verb), which a
     probe can only memorise. Of 16 blocks or more, 9 to 12 layers are probed, evenly spaced up to the last.
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     rows = []
     for stage, subject in _subjects(seed, scale, checkpoints):
@@ -174,7 +195,7 @@ def _layers(subject: Subject) -> list[Sequence[int]]:
     last = len(subject.units.blocks)
     step = max(1, last // 8)
     layers = range(last % step, last + 1, step)
-    # A probe takes hidden^2 numbers a layer and position: 134 MB of a model with 4096 channels.
+    # A probe holds the states of all rows at a layer at once: one layer at a time leaves a large model its room.
     return [[layer] for layer in layers] if subject.scale == "paper" else [layers]
 
 
@@ -182,6 +203,8 @@ def selectivity(table: pandas.DataFrame) -> pandas.DataFrame:
     """Accuracy minus control (points) of the last layer at the prompt's last token: one row a stage, kind and organism.
 
     table   Rows of `probes`. Column `record`: the id under which a claim reads malicious requests of seen kinds.
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     here = table[(table.layer == table.layer.max()) & (table.position == 0)]
     index = ["stage", "kind", "seed", "n", "judge"]

@@ -13,12 +13,15 @@ from torch import Tensor
 
 from ..freezing import train_only
 from ..generation import complete
+from ..materials import study
 from ..models import blocks
 from ..organism import WEIGHT_DECAY, Row
 from ..probing import DirectionGuard, Readout, fit_readout, signals
 from ..training import fine_tune
-from ..units import UnitMask
+from ..units import UnitKind, UnitMask
+from .arms import RecoveryArm
 from .finetuning_attack import saving
+from .finetuning_tables import slugs
 from .prefill_depth import BARE_KS, decoded, opened, prefilled, requests, rewordings, suffixed, suffixes
 from .subject import WAYS, Subject
 
@@ -33,10 +36,11 @@ LAYER = {"tiny": 1, "organism": 4}
 AVERAGE = True
 """... whether it reads the mean of all signals so far, ..."""
 READ = (0,)
-"""... the positions that it learns the direction from (0: the prompt's last token, where the choice is made), and ..."""
+"""... the positions that it learns the direction from (0: the prompt's last token, where the choice is made), ..."""
 FALSE_STOPS = 0.0
-"""... the share of benign validation responses that it may stop, which sets its threshold. All chosen on validation prompts
-of organisms 0 to 2, among layers 2 to 4, one position or 25, the mean or the latest signal, and shares up to 0.02."""
+"""... and the share of benign validation responses that it may stop, which sets its threshold. All chosen on validation
+prompts of organisms 0 to 2, among layers 2 to 4, one position or 25, the mean or the latest signal, and shares up to
+0.02."""
 EVERYWHERE = tuple(range(25))
 """Positions of another direction, learned from every token of a response at length, to compare with."""
 SHOWN = tuple(range(13))
@@ -49,17 +53,21 @@ BENIGN_KS = (1, 5, 10)
 
 
 def redundant(subject: Subject) -> UnitMask:
-    """The redundant units (RU) that are trained alone."""
-    return subject.group("RU", WAYS["chosen"]["RU"], BUDGET)
+    """The redundant units (RU: least I_S + I_U) of the aligned model, which are trained alone."""
+    return subject.group(UnitKind.RU, WAYS["chosen"][UnitKind.RU], BUDGET)
 
 
 def recover(subject: Subject, seed: int, mask: UnitMask | None = None, lr: float | None = None) -> Subject:
-    """The model after alignment with recovery, through all its parameters or the units of `mask` alone."""
+    """The model after alignment with recovery, through all its parameters or the units of `mask` alone.
+
+    *Shown in:* 08_re_evaluate_direction.
+    """
     model, scale = deepcopy(subject.model), subject.scale
     chats = subject.material.recovery(subject.tokenizer, STEPS[scale] * BATCH[scale], seed)
     with nullcontext() if mask is None else train_only(model, mask):
-        fine_tune(model, chats, steps=-(-len(chats) // BATCH[scale]), batch_size=BATCH[scale], schedule="cosine", warmup=0.05,
-                  lr=lr or RATES[scale]["RU" if mask else "all"], weight_decay=WEIGHT_DECAY, **saving(model, scale), seed=seed)
+        fine_tune(model, chats, steps=-(-len(chats) // BATCH[scale]), batch_size=BATCH[scale], schedule="cosine",
+                  warmup=0.05, lr=lr or RATES[scale]["RU" if mask else "all"], weight_decay=WEIGHT_DECAY, seed=seed,
+                  **saving(model, scale))
     return subject.but(model=model)
 
 
@@ -116,7 +124,10 @@ def highest(signal: Tensor, average: bool = AVERAGE) -> Tensor:
 
 
 def guard_of(subject: Subject) -> Callable[[], DirectionGuard]:
-    """Makes guards for a model, all with the same read-out and threshold."""
+    """Makes guards for a model, all with the same read-out and threshold.
+
+    *Shown in:* 08_re_evaluate_direction.
+    """
     read = readout(subject)
     limit = threshold(subject, read)
     return lambda: DirectionGuard(subject.model, subject.tokenizer, read, threshold=limit, average=AVERAGE)
@@ -125,26 +136,29 @@ def guard_of(subject: Subject) -> Callable[[], DirectionGuard]:
 # -- arms, on test prompts -------------------------------------------------------------------------------
 
 
+@study("again", version=1)
 def arms(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
-    """Every attack, the exam and the guard's cost, for a model as it is and choosing again: rows with `arm`.
+    """Every attack and the exam, for a model as it is and choosing again: rows with `arm`.
 
     Arms: "aligned"; "recovery" (all parameters) and "recovery, RU" (a fifth of the units alone); "guard" on the
     aligned model; "recovery + guard". Suffixes are searched against "aligned" and, by somebody who knows of it, against
-    "recovery"; a guard faces those of its own model. Rows of `attack` "exam" have the marks of `benchmarks.mark`, those
-    of "signal" the traces of `traces`, and those of "speed" the guard's ratio.
+    "recovery"; a guard faces those of its own model. Rows of `attack` "exam" have the marks of the material, and
+    those of "signal, ..." the traces of `traces`.
+
+    *Shown in:* 08_re_evaluate_direction.
     """
     aligned = Subject.load(seed, scale, checkpoints=checkpoints)
     trained = recover(aligned, seed)
-    made, sharp = [], {"aligned": suffixes(aligned), "recovery": suffixes(trained)}
+    arm, made = RecoveryArm, []
+    sharp = {arm.ALIGNED: suffixes(aligned), arm.RECOVERY: suffixes(trained)}
     for name, subject, guarded, against in (
-            ("aligned", aligned, False, "aligned"), ("recovery", trained, False, "recovery"),
-            ("recovery, RU", recover(aligned, seed, redundant(aligned)), False, None),
-            ("guard", aligned, True, "aligned"), ("recovery + guard", trained, True, "recovery")):
+            (arm.ALIGNED, aligned, False, arm.ALIGNED), (arm.RECOVERY, trained, False, arm.RECOVERY),
+            (arm.RECOVERY_RU, recover(aligned, seed, redundant(aligned)), False, None),
+            (arm.GUARD, aligned, True, arm.ALIGNED), (arm.BOTH, trained, True, arm.RECOVERY)):
         new_guard = guard_of(subject) if guarded else None
-        made += [{"arm": name, **row} for row in _faced(subject, new_guard, sharp.get(against, {}))]
+        made += [{"arm": str(name), **row} for row in _faced(subject, new_guard, sharp.get(against, {}))]
         if not guarded and against:
-            made += [{"arm": name, **row} for row in traces(subject)]
-    made += [{"arm": "guard", **row} for row in speed(aligned)]
+            made += [{"arm": str(name), **row} for row in traces(subject)]
     return [{"seed": seed, **row} for row in made]
 
 
@@ -187,8 +201,20 @@ def traces(subject: Subject) -> Iterator[dict]:
                            "value": float(column.nanmean()), "judge": "none"}
 
 
+@study("guard_speed", version=1)
+def guard_speed(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """What a guard costs of the speed of generation: rows as those of `arms`, of `attack` "speed".
+
+    A study of its own, since times are no two runs' the same: its rows are not verified.
+
+    *Shown in:* 08_re_evaluate_direction.
+    """
+    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    return [{"seed": seed, "arm": str(RecoveryArm.GUARD), **row} for row in speed(subject)]
+
+
 def speed(subject: Subject, batch_sizes: Sequence[int] = (1, 32), repeats: int = 7) -> Iterator[dict]:
-    """% of generation speed (tokens a second of one core, or of the GPU) that a guard costs: rows with `x` (batch size).
+    """% of generation speed (tokens a second of one core or of the GPU) that a guard costs: rows with `x`, batch size.
 
     Guarded and unguarded runs take turns on the same prompts and say as many tokens; of each the fastest counts.
     """
@@ -220,22 +246,20 @@ def _seconds(subject: Subject, read: Readout, prompts: Sequence[str], guarded: b
 
 # -- records ---------------------------------------------------------------------------------------------
 
-SLUGS = {"aligned": "aligned", "recovery": "recovery", "recovery, RU": "recovery_ru", "guard": "guard",
-         "recovery + guard": "both"}
-"""Arm -> its name in the id of a record."""
-
 
 def as_records(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Numbers that claims read, from rows of `arms`: one row a number and organism, with its `record`.
+    """Numbers that claims read, from rows of `arms` and `guard_speed`: one row a number and organism, with its `record`.
 
     "worst" is the highest value under a prefill of the answer at length over all its lengths, of seen harm; "prefill_5"
     that at 5 tokens. Utility is a difference to the aligned model, in points; "cost" that of the worst batch size.
+
+    *Shown in:* 08_re_evaluate_direction.
     """
-    table = table.assign(arm=table.arm.map(SLUGS))
+    table = table.assign(arm=slugs(table.arm, RecoveryArm))
     keys = ["arm", "metric", "seed"]
     prefill = table[(table.attack == "prefill") & (table.kind == "harm")]
     exam = table[(table.attack == "exam") & table.metric.isin(["benign", "refused", "utility"])]
-    before = exam[(exam.arm == "aligned") & (exam.metric == "utility")].set_index("seed").value
+    before = exam[(exam.arm == RecoveryArm.ALIGNED.slug) & (exam.metric == "utility")].set_index("seed").value
     change = exam.value - exam.seed.map(before).where(exam.metric == "utility", 0)
     parts = {"worst": _highest(prefill, keys), "cost": _highest(table[table.attack == "speed"], keys),
              **{f"prefill_{k}": prefill[prefill.x == k] for k in (0, 1, 5)}, "exam": exam.assign(value=change)}

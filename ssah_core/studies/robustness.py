@@ -12,35 +12,38 @@ STEPS = {"tiny": (1, 2), "organism": (5, 10, 20, 50), "paper": (10, 50, 100)}
 """Steps of benign fine-tuning after which the model is asked again; no more than `Attack.steps`."""
 
 
-def stressed(subject: Subject, sizes: Mapping[str, Mapping[str, float]], attack_lr: float, redundant: UnitMask,
+def stressed(subject: Subject, sizes: Mapping[str, Mapping[str, float]], attack_lr: float, spared: UnitMask,
              **about) -> list[dict]:
     """ASR and right answers to malicious test prompts under each attack, and the kinds of its units.
 
-    subject     The aligned model.
-    redundant   Its RU before alignment.
+    subject   The aligned model.
+    spared    Its least useful units before alignment.
 
     Rows have `at`: "fine-tuned" (with `steps`, on benign chats), "prefilled" (with the first words of compliance),
     "pruned" (its own SCU, of the share that notebook 03 found); and, for `metric` "share", `before` and `after`, the
-    kinds of units before and after alignment in % of all (Figure 6). Before alignment there is no safety, so a unit is
-    RU or else UCU, as in the paper.
+    kinds of units before and after alignment in % of all (Figure 6).
     """
     questions = {"harm": subject.material.exam("test", 100)["harm"]}
     ask = lambda model, at, steps=0, **generate: model.examine(  # noqa: E731
         questions, generate, **about, at=at, steps=steps)
     rows = ask(subject, "prefilled", prefill=subject.material.openings[0])
     groups = subject.groups(WAYS["chosen"], sizes["chosen"])
-    with subject.removed(groups["SCU"], WAYS["chosen"]["SCU"]):
+    with subject.removed(groups[UnitKind.SCU], WAYS["chosen"][UnitKind.SCU]):
         rows += ask(subject, "pruned")
     fight = Attack(subject, "benign", attack_lr)
     fight.run(lambda steps, tuned: rows.extend(ask(tuned, "fine-tuned", steps)),
               checks=sorted({min(steps, fight.steps) for steps in STEPS[subject.scale]}))
-    return rows + [{**about, **row} for row in kinds(redundant, groups)]
+    return rows + [{**about, **row} for row in kinds(spared, groups)]
 
 
-def kinds(redundant: UnitMask, groups: Mapping[str, UnitMask]) -> list[dict]:
-    """The table of transfer from a model without safety, one row an entry."""
-    nothing = redundant & ~redundant
-    before = UnitLabels({UnitKind.RU: redundant, UnitKind.UCU: ~redundant, UnitKind.SCU: nothing, UnitKind.CU: nothing})
+def kinds(spared: UnitMask, groups: Mapping[str, UnitMask]) -> list[dict]:
+    """The table of transfer from a model without safety, one row an entry.
+
+    Before alignment there is no safety, so there a unit is UCU or else, if it is one of the least useful, RU: in the
+    words of the paper's Figure 6, whose RU of after alignment are those of least I_S + I_U.
+    """
+    nothing = spared & ~spared
+    before = UnitLabels({UnitKind.RU: spared, UnitKind.UCU: ~spared, UnitKind.SCU: nothing, UnitKind.CU: nothing})
     square = transfer(before, UnitLabels({UnitKind(kind): mask for kind, mask in groups.items()}))
     return [{"metric": "share", "before": str(old), "after": str(new), "value": float(square.loc[old, new]),
-             "n": sum(redundant.sizes.values()), "judge": "none"} for old in UnitKind for new in UnitKind]
+             "n": sum(spared.sizes.values()), "judge": "none"} for old in UnitKind for new in UnitKind]

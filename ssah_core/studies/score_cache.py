@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, replace
 from math import ceil
 from pathlib import Path
 
@@ -18,54 +17,51 @@ from safetensors.torch import load_file, save_file
 
 from ..models import encode
 from ..records import cache
-from ..units import Scores, refusal_odds, search
-from .subject import WAYS, Subject, Way
+from ..units import Scores
+from .subject import SEARCHED, WAYS, Subject, Way
 
-SEARCHED = 0.05
-"""Share of all units that `search` goes through in all its rounds."""
+VERSION = 1
+"""Of how scores come about from a model and its calibration sets: raised by hand when they come out otherwise."""
 PARTS = ("safety", "utility", "contrast")
 
 
 def with_scores(subject: Subject, ways: Iterable[str] = tuple(WAYS), first: float = 1.0) -> Subject:
-    """The subject, whose `scores` by these ways of `WAYS` are read from the cache, or computed and kept there.
+    """The same subject, knowing its scores by these ways of `WAYS`: from the cache, or computed now and kept there.
 
     first   Share of all units, those that come first, whose order is asked for: a search stops when it has them.
     """
-    for way in dict.fromkeys(way for name in ways for way in WAYS[name].values()):
-        enough = ceil(first / SEARCHED * way.rounds) if way.criterion == "attribution" else way.rounds
-        subject._once(way, partial(_kept, subject, way, min(way.rounds, enough)))
-    return subject
+    wanted = dict.fromkeys(way for name in ways for way in WAYS[name].values())
+    found = {way: _kept(subject, way, _rounds(way, first)) for way in wanted if way not in subject.readings}
+    return replace(subject, readings=subject.readings.also(found))
+
+
+def _rounds(way: Way, first: float) -> int:
+    enough = ceil(first / SEARCHED * way.rounds) if way.criterion == "attribution" else way.rounds
+    return min(way.rounds, enough)
 
 
 def _kept(subject: Subject, way: Way, rounds: int) -> Scores:
-    about = {**subject._once("identity", partial(_identity, subject)), "way": asdict(way), "rounds": rounds}
-    folder = cache.artefact("scores", about, lambda folder: _save(_scores(subject, way, rounds), folder))
+    about = {**subject.readings.once("identity", lambda: _identity(subject)), "way": asdict(way), "rounds": rounds}
+    folder = cache.artefact("scores", about, lambda folder: _save(subject.compute_scores(way, rounds), folder))
     found = (load_file(folder / f"{part}.safetensors") for part in PARTS)
     return Scores(way.criterion, *({site: part[site] for site in subject.units.sizes} for part in found))
 
 
-def _scores(subject: Subject, way: Way, rounds: int) -> Scores:
-    if rounds == way.rounds:
-        return subject._scores(way)
-    return search(subject.model, subject._batches("safety", "response"), subject._batches(way.utility, "response"),
-                  refusal_odds(subject.tokenizer, subject.material.refusals, subject.material.openings),
-                  subject.moments(way.utility, way.tokens), share=SEARCHED * rounds / way.rounds, rounds=rounds)
-
-
 def _save(scores: Scores, folder: Path) -> None:
     for part in PARTS:
-        save_file({site: score.contiguous() for site, score in getattr(scores, part).items()}, folder / f"{part}.safetensors")
+        sites = {site: score.contiguous() for site, score in getattr(scores, part).items()}
+        save_file(sites, folder / f"{part}.safetensors")
 
 
-def _identity(subject: Subject) -> dict[str, str]:
+def _identity(subject: Subject) -> dict[str, str | int]:
     """What decides a subject's scores by any way, as digests: weights, and all that is read as tokens."""
-    weights, ids = hashlib.sha256(subject.model.config.to_json_string().encode()), lambda text: subject.tokenizer(text, add_special_tokens=False)["input_ids"]
+    weights = hashlib.sha256(subject.model.config.to_json_string().encode())
     for name, value in subject.model.state_dict().items():
         weights.update(name.encode())
         weights.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy())
     sets = {name: [encode(subject.tokenizer, row["prompt"], row["response"], system=row.get("system")) for row in rows]
             for name, rows in subject.sets.items()}
-    material = subject.material
-    read = [sets, [ids(text) for text in material.refusals], [ids(text) for text in material.openings], material.batch_size]
-    return {"weights": weights.hexdigest(), "data": hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest(),
-            "code": cache.code_version("ssah_core.studies.subject")}
+    material, ids = subject.material, lambda text: subject.tokenizer(text, add_special_tokens=False)["input_ids"]
+    read = [sets, list(map(ids, material.refusals)), list(map(ids, material.openings)), material.batch_size]
+    data = hashlib.sha256(json.dumps(read, sort_keys=True).encode())
+    return {"weights": weights.hexdigest(), "data": data.hexdigest(), "version": VERSION}

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
+from datasets import Dataset
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..generation import complete
 from ..judging import answers
 from ..materials import Brindle, Material
 from ..organism import World, load_organism
+from ..records import rests_on
 from ..units import (
     Moments,
     Scores,
+    UnitKind,
     UnitMap,
     UnitMask,
     ablate,
@@ -27,6 +32,12 @@ from ..units import (
     search,
 )
 from .checkpoints import load_checkpoint
+from .readings import Readings
+
+SEARCHED = 0.05
+"""Share of all units that `search` goes through in all rounds of a way."""
+GROUPS = (UnitKind.SCU, UnitKind.UCU, UnitKind.RU)
+"""The kinds that are looked for, in the order in which they choose; the rest are CU."""
 
 
 @dataclass(frozen=True)
@@ -45,25 +56,37 @@ class Way:
 
     @property
     def label(self) -> str:
+        """The way in words, for people."""
         how = f"{self.rounds} round{'s' * (self.rounds > 1)}" if self.criterion == "attribution" else self.normalize
         return f"{self.criterion}, {self.tokens}, {how}, {self.utility}, {self.fill} fill"
 
 
 _IMPORTANCE = Way("variance", "response", "module", "utility", "mean")
-WAYS = {
-    "chosen": {"SCU": Way(), "UCU": _IMPORTANCE, "RU": _IMPORTANCE},
-    "paper": dict.fromkeys(("SCU", "UCU", "RU"), Way("variance", "response", "none", "utility", "zero")),
-    "variance, best": dict.fromkeys(("SCU", "UCU", "RU"), Way("variance", "all", "module", "requests", "mean")),
+WAYS: Mapping[str, Mapping[str, Way]] = {
+    "chosen": {UnitKind.SCU: Way(), UnitKind.UCU: _IMPORTANCE, UnitKind.RU: _IMPORTANCE},
+    "paper": dict.fromkeys(GROUPS, Way("variance", "response", "none", "utility", "zero")),
+    "variance, best": dict.fromkeys(GROUPS, Way("variance", "all", "module", "requests", "mean")),
 }
-"""How each group is found and removed: as the notebook argues for, to the paper's letter, and by the paper's score at the
-settings that find SCU best on validation prompts (`removal.compare_choices`). The chosen way asks for SCU what their
-removal does to the choice between refusal and compliance; and for UCU and RU, whose question is importance, it takes the
-paper's score, each module's scores divided by their sum."""
+"""How each group is found and removed: as the notebook argues for, to the paper's letter, and by the paper's score at
+the settings that find SCU best on validation prompts (`ablation_table.compare_choices`). The chosen way asks for SCU
+what their removal does to the choice between refusal and compliance; and for UCU and RU, whose question is
+importance, it takes the paper's score, each module's scores divided by their sum."""
+WAY_SLUGS = {"chosen": "", "paper": "_variance", "variance, best": "_best"}
+"""Way -> what the ids of its records have behind the table's name."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model and its material. What is read off it is read once, so it must not be trained."""
+    """A model and its material. What is read off it is read once, so the model must not be trained: see `but`.
+
+    Example (a tiny organism, raised once):
+    >>> from ssah_core.studies import WAYS, Subject
+    >>> subject = Subject.load(0, "tiny")
+    >>> subject.group("SCU", WAYS["paper"]["SCU"], 0.1).count == round(0.1 * subject.units.total)
+    True
+
+    *Shown in:* 03_label_units.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -71,56 +94,60 @@ class Subject:
     scale: str
     half: int | None = None
     """0 or 1: calibrated on every second row of the calibration sets, from this one on; None: on all."""
-    _read: dict = field(default_factory=dict)
+    readings: Readings = field(default_factory=Readings, repr=False, compare=False)
+    """What has been read off it so far: moments, scores, tokenised chats."""
 
     @classmethod
-    def load(cls, seed: int, scale: str, stage: str = "aligned", checkpoints: Mapping[str, str] | None = None) -> Subject:
+    def load(cls, seed: int, scale: str, stage: str = "aligned",
+             checkpoints: Mapping[str, str] | None = None) -> Subject:
         """An organism at a stage of its life; or, at scale "paper", the checkpoint that `checkpoints` names for it."""
+        rests_on("wordings")
         if scale == "paper":
             return cls(*load_checkpoint(seed, stage, checkpoints), scale)
         return cls(*load_organism(stage, seed, scale), Brindle(World.draw(seed), scale), scale)
 
-    def but(self, **changes) -> Subject:
+    def but(self, **changes: Any) -> Subject:
         """The same with another model, or another half, of which nothing has been read."""
-        return replace(self, **changes, _read={})
+        return replace(self, **{"readings": Readings(), **changes})
 
     @cached_property
     def units(self) -> UnitMap:
+        """The model's units, by site."""
         return UnitMap(self.model)
 
     @cached_property
-    def sets(self):
-        """The calibration sets."""
+    def sets(self) -> dict[str, Dataset]:
+        """The calibration sets "safety", "utility" and "requests"; of a half, every second row."""
         sets = self.material.calibration()
-        return sets if self.half is None else {name: rows.select(range(self.half, len(rows), 2)) for name, rows in sets.items()}
+        if self.half is None:
+            return sets
+        return {name: rows.select(range(self.half, len(rows), 2)) for name, rows in sets.items()}
 
-    def _once(self, key, read):
-        if key not in self._read:
-            self._read[key] = read()
-        return self._read[key]
-
-    def _batches(self, name: str, tokens: str):
+    def batches(self, name: str, tokens: str) -> list[dict[str, Tensor]]:
+        """A calibration set as batches, of which `tokens` count (see `ssah.batches`)."""
         return batches(self.sets[name], self.tokenizer, tokens, self.material.batch_size)
 
     def moments(self, name: str, tokens: str) -> Moments:
         """Moments on a calibration set, collected once."""
-        return self._once((name, tokens), lambda: collect(self.model, self._batches(name, tokens)))
+        return self.readings.once((name, tokens), lambda: collect(self.model, self.batches(name, tokens)))
 
     def scores(self, way: Way) -> Scores:
         """Scores by one way, computed once."""
-        return self._once(way, lambda: self._scores(way))
+        return self.readings.once(way, lambda: self.compute_scores(way, way.rounds))
 
-    def _scores(self, way: Way) -> Scores:
+    def compute_scores(self, way: Way, rounds: int) -> Scores:
+        """Scores by one way, computed now; of a search the first `rounds` alone, which find what comes first."""
         fill = self.moments(way.utility, way.tokens)
         if way.criterion == "attribution":
-            return search(self.model, self._batches("safety", "response"), self._batches(way.utility, "response"),
-                          refusal_odds(self.tokenizer, self.material.refusals, self.material.openings), fill, rounds=way.rounds)
+            return search(self.model, self.batches("safety", "response"), self.batches(way.utility, "response"),
+                          refusal_odds(self.tokenizer, self.material.refusals, self.material.openings), fill,
+                          share=SEARCHED * rounds / way.rounds, rounds=rounds)
         return score_units(self.model, safety=self.moments("safety", way.tokens), utility=fill, criterion=way.criterion,
                            normalize=way.normalize)
 
     def group(self, name: str, way: Way, share: float) -> UnitMask:
         """The `share` of all units that come first as SCU, UCU or RU, by one way."""
-        shares = {**dict.fromkeys(("scu", "ucu", "ru"), 0.0), name.lower(): share}
+        shares = {**dict.fromkeys(map(str.lower, GROUPS), 0.0), name.lower(): share}
         return label_units(self.scores(way), **shares).mask(name)
 
     def groups(self, ways: Mapping[str, Way], sizes: Mapping[str, float]) -> dict[str, UnitMask]:
@@ -129,29 +156,29 @@ class Subject:
         The later group is the smaller by such a unit: unlike in `label_units`, no next best takes its place, so
         that every unit of a group was in it when its size was chosen.
         """
-        found, taken = {}, None
-        for name in ("SCU", "UCU", "RU"):
-            mask = self.group(name, ways[name], sizes[name])
-            found[name] = mask & ~taken if taken else mask
-            taken = taken | mask if taken else mask
-        return {**found, "CU": ~taken}
+        scu, ucu, ru = (self.group(kind, ways[kind], sizes[kind]) for kind in GROUPS)
+        return {UnitKind.SCU: scu, UnitKind.UCU: ucu & ~scu, UnitKind.RU: ru & ~(scu | ucu),
+                UnitKind.CU: ~(scu | ucu | ru)}
 
-    def removed(self, mask: UnitMask | None, way: Way):
+    def removed(self, mask: UnitMask | None, way: Way) -> AbstractContextManager:
         """Context in which the units of `mask` are removed; None removes nothing."""
         if mask is None:
             return nullcontext(self.model)
         return ablate(self.model, mask, way.fill, self.moments(way.utility, way.tokens))
 
-    def complete(self, rows: Sequence[Mapping], **generate):
-        """`ssah.complete`, as the material has it."""
+    def complete(self, rows: Sequence[Mapping] | Sequence[str], **generate: Any) -> Dataset:
+        """What the model says to requests: `ssah.complete`, as the material asks."""
         return complete(self.model, self.tokenizer, rows, **{**self.material.asking, **generate})
 
-    def marks(self, questions: Mapping[str, Sequence[Mapping]], **generate) -> dict[str, float]:
-        return self.material.mark(answers(self.model, self.tokenizer, questions, **{**self.material.asking, **generate}))
+    def marks(self, questions: Mapping[str, Sequence[Mapping]], **generate: Any) -> dict[str, float]:
+        """Marks of the model's answers to an exam (or to parts of one), each a share from 0 to 1."""
+        settings = {**self.material.asking, **generate}
+        return self.material.mark(answers(self.model, self.tokenizer, questions, **settings))
 
     def examine(self, questions: Mapping[str, Sequence[Mapping]], generate: Mapping = {}, **about) -> list[dict]:
         """Marks as measurements in per cent, each with its number of prompts and its judge."""
-        return self.as_rows(self.marks(questions, **generate), {part: len(rows) for part, rows in questions.items()}, **about)
+        sizes = {part: len(rows) for part, rows in questions.items()}
+        return self.as_rows(self.marks(questions, **generate), sizes, **about)
 
     def as_rows(self, marks: Mapping[str, float], n: Mapping[str, int], **about) -> list[dict]:
         """Marks as measurements in per cent; `n`: number of prompts by part."""

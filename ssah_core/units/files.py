@@ -100,7 +100,7 @@ def read(path: str | Path, form: Form) -> tuple[dict[str, dict[str, Tensor]], di
     metadata, tensors = _opened(path, form.kind, form.kind)
     header = checked(path, metadata, form.kind, form.noun)
     sizes, facts = header.get("sizes"), header.get("facts")
-    if not _is_sizes(sizes) or not isinstance(facts, dict):
+    if not isinstance(sizes, dict) or not all(map(_is_size, sizes.values())) or not isinstance(facts, dict):
         raise _damaged(path, form.kind, "its sites or facts are missing")
     names = [f"{part}/{site}" for part in form.parts for site in sizes]
     if set(tensors) != set(names):
@@ -185,8 +185,8 @@ def _check_tensor(path: str | Path, form: Form, site: str, size: int, tensor: Te
         raise _damaged(path, form.kind, f"site {site!r:.40} holds numbers that are not finite")
 
 
-def _is_sizes(sizes: Any) -> bool:
-    return isinstance(sizes, dict) and all(type(size) is int and size >= 0 for size in sizes.values())
+def _is_size(size: Any) -> bool:
+    return type(size) is int and size >= 0
 
 
 def _damaged(path: str | Path, kind: str, why: str) -> ValueError:

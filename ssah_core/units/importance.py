@@ -15,6 +15,7 @@ from .masks import share_to_count, top_units
 from .moments import Moments
 from .unit_map import Site, UnitMap
 
+CRITERIA = ("fisher", "variance", "contrast")
 NORMALIZATIONS = ("none", "module", "log")
 FORM = files.Form("Scores", "scores", ("safety", "utility", "contrast"), torch.float64)
 SHOWN = 0.01
@@ -114,8 +115,8 @@ def importance(moments: Moments, norms: Mapping[str, Tensor]) -> dict[str, Tenso
     return {site: variance * norms[site] for site, variance in moments.variance.items()}
 
 
-CRITERIA: Mapping[str, Criterion | None] = {"fisher": fisher, "variance": None, "contrast": contrast}
-"""By name. "variance" is I_S - I_U, whatever the normalization has made of them."""
+BY_NAME: Mapping[str, Criterion] = {"fisher": fisher, "contrast": contrast}
+"""Those that normalization does not reach; "variance" is I_S - I_U as it has made them."""
 
 
 # -- scores -----------------------------------------------------------------------------------------------
@@ -171,7 +172,7 @@ def score_moments(norms: Mapping[str, Tensor], safety: Moments, utility: Moments
     if criterion == "variance":
         return Scores("variance", i_s, i_u, {site: i_s[site] - i_u[site] for site in norms})
     if isinstance(criterion, str):
-        return Scores(criterion, i_s, i_u, CRITERIA[criterion](safety, utility, norms))
+        return Scores(criterion, i_s, i_u, BY_NAME[criterion](safety, utility, norms))
     name = getattr(criterion, "__name__", type(criterion).__name__)
     return Scores(name, i_s, i_u, _checked(criterion(safety, utility, norms), norms, name))
 
@@ -211,7 +212,7 @@ def check_choice(criterion: object, normalize: str) -> None:
     Traceback (most recent call last):
     ValueError: criterion='wanda' is unknown: choose one of fisher, variance, contrast, or pass a function
     """
-    if not callable(criterion) and criterion not in tuple(CRITERIA):
+    if not callable(criterion) and criterion not in CRITERIA:
         raise ValueError(f"criterion={criterion!r} is unknown: choose one of {', '.join(CRITERIA)}, or pass a function")
     if normalize not in NORMALIZATIONS:
         raise ValueError(f"normalize={normalize!r} is unknown: choose one of {', '.join(NORMALIZATIONS)}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from accelerate.utils import align_module_device
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
 from .importance import Criterion, Scores, check_choice, check_sites, column_norm, score_moments
@@ -31,7 +31,7 @@ def score_in_blocks(model: nn.Module, *, safety: Moments, utility: Moments, crit
     units = UnitMap(model)
     check_choice(criterion, normalize)
     check_sites(units.sizes, safety=safety, utility=utility)
-    norms = {}
+    norms: dict[str, Tensor] = {}
     for number, name in enumerate(units.blocks):
         with _at_hand(model.get_submodule(name)):
             norms |= {site.name: column_norm(model, site) for site in units if site.block == number}
