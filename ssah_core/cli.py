@@ -82,11 +82,13 @@ def score(model: Model,
     _check_writable(out)
     if criterion not in CRITERIA:
         raise ValueError(f"criterion={criterion!r} is unknown: choose one of {', '.join(CRITERIA)}")
-    sets = [_rows(safety, ("prompt", "response")), _rows(utility, ("prompt", "response"))]
+    asked, told = (_rows(file, ("prompt", "response")) for file in (safety, utility))
     from .models import load
     from .units import label_units
 
-    scores = _scores(*load(model, dtype, device), *sets, criterion, refusal or REFUSAL, compliance or COMPLIANCE, scu)
+    loaded, tokenizer = load(model, dtype, device)
+    openings = refusal or REFUSAL, compliance or COMPLIANCE
+    scores = _scores(loaded, tokenizer, asked, told, criterion, openings, scu)
     labels = label_units(scores, scu=scu, ucu=ucu, ru=ru)
     labels.save(out, about={"model": model, "safety": str(safety), "utility": str(utility), "criterion": criterion,
                             "scu": str(scu), "ucu": str(ucu), "ru": str(ru)})
@@ -186,19 +188,18 @@ def _rows(file: Path, columns: Sequence[str]) -> list[dict]:
 
 
 def _scores(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, safety: list[dict], utility: list[dict],
-            criterion: str, refusal: Sequence[str], compliance: Sequence[str], scu: float) -> Scores:
+            criterion: str, openings: tuple[Sequence[str], Sequence[str]], scu: float) -> Scores:
+    """Scores by a criterion; by attribution SCU alone, and UCU and RU by the paper's importance (notebook 03)."""
     from .units import Scores, batches, collect, refusal_odds, score_units, search
 
     asked, told = batches(safety, tokenizer), batches(utility, tokenizer)
-    if criterion == "attribution":
-        odds = refusal_odds(tokenizer, refusal, compliance)  # before the slow part, since it may refuse its texts
-    moments = {"safety": collect(model, asked), "utility": collect(model, told)}
     if criterion != "attribution":
-        return score_units(model, **moments, criterion=criterion)
+        return score_units(model, safety=collect(model, asked), utility=collect(model, told), criterion=criterion)
+    odds = refusal_odds(tokenizer, *openings)  # before the slow part, since it may refuse its texts
+    importance = score_units(model, safety=collect(model, asked), utility=collect(model, told), criterion="variance",
+                             normalize="module")
     fill = collect(model, batches(utility, tokenizer, "last_prompt"))
     found = search(model, asked, told, odds, fill, share=max(scu, 0.05))
-    # SCU by the search; UCU and RU by the paper's importance, as notebook 03 argues.
-    importance = score_units(model, **moments, criterion="variance", normalize="module")
     return Scores(criterion, importance.safety, importance.utility, found.contrast)
 
 

@@ -92,7 +92,8 @@ def test_the_wheel_holds_the_package_with_its_types_and_nothing_else(wheel):
 def test_an_install_brings_the_package_and_the_command(installed, tmp_path):
     code = ("from importlib.metadata import distribution\n"
             "for file in distribution('ssah').files: print(file.parts[0] if file.parts[0] != '..' else file.name)")
-    assert set(alone(str(installed / "python"), "-c", code, cwd=tmp_path).split()) == {"ssah_core", f"ssah-{PROJECT['version']}.dist-info", "ssah"}
+    found = set(alone(str(installed / "python"), "-c", code, cwd=tmp_path).split())
+    assert found == {"ssah_core", f"ssah-{PROJECT['version']}.dist-info", "ssah"}
 
 
 def test_an_install_works_outside_the_repository(installed, tmp_path):

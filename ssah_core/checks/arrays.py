@@ -47,7 +47,9 @@ def same(answer: Any, expected: Any, hint: str, tolerance: float = 1e-6) -> Chec
     right, yours = _numbers(expected), _numbers(answer)
     if right is None:
         raise ValueError(f"expected={expected!r} holds no numbers: give a number, a list of them, an array or a tensor")
-    wrong = _of_another_form(answer, yours, right) or _first_wrong(yours, right, tolerance)
+    if yours is None:
+        return Checked(False, f"your answer is {type(answer).__name__}, where numbers are asked for; {hint}")
+    wrong = _of_another_form(yours, right) or _first_wrong(yours, right, tolerance)
     return Checked(False, f"{wrong}; {hint}") if wrong else Checked(True)
 
 
@@ -67,9 +69,7 @@ def _is_fractional(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
-def _of_another_form(answer: Any, yours: numpy.ndarray | None, right: numpy.ndarray) -> str:
-    if yours is None:
-        return f"your answer is {type(answer).__name__}, where numbers are asked for"
+def _of_another_form(yours: numpy.ndarray, right: numpy.ndarray) -> str:
     if yours.shape != right.shape:
         return f"your answer has shape {list(yours.shape)}, where {list(right.shape)} is asked for"
     if (yours.dtype.kind == "b") != (right.dtype.kind == "b"):
