@@ -21,7 +21,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 
 # The portable arithmetic of ssah_core/arithmetic.py, read when torch is loaded: the same bits for any number of threads
 # and on every x86 processor with AVX2. Checkpoints (`make paper`) need it not.
-PORTABLE := reproduce publish test
+PORTABLE := reproduce publish verify golden test lab
 $(PORTABLE): export MKL_CBWR := AVX2,STRICT
 $(PORTABLE): export ATEN_CPU_CAPABILITY := avx2
 $(PORTABLE): export ONEDNN_MAX_CPU_ISA := AVX2
@@ -50,7 +50,7 @@ test -n '$(MODEL)' || { echo "MODEL is not set; name a folder or a hub id: make 
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce publish test paper rehearse lab figures report lock clean
+.PHONY: help env reproduce publish verify golden test paper rehearse lab figures report lock clean
 
 help:  ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -63,6 +63,14 @@ reproduce: $(INSTALLED)  ## raise SEEDS organisms, run every notebook into runs/
 
 publish: $(INSTALLED)  ## renew what is committed: SEEDS organisms, every notebook in place, paper_repro.md (SEEDS=5)
 	$(BIN)/python -m ssah_core.runner.execute --publish --seeds '$(or $(SEEDS),5)' $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+
+verify: $(INSTALLED)  ## measure one organism of every study again, drawn by the code, and compare (STUDIES="losses attacked" SCALE=organism)
+	$(BIN)/python -m ssah_core.runner.verify --scale '$(SCALE)' $(if $(STUDIES),--studies $(STUDIES))
+
+golden: $(INSTALLED)  ## renew the tests' golden rows, once a study has a new version
+	$(BIN)/python -m ssah_core.runner.execute --scale tiny --output runs/golden
+	rm -rf tests/golden runs/golden/figures/measurements/guard_speed
+	cp -R runs/golden/figures/measurements tests/golden
 
 test: export TQDM_DISABLE := 1
 test: export HF_HUB_DISABLE_PROGRESS_BARS := 1
