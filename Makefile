@@ -25,6 +25,7 @@ PORTABLE := reproduce publish verify golden test lab
 $(PORTABLE): export MKL_CBWR := AVX2,STRICT
 $(PORTABLE): export ATEN_CPU_CAPABILITY := avx2
 $(PORTABLE): export ONEDNN_MAX_CPU_ISA := AVX2
+$(PORTABLE): export OPENBLAS_CORETYPE := Haswell
 $(PORTABLE): export OMP_WAIT_POLICY := passive
 
 define CHECK_PYTHON

@@ -17,8 +17,8 @@ from typing import Any
 from .. import arithmetic
 from ..records import SCALES, cache, evidence, paths
 from ..records.content import digest
-from ..records.measurements import Run, measured, read_rows
-from ..studies.catalogue import STUDIES, TIMED
+from ..records.measurements import measured, read_rows
+from ..studies.catalogue import STUDIES, TIMED, run_of, study_of
 from .kernel import environment
 
 Measure = Callable[..., list[dict]]
@@ -64,17 +64,11 @@ def _files(folder: Path, scale: str, only: Sequence[str]) -> dict[str, dict[int,
     found: dict[str, dict[int, Path]] = {}
     for file in sorted(folder.rglob(f"{scale}-seed*.json")):
         name = file.parent.relative_to(folder).as_posix()
-        if not only or _study_of(name) in only:
+        if not only or study_of(name) in only:
             found.setdefault(name, {})[int(file.stem.removeprefix(f"{scale}-seed"))] = file
     if not found:
         raise ValueError(f"{folder} has no rows of scale {scale!r}{' of these studies' if only else ''}: nothing to verify")
     return found
-
-
-def _study_of(name: str) -> str:
-    """The study of a name with a variant: "peft/rates/lora" is of "peft/rates"."""
-    parts = name.split("/")
-    return next((study for n in range(len(parts), 0, -1) if (study := "/".join(parts[:n])) in STUDIES), "")
 
 
 def _verify(name: str, files: Mapping[int, Path], code: str, scratch: Path) -> str:
@@ -84,11 +78,11 @@ def _verify(name: str, files: Mapping[int, Path], code: str, scratch: Path) -> s
         raise ValueError(f"{files[seed]} is damaged or of another format: measure it again (`make publish`)")
     if evidence.is_by(there["evidence"], code) and "verified" in there["evidence"]:
         return _tell(name, seed, "equal", "verified by this code before")
-    if _study_of(name) in TIMED:
+    if study_of(name) in TIMED:
         return _tell(name, seed, "passed over", "its numbers are times of a clock")
     if there["evidence"]["arithmetic"] != "portable":
         return _tell(name, seed, "passed over", "measured outside the portable mode, so no bits can be compared")
-    start, found = time.time(), _again(name, there, scratch)
+    start, found = time.time(), _again(there, scratch)
     if found != there["rows"]:
         return _tell(name, seed, "unequal", _first_difference(found, there["rows"]))
     for file in files.values():
@@ -96,13 +90,9 @@ def _verify(name: str, files: Mapping[int, Path], code: str, scratch: Path) -> s
     return _tell(name, seed, "equal", f"{len(found)} rows, {time.time() - start:.0f} s")
 
 
-def _again(name: str, there: Mapping[str, Any], scratch: Path) -> list[dict]:
+def _again(there: Mapping[str, Any], scratch: Path) -> list[dict]:
     """The rows as this code measures them, in a cache of their own."""
-    study, identity = _study_of(name), there["identity"]
-    if not study:
-        raise ValueError(f"rows of {name!r} are of no study of this code: move them away, or update the code")
-    variant = name.removeprefix(study).removeprefix("/")
-    run = Run(STUDIES[study], identity["seed"], identity["scale"], variant, identity["settings"])
+    run = run_of(there["identity"])
     with environment(SSAH_CACHE=str(scratch / "cache"), SSAH_FIGURES=str(scratch / "figures"), SSAH_RECORDS="ignore"):
         return measured(run)["rows"]
 
