@@ -1,0 +1,106 @@
+"""`make verify` makes one organism's rows again and compares: equal ones are stamped, and one changed by hand is named."""
+
+import json
+
+import pytest
+
+from ssah_core import arithmetic, measure_each, sources
+from ssah_core.records import cache as store
+from ssah_core.records import evidence
+from ssah_core.runner.verify import main
+from ssah_core.studies import stages
+
+
+@pytest.fixture
+def kept(cache, organisms, monkeypatch):
+    """The rows of one study, measured in the portable mode; and the folder in which `verify` measures anew."""
+    measure_each(stages.losses, [0], "tiny")
+    scratch = cache / "verify" / evidence.code_digest() / "cache"
+    scratch.mkdir(parents=True)
+    (scratch / "organisms").symlink_to(organisms, target_is_directory=True)
+    return cache.parent / "figures" / "measurements" / "losses" / "tiny-seed0.json"
+
+
+def change(file, **changes):
+    store.write_json(file, {**store.read_json(file), **changes})
+
+
+def test_equal_rows_are_stamped_as_verified_by_the_present_code(kept, capsys):
+    assert main(["--scale", "tiny"]) == 0
+    stamped = json.loads(kept.read_text())["evidence"]["verified"]
+    assert stamped["code"] == evidence.code_digest()
+    assert "losses, seed 0: equal (4 rows" in capsys.readouterr().out
+
+
+def test_what_this_code_has_verified_is_not_measured_again(kept, capsys, monkeypatch):
+    assert main(["--scale", "tiny"]) == 0
+    monkeypatch.setattr("ssah_core.runner.verify.measured", None)  # would fail
+    assert main(["--scale", "tiny"]) == 0
+    assert "verified by this code before" in capsys.readouterr().out
+
+
+def test_a_row_changed_by_hand_is_named_with_both_values_and_nothing_is_stamped(kept, capsys):
+    rows = json.loads(kept.read_text())["rows"]
+    true = rows[2]["value"]
+    rows[2]["value"] = 1.5
+    change(kept, rows=rows)
+    before = kept.read_bytes()
+    assert main(["--scale", "tiny"]) == 1
+    said = capsys.readouterr().out
+    assert "losses, seed 0: unequal (row 2" in said and f"value is {true!r}, kept 1.5" in said
+    assert "give the study a new version and measure it anew" in said and kept.read_bytes() == before
+
+
+def test_a_row_that_is_missing_is_told(kept, capsys):
+    change(kept, rows=json.loads(kept.read_text())["rows"][:-1])
+    assert main(["--scale", "tiny"]) == 1
+    assert "4 rows, but 3 are kept" in capsys.readouterr().out
+
+
+def test_rows_from_outside_the_portable_mode_are_passed_over(kept, capsys):
+    content = json.loads(kept.read_text())
+    change(kept, evidence={**content["evidence"], "arithmetic": "none"})
+    assert main(["--scale", "tiny"]) == 2
+    assert "passed over (measured outside the portable mode" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage, sentence", [
+    ({"rows": []}, "is damaged or of another format"), ({"format": 1}, "is damaged or of another format")])
+def test_damaged_rows_are_one_sentence(kept, capsys, damage, sentence):
+    change(kept, **damage)
+    assert main(["--scale", "tiny"]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_stamp_of_unknown_code_is_one_sentence(kept, capsys):
+    content = json.loads(kept.read_text())
+    change(kept, evidence={**content["evidence"], "code": "me"})
+    assert main(["--scale", "tiny"]) == 2
+    assert "has the stamp 'me', which no code gives" in capsys.readouterr().err
+
+
+def test_rows_of_no_study_are_one_sentence(kept, capsys):
+    kept.parent.rename(kept.parent.with_name("nothing"))
+    assert main(["--scale", "tiny"]) == 2
+    assert "rows of 'nothing' are of no study of this code" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    (["--studies", "lossses"], "--studies has lossses: choose from"), (["--scale", "organism"], "nothing to verify"),
+    (["--studies", "dose"], "of these studies: nothing to verify")])
+def test_nothing_to_compare_is_one_sentence(kept, capsys, arguments, sentence):
+    assert main(["--scale", "tiny", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_another_mode_of_arithmetic_is_refused(kept, capsys, monkeypatch):
+    for name, value in arithmetic.STRICT.items():
+        monkeypatch.setenv(name, value)
+    assert main(["--scale", "tiny"]) == 2
+    assert "run `make verify`, which sets the portable one" in capsys.readouterr().err
+
+
+def test_code_that_is_edited_while_it_runs_stamps_nothing(kept, capsys, monkeypatch):
+    monkeypatch.setattr(sources, "read", lambda: {})
+    assert main(["--scale", "tiny"]) == 2
+    assert "edited while it ran" in capsys.readouterr().err
