@@ -67,12 +67,12 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "store": ("records.cache",),
     "suffix": ("generation.gcg",),
     "taxonomy": ("units.labels",),
-    "organism.raise_": ("organism.train",),
+    "organism.raise_": ("organism.train", "organism.tokenizer"),
     "organism.downstream": ("organism.attacks",),
     "organism.safety_data": ("organism.preferences",),
     "studies.adapters": ("training.lora_budget",),
     "studies.again": ("studies.recovery_and_guard",),
-    "studies.attack": ("studies.finetuning_attack",),
+    "studies.attack": ("studies.finetuning_attack", "studies.finetuning_arms"),
     "studies.attack_tables": ("studies.finetuning_tables",),
     "studies.budget": ("studies.alignment_budget",),
     "studies.controls": ("studies.matched_controls",),
@@ -134,16 +134,31 @@ RENAMED: Mapping[str, str] = {
     "published_marks.NAMES": "judging.exam.PUBLISHED_JUDGES",
     "published_marks.UTILITY": "judging.exam.PUBLISHED_UTILITY",
     "published_marks.mark": "judging.exam.mark_published",
+    "measurements.DTYPES": "records.dtypes.TRAINED_DTYPES",
+    "store.PACKAGE": "sources.PACKAGE",
+    "studies.budget.least": "studies.alignment_budget.least_useful",
+    "studies.raising.steps_to_safety": "organism.doses.steps_to_safety",
     "studies.peft.package": "training.lora_budget.peft_package",
 }
 """Name in an old module -> what it is called now, and where."""
+_COLORS = "use look or looks of ssah_core.plots, which give a meaning its colour and marker"
+_SLUGS = "an arm has its own slug: see ssah_core.studies.arms"
 GONE: Mapping[str, str] = {
     "store.code_version": "rows and organisms are found without the code: see ssah_core.records.evidence",
     "store.whole_code_version": "use code_digest of ssah_core.records.evidence",
     "keyword_lists.WEI_WORDS": "it is KEYWORD_JUDGES['keyword:wei2024'].least_words of ssah_core.judging.keyword_lists",
     "measure": "put @ssah_core.records.study(name, version=1) above a function for ssah.measure_each",
     "measurements.measure": "put @ssah_core.records.study(name, version=1) above a function for ssah.measure_each",
-    "training.train": "use fine_tune of ssah_core.training, with schedule='cosine' and warmup=0.05, which were defaults",
+    "training.train": "use fine_tune of ssah_core.training, with schedule='cosine' and warmup=0.05, its defaults",
+    "notebook_runs.KERNEL_ENVIRONMENT": "a notebook's kernel has the environment of the run itself",
+    "plots.COLORS": _COLORS,
+    "plots_deep.OTHERS": _COLORS,
+    "plots_peft.PALETTE": _COLORS,
+    "store.TOP": "ssah_core.records.evidence tells code apart by itself",
+    "studies.again.SLUGS": _SLUGS,
+    "studies.attack_tables.SLUGS": _SLUGS,
+    "studies.budget.SLUGS": _SLUGS,
+    "studies.peft.ARMS": _SLUGS,
     "published.LOADERS": "Subject.load loads checkpoints itself",
     "published.load_subject": "use ssah_core.studies.Subject.load(seed, 'paper', stage, checkpoints)",
 }
@@ -160,6 +175,7 @@ LEFT: Mapping[str, Mapping[str, str]] = {
         "standard_error": "probing.distances.standard_error",
         "token_ids": "models.chats.token_ids",
     },
+    "training": {},
     "units": {
         "SHARED": "units.unit_map.SHARED",
         "Site": "units.unit_map.Site",
@@ -167,7 +183,8 @@ LEFT: Mapping[str, Mapping[str, str]] = {
         "Writer": "units.unit_map.Writer",
     },
 }
-"""Room that has the name of an old module -> names of that module which are behind its door now, and where."""
+"""Room that has the name of an old module -> names of that module which are behind its door now, and where. (A room
+whose names are gone stands here too, to say so.)"""
 ROOMS = ("data", "freezing", "generation", "models", "organism", "plots", "probing", "records", "studies", "training",
          "units")
 """Rooms that are named as modules were, which `import ssah_core` once loaded: `ssah_core.models.load` still works."""
@@ -255,6 +272,7 @@ class _Room(SourceFileLoader):
         package, _, room = module.__name__.partition(".")
 
         def __getattr__(name: str) -> object:
+            _check_not_gone(package, f"{room}.{name}")
             if name not in LEFT[room]:
                 raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
             return _moved(package, f"{room}.{name}", LEFT[room][name])

@@ -17,6 +17,7 @@ OLD = {module: names.split() for module, names in json.loads(
     (Path(__file__).parent / "data" / "old_names.json").read_text(encoding="utf-8")).items()}
 """Old module -> its public functions, classes and constants; "" -> the names of `import ssah_core`."""
 ENDED = {
+    "studies.granularity.of_size": "`finder` finds what stands for any mask at a grain",
     "studies.subject.LOADERS": "no registry is filled by imports any more; Subject.load loads checkpoints itself",
 }
 """Names that are gone on purpose from modules that are still there, and why. Those of old modules: `moved.GONE`."""
