@@ -173,6 +173,17 @@ def test_only_checkpoints_are_left_to_the_mode_that_is_in_force(scale, is_portab
     assert (arithmetic.PORTABLE.items() <= kernel.kernel_environment(scale).items()) == is_portable
 
 
+@pytest.mark.parametrize("scale, mode, begins_again", [
+    ("tiny", arithmetic.STRICT, True), ("paper", arithmetic.STRICT, False), ("organism", arithmetic.PORTABLE, False)])
+def test_the_runner_itself_raises_organisms_in_the_portable_mode(monkeypatch, scale, mode, begins_again):
+    begun = []
+    for name, value in {**arithmetic.PORTABLE, **mode}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(execute.os, "execv", lambda *command: begun.append(arithmetic.mode()))
+    execute._begin_again_if_not_portable(scale)
+    assert begun == ["portable"] * begins_again
+
+
 def test_the_makefile_sets_the_same_mode():
     lines = (paths.root() / "Makefile").read_text(encoding="utf-8").splitlines()
     assert {f"$(PORTABLE): export {name} := {value}" for name, value in arithmetic.PORTABLE.items()} <= set(lines)
@@ -289,7 +300,7 @@ def test_changed_code_runs_a_notebook_again(project, monkeypatch):
     notebook = make(project[0], "1")
     before = up_to_date.inputs(notebook, {})
     assert up_to_date.inputs(notebook, {}) == before
-    monkeypatch.setattr(up_to_date.cache, "whole_code_version", lambda: "another")
+    monkeypatch.setattr(up_to_date.evidence, "code_digest", lambda: "another")
     assert up_to_date.inputs(notebook, {}) != before
 
 

@@ -51,20 +51,6 @@ def test_golden_rows_can_move(name):
     assert any(value not in (0, 100) for value in values)
 
 
-def test_the_tiny_run_gives_the_golden_rows(tiny_run):
-    from tiny_run import NOTEBOOKS
-
-    here(read_rows(next(iter(FILES.values()))))
-    for notebook in NOTEBOOKS:
-        tiny_run(notebook)
-    for name, file in FILES.items():
-        found = read_rows(tiny_run.figures / "measurements" / name / file.name)
-        golden = read_rows(file)
-        assert found, f"the tiny run has no rows of {name}"
-        assert (found["identity"], found["rests_on"]) == (golden["identity"], golden["rests_on"]), name
-        compare(found["rows"], golden["rows"], name)
-
-
 def test_a_number_changed_by_hand_is_named():
     name, file = next(iter(FILES.items()))
     golden = read_rows(file)["rows"]

@@ -154,12 +154,12 @@ def test_every_line_of_a_table_has_six_cells(file):
 
 
 @pytest.mark.parametrize("counts, line", [
-    ((195, 12, 183), "Evidence: of 195 files of rows, the present code has verified 12; 183 were measured by earlier code, outside "
-                     "the strict mode, and have not been verified since."),
-    ((195, 12, 40), "Evidence: of 195 files of rows, the present code has verified 12; 183 were measured by earlier code (40 "
-                    "outside the strict mode) and have not been verified since."),
-    ((195, 12, 0), "Evidence: of 195 files of rows, the present code has verified 12; 183 were measured by earlier code and have "
-                   "not been verified since."),
+    ((195, 12, 183), "Evidence: of 195 files of rows, the present code has verified 12; 183 were measured by earlier "
+                     "code, outside the strict mode, and have not been verified since."),
+    ((195, 12, 40), "Evidence: of 195 files of rows, the present code has verified 12; 183 were measured by earlier "
+                    "code (40 outside the strict mode) and have not been verified since."),
+    ((195, 12, 0), "Evidence: of 195 files of rows, the present code has verified 12; 183 were measured by earlier "
+                   "code and have not been verified since."),
 ])
 def test_one_line_says_what_the_present_code_has_verified(counts, line):
     assert evidence_line(*counts) == line
@@ -194,10 +194,10 @@ def test_a_run_has_a_report_of_its_own_with_links_that_work_from_there(file, tmp
     for claim in list_claims():
         (tmp_path / "notebooks" / f"{claim.notebook}.ipynb").touch()
     keep([40.0], [0.0], seeds=[0])
-    written = write_run(run, ["Found in 1 organism.", "- Without SCU, ..."], "All by the present code.")
+    written = write_run(run, ["Found in 1 organism.", "- Without SCU, ..."])
     text = written.read_text(encoding="utf-8")
     assert written == run / "paper_repro.md" and file.read_bytes() == before
-    assert "\nFound in 1 organism.\n- Without SCU, ...\n" in text and "All by the present code." in text
+    assert "\nFound in 1 organism.\n- Without SCU, ...\n" in text and "\nEvidence: " in text
     assert cells(text, "table1/scu/harm_right")[5] == "[03_label_units](03_label_units.ipynb)"
     links = set(re.findall(r"\]\(([^)]*)\)", text.split("## The rule")[0]))
     assert links > {"../../paper_repro.md", "../../notebooks/05_freeze_safety_units.ipynb"}

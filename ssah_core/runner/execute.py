@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ PUBLISHED = "organism"
 """The scale of what is committed."""
 STOPPED = "stopped: the same command goes on from here; finished notebooks and measurements are kept"
 
-Plan = Mapping[Path, Mapping[str, Any]]
+Plan = dict[Path, dict[str, Any]]
 
 
 def common_parameters(notebook: Path, seeds: list[int], scale: str) -> dict[str, Any]:
