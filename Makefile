@@ -1,19 +1,32 @@
 # Needs Python 3.11 or newer and GNU make; everything else goes into .venv. `make` alone lists the targets.
 PYTHON ?= python3
-SEEDS ?= 1
 SCALE ?= organism
 GPUS ?= 1
+# The build of torch that `make env` takes: cpu; auto, the one for the GPU here; or cu130, rocm6.4 ... as uv names them.
+TORCH_BACKEND ?= cpu
 # The torch that `make lock` pins. Without a bound, the newest release may bring a CUDA build of several GB.
 TORCH ?= 2.13.0
 
 # Later releases refuse Python 3.11.0 to 3.11.4, which Debian 12 and others have.
 OLDER := 'soupsieve<3.0.2'
 
+# Jupyter refuses to run as root, whom a container has alone; it listens on this machine only, and asks for its token.
+ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
+
+# The portable arithmetic of ssah_core/arithmetic.py, read when torch is loaded: the same bits for any number of threads
+# and on every x86 processor with AVX2. Checkpoints (`make paper`) need it not.
+PORTABLE := reproduce publish verify golden test lab
+$(PORTABLE): export MKL_CBWR := AVX2,STRICT
+$(PORTABLE): export ATEN_CPU_CAPABILITY := avx2
+$(PORTABLE): export ONEDNN_MAX_CPU_ISA := AVX2
+$(PORTABLE): export OPENBLAS_CORETYPE := Haswell
+$(PORTABLE): export OMP_WAIT_POLICY := passive
 
 define CHECK_PYTHON
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -22,21 +35,43 @@ $(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
 	echo "$(PYTHON) cannot make an environment, since its ensurepip is missing; on Debian: apt install python3-venv" >&2; exit 1; }
 endef
 
+# uv gets torch from the index of the wanted build, 0.2 GB for the CPU. Where it cannot, pip takes the registry's build,
+# which on Linux may bring CUDA of 5 GB.
+define INSTALL_LOCKED
+{ uv=$$(command -v uv) || { $(BIN)/python -m pip install --quiet uv && uv=$(BIN)/uv; }; } && \
+"$$uv" pip install --python $(BIN)/python --torch-backend=$(TORCH_BACKEND) --requirement requirements.lock || { \
+	echo "uv could not install torch for $(TORCH_BACKEND): pip takes the build that your package registry has" >&2; \
+	$(BIN)/python -m pip install --requirement requirements.lock; }
+endef
+# Of a run that goes to a folder of its own: its name, and the notebooks to run.
+CHOICE = $(if $(NAME),--output 'runs/$(NAME)') $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+
 define CHECK_MODEL
 test -n '$(MODEL)' || { echo "MODEL is not set; name a folder or a hub id: make $(MAKECMDGOALS) MODEL=Qwen/Qwen2.5-7B-Instruct" >&2; exit 1; }
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce test paper rehearse lab figures report lock clean
+.PHONY: help env reproduce publish verify golden test paper rehearse lab figures report lock clean
 
 help:  ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
 
-env: $(INSTALLED)  ## make the environment .venv (PYTHON=python3.12 chooses another Python)
+env: $(INSTALLED)  ## make the environment .venv (PYTHON=python3.12, TORCH_BACKEND=auto for a GPU)
 
-reproduce: $(INSTALLED)  ## raise SEEDS organisms, run every notebook, write the report (SEEDS=1 SCALE=organism)
-	$(BIN)/python -m ssah_core.runner.execute --seeds $(SEEDS) --scale $(SCALE)
+reproduce: $(INSTALLED)  ## raise SEEDS organisms, run every notebook into runs/NAME, say what was found (SEEDS=1 SCALE=organism NAME=organism-1)
+	$(BIN)/python -m ssah_core.runner.execute --seeds '$(or $(SEEDS),1)' --scale '$(SCALE)' $(CHOICE)
+
+publish: $(INSTALLED)  ## renew what is committed: SEEDS organisms, every notebook in place, paper_repro.md (SEEDS=5)
+	$(BIN)/python -m ssah_core.runner.execute --publish --seeds '$(or $(SEEDS),5)' $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+
+verify: $(INSTALLED)  ## measure one organism of every study again, drawn by the code, and compare (STUDIES="losses attacked" SCALE=organism)
+	$(BIN)/python -m ssah_core.runner.verify --scale '$(SCALE)' $(if $(STUDIES),--studies $(STUDIES))
+
+golden: $(INSTALLED)  ## renew the tests' golden rows, once a study has a new version
+	$(BIN)/python -m ssah_core.runner.execute --scale tiny --output runs/golden
+	rm -rf tests/golden runs/golden/figures/measurements/guard_speed
+	cp -R runs/golden/figures/measurements tests/golden
 
 test: export TQDM_DISABLE := 1
 test: export HF_HUB_DISABLE_PROGRESS_BARS := 1
@@ -44,24 +79,24 @@ test: $(INSTALLED)  ## unit tests, every notebook at tiny scale, every committed
 	@echo '== 1 of 3: unit tests'
 	$(BIN)/python -m pytest -n auto --dist loadscope -m 'not notebooks' tests
 	@echo '== 2 of 3: every notebook at tiny scale and on a small random checkpoint, from an empty cache'
-	$(BIN)/python -m pytest -m notebooks -v tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m notebooks -v tests
 	@echo '== 3 of 3: the committed notebooks, run again and compared (about 4 minutes more the first time, to raise an organism)'
 	$(BIN)/python -c 'from ssah_core.organism import raise_organism; raise_organism()'
 	env -u MPLBACKEND $(BIN)/python -m pytest -v -p no:cacheprovider \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=1800 notebooks/*.ipynb
 
-paper: $(INSTALLED)  ## plan a run on a checkpoint, then run NOTEBOOKS or all, if nothing is missing (MODEL=... UNALIGNED=... DTYPE=... SEEDS=1)
+paper: $(INSTALLED)  ## plan a run on a checkpoint, then run NOTEBOOKS or all, if nothing is missing (MODEL=... UNALIGNED=... DTYPE=... SEEDS=1 NAME=...)
 	@$(CHECK_MODEL)
-	$(BIN)/python -m ssah_core.planning $(MODEL) --gpus $(GPUS) $(if $(DTYPE),--dtype $(DTYPE)) --data
-	$(if $(DTYPE),SSAH_DTYPE=$(DTYPE)) $(BIN)/python -m ssah_core.runner.execute --scale paper --seeds $(SEEDS) -p model $(MODEL) \
-		$(if $(UNALIGNED),-p unaligned $(UNALIGNED)) $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+	$(BIN)/python -m ssah_core.planning '$(MODEL)' --gpus '$(GPUS)' $(if $(DTYPE),--dtype '$(DTYPE)') --data
+	$(if $(DTYPE),SSAH_DTYPE='$(DTYPE)') $(BIN)/python -m ssah_core.runner.execute --scale paper --seeds '$(or $(SEEDS),1)' \
+		-p model '$(MODEL)' $(if $(UNALIGNED),-p unaligned '$(UNALIGNED)') $(CHOICE)
 
 rehearse: $(INSTALLED)  ## try a checkpoint's shape on random weights, from its config alone (MODEL=...)
 	@$(CHECK_MODEL)
-	$(BIN)/python -m ssah_core.planning $(MODEL) --rehearse
+	$(BIN)/python -m ssah_core.planning '$(MODEL)' --rehearse
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
-	cd notebooks && ../$(BIN)/jupyter lab
+	cd notebooks && ../$(BIN)/jupyter lab $(ALLOW_ROOT)
 
 figures: $(INSTALLED)  ## draw every figure again from its record; no model is needed
 	$(BIN)/python -m ssah_core.plots
@@ -82,7 +117,7 @@ lock:  ## renew requirements.lock (TORCH=2.13.0 is the torch it pins)
 	rm -rf .venv-lock build
 
 clean:  ## remove .venv and the caches in this folder; the organisms stay
-	rm -rf .venv .venv-lock build .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-lock build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
 	find . -name .git -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
 
 # The stamp comes last: an environment without one was interrupted, and is made anew.
@@ -90,6 +125,6 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@test -f $@ || { $(CHECK_PYTHON); rm -rf .venv; }
 	test -d .venv || $(PYTHON) -m venv .venv
 	rm -f $@
-	$(BIN)/python -m pip install --requirement requirements.lock
+	$(INSTALL_LOCKED)
 	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -2,7 +2,7 @@ from .data.load import load_data as load_data
 from .freezing.callback import FreezeCallback as FreezeCallback
 from .freezing.freeze import freeze as freeze
 from .freezing.freeze import train_only as train_only
-from .freezing.weight_slices import FrozenReport as FrozenReport
+from .freezing.report import FrozenReport as FrozenReport
 from .freezing.weight_slices import check_frozen as check_frozen
 from .freezing.weight_slices import rewind as rewind
 from .generation.complete import complete as complete
@@ -27,16 +27,16 @@ from .units.ablation import ablate as ablate
 from .units.attribution import refusal_odds as refusal_odds
 from .units.attribution import search as search
 from .units.check_units import check_units as check_units
-from .units.importance import Moments as Moments
 from .units.importance import Scores as Scores
-from .units.importance import batches as batches
-from .units.importance import collect as collect
 from .units.importance import score_units as score_units
 from .units.labels import label_units as label_units
 from .units.labels import transfer as transfer
 from .units.masks import UnitLabels as UnitLabels
 from .units.masks import UnitMask as UnitMask
 from .units.masks import random_like as random_like
+from .units.moments import Moments as Moments
+from .units.moments import batches as batches
+from .units.moments import collect as collect
 from .units.unit_map import UnitMap as UnitMap
 
 __version__: str

@@ -1,6 +1,6 @@
 """How the processor adds up: set before torch is loaded, so that threads, neighbours and machines change no bit.
 
-Two modes, as environment variables that MKL, oneDNN, OpenMP and ATen read once, when they are loaded:
+Two modes, as environment variables that MKL, oneDNN, OpenBLAS, OpenMP and ATen read once, when they are loaded:
 
 strict     What `import ssah_core` sets: sums in one order, whatever the number of threads, at no cost; and threads
            that sleep while they wait, so that a busy neighbour does not hold them up.
@@ -20,7 +20,7 @@ from collections.abc import Mapping
 
 STRICT: Mapping[str, str] = {"MKL_CBWR": "AUTO,STRICT", "OMP_WAIT_POLICY": "passive"}
 PORTABLE: Mapping[str, str] = {"MKL_CBWR": "AVX2,STRICT", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
-                               "OMP_WAIT_POLICY": "passive"}
+                               "OPENBLAS_CORETYPE": "Haswell", "OMP_WAIT_POLICY": "passive"}
 
 
 def settle() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 
 MODULES: Mapping[str, tuple[str, ...]] = {
@@ -27,22 +28,22 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "executors": ("records.executors",),
     "families": ("units.families",),
     "findings": ("records.claim_list",),
-    "fine_tuning": ("training.fine_tuning",),
+    "fine_tuning": ("training.sft",),
     "guard": ("probing.guard",),
     "hidden": ("models.hidden_states",),
-    "importance": ("units.importance",),
+    "importance": ("units.importance", "units.moments"),
     "judges": ("judging.judges", "judging.keyword_lists"),
     "keyword_lists": ("judging.keyword_lists", "judging.judges"),
     "leading_space": ("models.leading_space",),
-    "lens": ("probing.logit_lens",),
+    "lens": ("probing.logit_lens", "models.first_tokens"),
     "masks": ("units.masks",),
-    "measurements": ("records.measurements",),
+    "measurements": ("records.measurements", "records.dtypes"),
     "notebook_runs": ("runner.run_notebook",),
     "parameters": ("runner.parameters",),
     "patching": ("probing.activation_patching",),
     "paths": ("records.paths",),
     "placement": ("units.score_in_blocks", "models.load",),
-    "plan": ("planning.estimate",),
+    "plan": ("planning.estimate", "planning.__main__"),
     "plots_attack": ("plots.attack",),
     "plots_budget": ("plots.budget",),
     "plots_deep": ("plots.depth",),
@@ -71,7 +72,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "organism.safety_data": ("organism.preferences",),
     "studies.adapters": ("training.lora_budget",),
     "studies.again": ("studies.recovery_and_guard",),
-    "studies.attack": ("studies.finetuning_attack", "studies.finetuning_arms"),
+    "studies.attack": ("studies.finetuning_attack",),
     "studies.attack_tables": ("studies.finetuning_tables",),
     "studies.budget": ("studies.alignment_budget",),
     "studies.controls": ("studies.matched_controls",),
@@ -113,7 +114,6 @@ NAMES: Mapping[str, str] = {
     "load_completions": "generation.completions",
     "load_placed": "models.load",
     "logit_lens": "probing.logit_lens",
-    "measure": "records.measurements",
     "on_model": "studies.checkpoints",
     "overlap": "units.labels",
     "own_refusals": "judging.judges",
@@ -128,54 +128,135 @@ NAMES: Mapping[str, str] = {
 """Name that `import ssah_core as ssah` had -> the module that holds it."""
 
 
+RENAMED: Mapping[str, str] = {
+    "judges.keyword_judge": "judging.keyword_lists.KeywordJudge",
+    "published_marks.MARKS": "judging.exam.PUBLISHED_MARKS",
+    "published_marks.NAMES": "judging.exam.PUBLISHED_JUDGES",
+    "published_marks.UTILITY": "judging.exam.PUBLISHED_UTILITY",
+    "published_marks.mark": "judging.exam.mark_published",
+    "studies.peft.package": "training.lora_budget.peft_package",
+}
+"""Name in an old module -> what it is called now, and where."""
+GONE: Mapping[str, str] = {
+    "store.code_version": "rows and organisms are found without the code: see ssah_core.records.evidence",
+    "store.whole_code_version": "use code_digest of ssah_core.records.evidence",
+    "keyword_lists.WEI_WORDS": "it is KEYWORD_JUDGES['keyword:wei2024'].least_words of ssah_core.judging.keyword_lists",
+    "measure": "put @ssah_core.records.study(name, version=1) above a function for ssah.measure_each",
+    "measurements.measure": "put @ssah_core.records.study(name, version=1) above a function for ssah.measure_each",
+    "training.train": "use fine_tune of ssah_core.training, with schedule='cosine' and warmup=0.05, which were defaults",
+    "published.LOADERS": "Subject.load loads checkpoints itself",
+    "published.load_subject": "use ssah_core.studies.Subject.load(seed, 'paper', stage, checkpoints)",
+}
+"""Old name, with its module, that works no more -> what to do instead."""
+LEFT: Mapping[str, Mapping[str, str]] = {
+    "data": {"LEAST": "data.load.LEAST"},
+    "plots": {"STYLE": "plots.style.STYLE", "redraw_all": "plots.__main__.redraw_all"},
+    "probing": {
+        "COMPLIANCE": "probing.distances.COMPLIANCE",
+        "REFUSAL": "probing.distances.REFUSAL",
+        "Read": "probing.distances.Read",
+        "Wordings": "models.chats.Wordings",
+        "moments_of": "probing.distances.moments_of",
+        "standard_error": "probing.distances.standard_error",
+        "token_ids": "models.chats.token_ids",
+    },
+    "units": {
+        "SHARED": "units.unit_map.SHARED",
+        "Site": "units.unit_map.Site",
+        "Slice": "units.unit_map.Slice",
+        "Writer": "units.unit_map.Writer",
+    },
+}
+"""Room that has the name of an old module -> names of that module which are behind its door now, and where."""
+ROOMS = ("data", "freezing", "generation", "models", "organism", "plots", "probing", "records", "studies", "training",
+         "units")
+"""Rooms that are named as modules were, which `import ssah_core` once loaded: `ssah_core.models.load` still works."""
+
+
 def install(package: str, find: Callable[[str], object]) -> Callable[[str], object]:
     """Let old modules of the package be imported; returns a `__getattr__` that knows its old names beside `find`'s."""
-    import sys
-
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder(package))
+        sys.meta_path.insert(0, _Finder(package))
 
     def __getattr__(name: str) -> object:
-        if name not in NAMES:
-            return find(name)
-        _warn(f"{package}.{name}", f"{package}.{NAMES[name]}.{name}", 3)
-        return getattr(importlib.import_module(f"{package}.{NAMES[name]}"), name)
+        _check_not_gone(package, name)
+        if name in NAMES:
+            return _moved(package, name, f"{NAMES[name]}.{name}")
+        return importlib.import_module(f"{package}.{name}") if name in (*ROOMS, *MODULES) else find(name)
 
     return __getattr__
 
 
+def _moved(package: str, old: str, new: str) -> object:
+    """A name at its new place, with a warning at whoever asked a module's `__getattr__` for it."""
+    _warn(f"{package}.{old}", f"{package}.{new}", 4)
+    place, _, name = new.rpartition(".")
+    return getattr(importlib.import_module(f"{package}.{place}"), name)
+
+
+def _check_not_gone(package: str, old: str) -> None:
+    if old in GONE:
+        raise AttributeError(f"{package}.{old} is gone: {GONE[old]}")
+
+
 def _warn(old: str, new: str, level: int) -> None:
     warnings.warn(f"{old} has moved: use {new}; the old place goes with the next version", FutureWarning,
-                  stacklevel=level + 1)
+                  stacklevel=level)
 
 
 class _Finder(MetaPathFinder):
-    """Finds old modules, after all others have failed."""
+    """Finds old modules, and the rooms that have left names."""
 
     def __init__(self, package: str):
         self.package = package
 
-    def find_spec(self, name: str, path=None, target=None) -> ModuleSpec | None:
-        old = name.removeprefix(f"{self.package}.")
-        return ModuleSpec(name, _Moved(self.package, old)) if old in MODULES and old != name else None
+    def find_spec(self, name: str, path: Sequence[str] | None = None,
+                  target: ModuleType | None = None) -> ModuleSpec | None:
+        package, _, old = name.partition(".")
+        if package != self.package:
+            return None
+        if old in MODULES:
+            return ModuleSpec(name, _Old(package, old))
+        spec = PathFinder.find_spec(name, path) if old in LEFT else None
+        if spec is not None and spec.loader is not None and spec.origin is not None:
+            spec.loader = _Room(name, spec.origin)
+        return spec
 
 
-class _Moved(Loader):
-    """An old module, which has no names of its own."""
+class _Old(Loader):
+    """Loads an old module, which has no names of its own."""
 
     def __init__(self, package: str, old: str):
-        self.package, self.places = package, [f"{package}.{place}" for place in MODULES[old]]
+        self.package, self.old, self.places = package, old, [f"{package}.{place}" for place in MODULES[old]]
 
     def create_module(self, spec: ModuleSpec) -> None:
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        _warn(module.__name__, " or ".join(self.places), 2)
+        _warn(module.__name__, " or ".join(self.places), 3)
+        module.__getattr__ = self._find  # type: ignore[method-assign]
+
+    def _find(self, name: str) -> object:
+        _check_not_gone(self.package, f"{self.old}.{name}")
+        if new := RENAMED.get(f"{self.old}.{name}"):
+            return _moved(self.package, f"{self.old}.{name}", new)
+        for place in self.places if not name.startswith("__") else ():
+            if hasattr(found := importlib.import_module(place), name):
+                return getattr(found, name)
+        raise AttributeError(f"{self.package}.{self.old} had moved to {' and '.join(self.places)}, which have no "
+                             f"{name!r}")
+
+
+class _Room(SourceFileLoader):
+    """Loads a room as it is, and lets the names that left it be found."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        package, _, room = module.__name__.partition(".")
 
         def __getattr__(name: str) -> object:
-            for place in self.places:
-                if hasattr(found := importlib.import_module(place), name):
-                    return getattr(found, name)
-            raise AttributeError(f"{module.__name__} had moved to {' and '.join(self.places)}, which have no {name!r}")
+            if name not in LEFT[room]:
+                raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+            return _moved(package, f"{room}.{name}", LEFT[room][name])
 
         module.__getattr__ = __getattr__  # type: ignore[method-assign]

@@ -1,34 +1,77 @@
-"""What every test has: no window for figures, no progress bars; and a fresh cache for those that ask."""
+"""What every test has: the portable arithmetic, no window for figures, no progress bars; and what tests share."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-# Read when matplotlib and tqdm are imported, so set before any test module is.
-os.environ["MPLBACKEND"] = "agg"
-os.environ["TQDM_DISABLE"] = "1"
+from ssah_core import arithmetic
+
+# Read when torch, matplotlib and tqdm are imported, so set before any test module is.
+os.environ |= {**arithmetic.PORTABLE, "MPLBACKEND": "agg", "TQDM_DISABLE": "1"}
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if WORKERS > 1:  # which share the cores: more threads than those get in each other's way
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
 
 
+@pytest.fixture(scope="session")
+def organisms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where organisms are raised, once for all tests and all processes that run them."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if WORKERS > 1 else base) / "organisms"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _cache_in(folder: Path, organisms: Path) -> Path:
+    """A cache that is empty but for the organisms that all tests share."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "organisms").symlink_to(organisms, target_is_directory=True)
+    return folder
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that look at the tiny run take minutes."""
+    for item in items:
+        if "tiny_run" in getattr(item, "fixturenames", ()):
+            item.add_marker("notebooks")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory):
+    """Notebooks at tiny scale, from an empty cache and without records: `tiny_run("03_label_units")` runs one, when it
+    is first asked for, and gives its path; what all wrote lies below `tiny_run.figures`. Tests that ask for it stand in
+    test_notebooks.py: each process of xdist has a session of its own, and takes whole files."""
+    from tiny_run import TinyRun  # slow to import, and few tests need it
+
+    return TinyRun(tmp_path_factory.mktemp("tiny"))
+
+
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, and an empty folder for figures beside it."""
-    monkeypatch.setenv("SSAH_CACHE", str(tmp_path / "cache"))
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, organisms: Path) -> Path:
+    """An empty cache, but for shared organisms, and an empty folder for figures beside it."""
+    monkeypatch.setenv("SSAH_CACHE", str(_cache_in(tmp_path / "cache", organisms)))
     monkeypatch.setenv("SSAH_FIGURES", str(tmp_path / "figures"))
     return tmp_path / "cache"
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory):
+def module_cache(tmp_path_factory: pytest.TempPathFactory, organisms: Path):
+    """The same for all tests of a file."""
+    folder = tmp_path_factory.mktemp("module")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSAH_CACHE", str(_cache_in(folder / "cache", organisms)))
+        patch.setenv("SSAH_FIGURES", str(folder / "figures"))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def subject(module_cache: Path):
     """A tiny aligned organism on the table, with a cache for all tests of a file."""
     from ssah_core.studies.subject import Subject  # slow to import, and few tests need it
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSAH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield Subject.load(0, "tiny")
+    return Subject.load(0, "tiny")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import torch
 import toys
 
 from ssah_core import UnitMap, ablate, batches, collect
+from ssah_core.models import FirstTokens
 from ssah_core.units import attribution
 from ssah_core.units.masks import split_sites
 
@@ -100,10 +101,23 @@ def test_search_removes_what_it_found_and_looks_again(rounds):
     assert place.argsort(descending=True).tolist()[:len(found)] == found
 
 
-@pytest.mark.parametrize("refusal, compliance", [([], ["sure"]), (["never"], []), (["never"], ["never sure"]), ([""], ["sure"])])
-def test_odds_of_nothing_or_of_one_beginning_are_refused(refusal, compliance):
-    with pytest.raises(ValueError, match="must differ in their first token"):
+@pytest.mark.parametrize("refusal, compliance, sentence", [
+    ([], ["sure"], "refusal=.* holds no text"), (["never"], [], "compliance=.* holds no text"),
+    ([""], ["sure"], "refusal=.* holds no text"), (["never"], ["never sure"], "begins with 'never'.*first tokens differ")])
+def test_odds_of_nothing_or_of_one_beginning_are_refused(refusal, compliance, sentence):
+    with pytest.raises(ValueError, match=sentence):
         attribution.refusal_odds(TOKENIZER, refusal, compliance)
+
+
+def test_the_odds_that_train_are_those_that_are_reported():
+    first = FirstTokens.of(TOKENIZER, ["never", "sorry now"], "sure")
+    logits = torch.randn(5, len(TOKENIZER), generator=torch.Generator().manual_seed(0)).requires_grad_()
+    odds = first.log_odds_with_gradient(logits)
+    assert odds.dtype == torch.float32 and first.log_odds(logits).dtype == torch.float64
+    torch.testing.assert_close(odds.double(), first.log_odds(logits), rtol=1e-5, atol=1e-6)
+    [slope] = torch.autograd.grad(odds.sum(), logits)
+    moved = set(slope.abs().sum(0).nonzero().flatten().tolist())
+    assert moved == {*first.refusal, *first.compliance} == set(toys.ids("never sorry sure"))
 
 
 def test_bad_searches_are_refused():

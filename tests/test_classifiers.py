@@ -129,7 +129,7 @@ def test_rows_and_tokenizers_that_cannot_be_judged_are_refused(model):
     guard = llama_guard(model, tokenizer())
     with pytest.raises(ValueError, match="a row has no text as response: pass completions"):
         guard.scores([{"prompt": "how"}])
-    with pytest.raises(ValueError, match=r"the longest prompt with its response has \d+ tokens, but the judge's "
+    with pytest.raises(ValueError, match=r"the longest prompt with its response has \d+ tokens, but the model's "
                                          "context holds 512: shorten the responses"):
         guard.scores([{"prompt": "how", "response": "wax " * 500}])
     with pytest.raises(ValueError, match=r"begins \('unsafe',\) and \('safe',\) with the same token"):

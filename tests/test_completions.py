@@ -91,7 +91,7 @@ def test_a_killed_run_goes_on_where_it_stopped(model, folder, monkeypatch):
     assert len(there) == 2
     with pytest.raises(ValueError, match="holds 2 of 6 chunks: run ssah.complete_to again"):
         load_completions(folder)
-    (folder / ".chunk-00005.json.0123abcd").write_text('[{"prompt": "how", "resp')  # as a kill while writing leaves it
+    (folder / f".chunk-00005.json.{32 * 'a'}").write_text('[{"prompt": "how", "resp')  # as a kill leaves it
     asked = []
     monkeypatch.setattr(module, "complete", lambda model, tokenizer, rows, **settings: (
         asked.extend(row["prompt"] for row in rows), complete(model, tokenizer, rows, **settings))[1])
@@ -126,7 +126,7 @@ def test_an_interrupted_run_samples_what_an_uninterrupted_one_does(model, folder
 
 def test_a_run_killed_before_its_first_row_begins_anew(model, folder):
     folder.mkdir(parents=True)
-    (folder / ".settings.json.0123abcd").write_text("{")
+    (folder / ".settings.json.0123456789abcdef0123456789abcdef").write_text("{")
     assert len(complete_to(folder, model, TOKENIZER, PROMPTS, max_new_tokens=2)) == 11
 
 
@@ -213,6 +213,85 @@ def test_folders_and_prompts_that_cannot_be_are_refused(model, folder):
     with pytest.raises(ValueError, match="has other files in it: give an empty or new folder"):
         complete_to(folder, model, TOKENIZER, PROMPTS)
     assert (folder / "notes.txt").read_text() == "mine"
+
+
+HIDDEN = (".gitignore", ".env", ".settings.json", ".chunk-00000.json.bak", ".settings.json.0123abcd")
+
+
+def hide(folder: Path) -> dict[str, bytes]:
+    """Put files of somebody else's into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in HIDDEN:
+        (folder / name).write_text(f"precious {name}")
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / ".ipynb_checkpoints" / "settings-checkpoint.json").write_text("{}")
+    return held(folder)
+
+
+def held(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("foreign", ["notes.txt", "settings.json", "chunk-00000.json"])
+def test_a_refused_folder_keeps_every_byte(model, folder, foreign):
+    hide(folder)
+    (folder / foreign).write_text('{"editor.fontSize": 12}')
+    (folder / f".settings.json.{32 * 'a'}").write_text("whose?")
+    before = held(folder)
+    with pytest.raises(ValueError, match="has other files in it: give an empty or new folder"):
+        complete_to(folder, model, TOKENIZER, PROMPTS, max_new_tokens=2)
+    assert held(folder) == before
+
+
+def test_completions_of_something_else_keep_what_their_run_left_unfinished(model, folder):
+    complete_to(folder, model, TOKENIZER, PROMPTS, max_new_tokens=2)
+    (folder / f".chunk-00000.json.{32 * 'a'}").write_text("[")
+    before = held(folder)
+    with pytest.raises(ValueError, match="holds other completions"):
+        complete_to(folder, model, TOKENIZER, PROMPTS, max_new_tokens=3)
+    assert held(folder) == before
+
+
+def test_hidden_files_of_somebody_else_stay(model, folder):
+    before = hide(folder)
+    for _ in range(2):
+        complete_to(folder, model, TOKENIZER, PROMPTS, max_new_tokens=2)
+        assert {name: held(folder)[name] for name in before} == before
+    assert set(held(folder)) == {*before, "settings.json", "chunk-00000.json"}
+
+
+def test_what_is_removed_is_what_a_killed_run_is_about_to_write(model, folder, monkeypatch):
+    names = []
+    monkeypatch.setattr("ssah_core.records.cache.os.replace", lambda partial, path: (
+        names.append(Path(partial).name), Path(partial).rename(path))[1])
+    complete_to(folder, model, TOKENIZER, PROMPTS, chunk=6, max_new_tokens=2)
+    assert len(names) == 3 and all(module.PARTIAL.fullmatch(name) for name in names)
+    for name in names:
+        (folder / name).write_text("[")
+    complete_to(folder, model, TOKENIZER, PROMPTS, chunk=6, max_new_tokens=2)
+    assert set(held(folder)) == {"settings.json", "chunk-00000.json", "chunk-00001.json"}
+
+
+def test_a_folder_below_the_home_folder_is_found(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    done = complete_to("~/runs/x", model, TOKENIZER, PROMPTS, max_new_tokens=2)
+    assert (tmp_path / "runs" / "x" / "settings.json").is_file()
+    assert load_completions("~/runs/x").to_list() == done.to_list()
+
+
+def test_a_file_is_no_folder(model, tmp_path):
+    (tmp_path / "x").write_text("mine")
+    with pytest.raises(ValueError, match="is a file: give an empty or new folder"):
+        complete_to(tmp_path / "x", model, TOKENIZER, PROMPTS, max_new_tokens=2)
+    assert (tmp_path / "x").read_text() == "mine"
+
+
+def test_answers_of_another_version_are_others(model, folder, monkeypatch):
+    complete_to(folder, model, TOKENIZER, PROMPTS, max_new_tokens=2)
+    monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
+    with pytest.raises(ValueError, match=r"holds other completions \(version: \d+ there, \d+ here\)"):
+        complete_to(folder, model, TOKENIZER, PROMPTS, max_new_tokens=2)
 
 
 # -- a model's own refusals --------------------------------------------------------------------------------

@@ -419,3 +419,89 @@ def test_parts_that_cannot_be_made_disjoint_are_refused():
         disjoint({"test": asked, "calibration": asked})
     with pytest.raises(ValueError, match=r"parts\['test'\] has no column 'prompt', only goal: rename one"):
         disjoint({"test": Dataset.from_list(table(goal=ASKED))})
+
+
+# -- files of one's own ------------------------------------------------------------------------------------
+
+MINE = [{"prompt": asked, "response": said, "id": n, "tags": ["a"]} for n, (asked, said) in
+        enumerate(zip(ASKED, SAID, strict=True))]
+
+
+@pytest.mark.parametrize("file", ["mine.jsonl", "mine.json", "below/MINE.JSON", "mine.csv"])
+@pytest.mark.parametrize("name", [str, Path])
+def test_a_file_of_ones_own_gives_its_rows(tmp_path, file, name):
+    path = put(tmp_path, file, MINE)
+    data = load_data(name(path))
+    kept = [{key: str(value) for key, value in row.items()} for row in MINE] if file.endswith("csv") else MINE
+    assert data.to_list() == kept and str(path) in data.info.description
+    assert load_data(name(path), n=3, seed=1).to_list() == data.shuffle(seed=1).select(range(3)).to_list()
+
+
+def test_a_file_of_ones_own_is_found_from_here_and_from_home(tmp_path, monkeypatch):
+    put(tmp_path, "mine.csv", "prompt\nhow?\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert load_data("mine.csv")["prompt"] == load_data("~/mine.csv")["prompt"] == ["how?"]
+
+
+def test_a_file_of_ones_own_is_cut_as_data_sets_are(tiny):
+    path = put(tiny, "mine.jsonl", MINE + [{**MINE[0], "prompt": f"{ASKED[0]} Please!"}])
+    put(tiny, "advbench/harmful_behaviors.csv", TINY["advbench"])
+    for split in SHARES:
+        assert load_data(path, split)["prompt"] == load_data("advbench", split)["prompt"]
+    assert count_data(path)["rows"] == 31 and count_data(path)["near_duplicates"] == 1
+    with pytest.raises(ValueError, match="split='train' is none of .*mine.jsonl: choose one of calibration"):
+        load_data(path, "train")
+
+
+def test_columns_that_only_some_rows_have_hold_none_in_the_others(tmp_path):
+    rows = [{"prompt": "how?"}, {"prompt": "lift", "system": "be kind", "n": 1.5}]
+    data = load_data(put(tmp_path, "mine.jsonl", rows))
+    assert data["system"] == [None, "be kind"] and data["n"] == [None, 1.5]
+
+
+@pytest.mark.parametrize("file, text, says", [
+    ("m.jsonl", '{"prompt": "how?"}\n{"prompt": "a \\ud83d b"}', "row 2: column 'prompt' holds a lone surrogate"),
+    ("m.json", '[{"prompt": "how?", "note": "\\u0000"}]', "m.json row 1: column 'note' holds a NUL, which"),
+    ("m.json", '[{"prompt": "how?", "turns": [{"said": "x\\udc00"}]}]', "row 1: column 'turns' holds a lone surrogate"),
+    ("m.json", '[{"prompt": "how?", "a\\u0000": 1}]', "row 1: column .* holds a NUL"),
+    ("m.jsonl", '{"prompt": "how?", "id": 7}\n\n{"prompt": "lift", "id": "b"}', "row 2: column 'id' holds str 'b', wh"),
+    ("m.jsonl", '{"prompt": "how?", "id": 1180591620717411303424}', "m.jsonl row 1: column 'id' holds int 11805"),
+    ("m.jsonl", '{"prompt": "how?"}\n{"goal": "how?"}', "m.jsonl row 2 has no column 'prompt', though others"),
+    ("m.jsonl", '{"prompt": "how?"}\n{"prompt": "a", "response": "b"}', "row 1 has no column 'response', though o"),
+    ("m.jsonl", '{"prompt": "how?", "response": null}', "row 1: column 'response' is empty; fill it"),
+    ("m.csv", "prompt,response\nhow?,yes\nlift,\n", "m.csv row 2: column 'response' is empty; fill it"),
+    ("m.json", '[{"prompt": ["how?"]}]', r"row 1: column 'prompt' holds list \['how\?'\], but text is needed"),
+    ("m.json", '[{"prompt": "how?", "answer": 7}]', "m.json row 1: column 'answer' holds int 7, but text is needed"),
+    ("m.csv", "goal,target\nhow?,sure\n", r"m.csv has no column 'prompt' \(it has 'goal', 'target'\): name"),
+    ("m.csv", "prompt,prompt\nhow?,sure\n", "m.csv has two columns named 'prompt': rename one"),
+    ("m.csv", "prompt\n", "m.csv holds no rows"),
+    ("m.txt", "how?\n", "m.txt ends in '.txt': give a .csv, .json or .jsonl file"),
+    ("m.jsonl", '{"prompt": "how?"}\n{"prompt"', "m.jsonl line 2 is no well-formed JSON"),
+])
+def test_what_is_wrong_with_a_file_of_ones_own_is_named(tmp_path, file, text, says):
+    with pytest.raises(ValueError, match=says):
+        load_data(put(tmp_path, file, text))
+
+
+def test_a_whole_pair_of_surrogates_is_a_character(tmp_path):
+    path = put(tmp_path, "m.json", '[{"prompt": "how \\ud83d\\ude00?"}]')
+    assert load_data(path)["prompt"] == ["how \U0001f600?"]
+
+
+def test_what_is_no_character_is_named_in_the_files_of_data_sets_too(tiny):
+    put(tiny, STL, '[{"instruction": "how?", "input": "", "output": "so \\ud83d"}]')
+    with pytest.raises(ValueError, match="Instructions.json row 1: column 'output' holds a lone surrogate"):
+        load_data("safety_tuned_llamas")
+
+
+@pytest.mark.parametrize("name", ["mine.jsonl", "runs/mine", "~/mine.csv", "walledai/AdvBench", Path("mine")])
+def test_an_unknown_name_that_looks_like_a_path_says_that_no_file_is_there(tiny, name):
+    with pytest.raises(ValueError, match=f"data set '{name}' is unknown, and no file of that name is there .*: give"):
+        load_data(name)
+
+
+def test_a_folder_is_no_file_of_data(tmp_path):
+    with pytest.raises(ValueError, match="is a folder: give a .csv, .json or .jsonl file with a column 'prompt'"):
+        load_data(tmp_path)

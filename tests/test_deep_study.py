@@ -22,7 +22,7 @@ from ssah_core.organism.world import (
     UNSEEN_VERBS,
     World,
 )
-from ssah_core.plots import style
+from ssah_core.plots import draw
 from ssah_core.plots.__main__ import redraw_all
 from ssah_core.plots.depth import (
     ARMS,
@@ -267,5 +267,5 @@ def test_figures_are_drawn_and_drawn_again(cache):
         "08_signals": (plot_signals, both(attack=["signal, guard"] * 3, kind=list(GIVEN)), 5),
         "08_price": (plot_price, both(metric=["refused", "benign", "utility"]), 3)}
     for name, (plot, drawn, panels) in tables.items():
-        assert len(style.draw(name, plot, drawn).axes) == panels
+        assert len(draw(name, plot, drawn).figure.axes) == panels
     assert set(redraw_all()) == set(tables)

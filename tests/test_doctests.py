@@ -15,14 +15,10 @@ MODULES = [found.name for found in pkgutil.walk_packages(ssah_core.__path__, "ss
 PUBLIC = [name for name in dir(ssah_core) if not name.startswith("__")]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small(tmp_path_factory):
-    """A cache of its own, in which the tiny organism of the examples is raised once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSAH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("SSAH_FIGURES", str(tmp_path_factory.mktemp("figures")))
-        patch.chdir(tmp_path_factory.mktemp("here"))
-        yield
+@pytest.fixture(autouse=True)
+def small(cache, tmp_path, monkeypatch):
+    """A cache with the tiny organism of the examples, and an empty working folder."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -6,20 +6,22 @@ import signal
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from ssah_core.records import paths
-from ssah_core.runner import execute, parameters, run_notebook
+from ssah_core import arithmetic
+from ssah_core.records import paths, record
+from ssah_core.runner import execute, kernel, parameters, up_to_date
+from ssah_core.runner.run_notebook import NotebookFailed, run_notebook, strip_noise
 
 PARAMETERS = """seeds: list[int] = [0, 1]  # which organisms
 scale: str = 'organism'
 n: int | None = None
 rate: float = 0.5"""
+REPOSITORY = paths.root()
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
 
 
@@ -45,40 +47,41 @@ def tags_of(notebook: Path) -> list[str]:
 
 def test_a_misspelt_parameter_is_refused_with_a_suggestion(tmp_path):
     with pytest.raises(ValueError, match="no parameter 'sedes'; it has seeds, scale, n, rate; did you mean 'seeds'"):
-        execute.check_parameters(make(tmp_path), {"sedes": [0]})
+        parameters.check_parameters(make(tmp_path), {"sedes": [0]})
 
 
 @pytest.mark.parametrize("wrong", [{"seeds": 3}, {"seeds": ["0"]}, {"seeds": [True]}, {"seeds": None}, {"scale": 1},
                                    {"n": "5"}, {"n": 5.0}, {"n": True}, {"rate": "0.5"}, {"rate": None}])
 def test_a_value_of_the_wrong_type_is_refused(tmp_path, wrong):
     with pytest.raises(ValueError, match=f"parameter {next(iter(wrong))} is"):
-        execute.check_parameters(make(tmp_path), wrong)
+        parameters.check_parameters(make(tmp_path), wrong)
 
 
 def test_values_of_the_right_type_pass(tmp_path):
     good = {"seeds": [], "scale": "tiny", "n": 5, "rate": 1}
-    assert execute.check_parameters(make(tmp_path), good) == good
-    assert execute.check_parameters(make(tmp_path), {"n": None}) == {"n": None}
+    assert parameters.check_parameters(make(tmp_path), good) == good
+    assert parameters.check_parameters(make(tmp_path), {"n": None}) == {"n": None}
 
 
 def test_text_from_the_command_line_is_read_by_the_type(tmp_path):
     notebook = make(tmp_path, declared=PARAMETERS + "\nmodel: str | None = None")
     texts = {"seeds": "[1, 2]", "scale": "7", "n": "5", "model": "some/model"}
-    assert execute.parse_parameters(notebook, texts) == {"seeds": [1, 2], "scale": "7", "n": 5, "model": "some/model"}
-    assert execute.parse_parameters(notebook, {"model": "null"}) == {"model": None}
+    values = {"seeds": [1, 2], "scale": "7", "n": 5, "model": "some/model"}
+    assert parameters.parse_parameters(notebook, texts) == values
+    assert parameters.parse_parameters(notebook, {"model": "null"}) == {"model": None}
     with pytest.raises(ValueError, match="parameter seeds is '1,2', but it must be list"):
-        execute.parse_parameters(notebook, {"seeds": "1,2"})
+        parameters.parse_parameters(notebook, {"seeds": "1,2"})
 
 
 @pytest.mark.parametrize("line", ["n = 5", "n: int", "n: int = 2 + m", "import os", "a.b: int = 1"])
 def test_a_parameters_cell_holds_only_typed_literals(tmp_path, line):
     with pytest.raises(ValueError, match="parameters cell has"):
-        execute.read_parameters(make(tmp_path, declared=line))
+        parameters.read_parameters(make(tmp_path, declared=line))
 
 
 def test_a_type_that_cannot_be_checked_is_refused(tmp_path):
     with pytest.raises(ValueError, match="the type 'set', but only int"):
-        execute.check_parameters(make(tmp_path, declared="n: set = 1"), {"n": 1})
+        parameters.check_parameters(make(tmp_path, declared="n: set = 1"), {"n": 1})
 
 
 def test_only_parameters_that_a_notebook_has_are_passed(tmp_path):
@@ -97,7 +100,7 @@ def test_a_run_injects_what_differs_and_leaves_no_noise(tmp_path, monkeypatch, c
     monkeypatch.delenv("SSAH_RECORDS", raising=False)
     notebook = make(tmp_path / "books", SHOW)
     ids = [cell.id for cell in nbformat.read(notebook, as_version=4).cells]
-    execute.run_notebook(notebook, {"seeds": [3], "scale": "organism"}, notebook)
+    run_notebook(notebook, {"seeds": [3], "scale": "organism"}, notebook)
     assert text_of(notebook) == "[3] organism None\nignore True books\n"
     nb = nbformat.read(notebook, as_version=4)
     assert nb.cells[2].source.strip() == "# Parameters\nseeds = [3]" and nb.cells[2].id == "injected-parameters"
@@ -108,7 +111,7 @@ def test_a_run_injects_what_differs_and_leaves_no_noise(tmp_path, monkeypatch, c
     assert "SSAH_RECORDS" not in os.environ and os.environ["MPLBACKEND"] == "agg"
     assert [file.name for file in notebook.parent.iterdir()] == ["00_try.ipynb"]
 
-    execute.run_notebook(notebook, {"seeds": [0, 1]}, notebook)  # the defaults: the injected cell must not survive
+    run_notebook(notebook, {"seeds": [0, 1]}, notebook)  # the defaults: the injected cell must not survive
     assert text_of(notebook) == "[0, 1] organism None\nignore True books\n"
     assert tags_of(notebook) == ["parameters"]
     assert "WARNING" not in capfd.readouterr().err
@@ -118,22 +121,72 @@ def test_a_failed_run_names_the_cell_and_keeps_the_last_good_output(tmp_path, ca
     notebook = make(tmp_path, "x = 1", "y = 0\nx / y")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "good.ipynb").write_text("good")
-    with pytest.raises(execute.NotebookFailed) as failure:
-        execute.run_notebook(notebook, {}, tmp_path / "out" / "good.ipynb")
+    with pytest.raises(NotebookFailed) as failure:
+        run_notebook(notebook, {}, tmp_path / "out" / "good.ipynb")
     assert str(failure.value) == "00_try.ipynb, cell [3] (y = 0): ZeroDivisionError: division by zero"
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["good.ipynb"]
     assert (tmp_path / "out" / "good.ipynb").read_text() == "good"
 
 
 def test_a_kernel_that_dies_is_a_failed_run(tmp_path, cache):
-    with pytest.raises(execute.NotebookFailed, match="00_try.ipynb: its kernel died"):
-        execute.run_notebook(make(tmp_path, "import os\nos._exit(1)"), {}, tmp_path / "out.ipynb")
+    with pytest.raises(NotebookFailed, match="00_try.ipynb: its kernel died"):
+        run_notebook(make(tmp_path, "import os\nos._exit(1)"), {}, tmp_path / "out.ipynb")
     assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_a_kernel_that_does_not_start_is_said_in_one_sentence(tmp_path, cache, monkeypatch):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "ipykernel_launcher.py").write_text("raise SystemExit('no kernel today')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    with pytest.raises(NotebookFailed) as failure:
+        run_notebook(make(tmp_path, "1"), {}, tmp_path / "out.ipynb")
+    log = cache / "executed" / "00_try.log"
+    assert str(failure.value) == f"00_try.ipynb: its kernel did not start (no kernel today); see {log}"
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_the_kernel_is_this_environments_whatever_kernels_the_user_has(tmp_path, cache, monkeypatch):
+    for folder in (tmp_path / "jupyter", tmp_path / "home" / ".local" / "share" / "jupyter"):
+        (folder / "kernels" / "python3").mkdir(parents=True)
+        (folder / "kernels" / "python3" / "kernel.json").write_text(
+            '{"argv": ["/bin/false", "{connection_file}"], "display_name": "Another Python", "language": "python"}')
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    notebook = make(tmp_path / "books", "import sys\nprint(sys.executable)")
+    run_notebook(notebook, {}, notebook)
+    assert text_of(notebook) == f"{sys.executable}\n"
+
+
+SHOW_MODE = "import os\nprint(os.environ['MKL_CBWR'], os.environ['OMP_WAIT_POLICY'])"
+
+
+def test_a_kernel_adds_up_in_the_portable_mode(tmp_path, cache, monkeypatch):
+    for name, value in arithmetic.STRICT.items():
+        monkeypatch.setenv(name, value)
+    notebook = make(tmp_path / "books", SHOW_MODE)
+    run_notebook(notebook, {"scale": "tiny"}, notebook)
+    assert text_of(notebook) == "AVX2,STRICT passive\n" and os.environ["MKL_CBWR"] == "AUTO,STRICT"
+
+
+@pytest.mark.parametrize("scale, is_portable", [("tiny", True), ("organism", True), ("paper", False)])
+def test_only_checkpoints_are_left_to_the_mode_that_is_in_force(scale, is_portable):
+    assert (arithmetic.PORTABLE.items() <= kernel.kernel_environment(scale).items()) == is_portable
+
+
+def test_the_makefile_sets_the_same_mode():
+    lines = (paths.root() / "Makefile").read_text(encoding="utf-8").splitlines()
+    assert {f"$(PORTABLE): export {name} := {value}" for name, value in arithmetic.PORTABLE.items()} <= set(lines)
+
+
+def test_a_user_without_a_home_gets_one_below_the_cache(cache, monkeypatch):
+    monkeypatch.setenv("HOME", "/nowhere")
+    home = kernel.kernel_environment("tiny")["HOME"]
+    assert home == str(cache / "home") and Path(home).is_dir()
 
 
 def test_a_wrong_parameter_stops_before_anything_runs(tmp_path):
     with pytest.raises(ValueError, match="sedes"):
-        execute.run_notebook(make(tmp_path), {"sedes": [0]}, tmp_path / "out" / "x.ipynb")
+        run_notebook(make(tmp_path), {"sedes": [0]}, tmp_path / "out" / "x.ipynb")
     assert not (tmp_path / "out").exists()
 
 
@@ -143,7 +196,7 @@ def test_an_injected_cell_goes_only_if_it_repeats_the_defaults(tmp_path, source,
     nb = nbformat.read(make(tmp_path), as_version=4)
     nb.cells.append(new_code_cell(source, metadata={"tags": ["injected-parameters"]}))
     nb.metadata["widgets"] = {"state": {}}
-    nb = run_notebook.strip_noise(nb)
+    nb = strip_noise(nb)
     assert bool(parameters.tagged(nb, "injected-parameters")) is kept and "widgets" not in nb.metadata
 
 
@@ -152,52 +205,92 @@ def test_an_injected_cell_goes_only_if_it_repeats_the_defaults(tmp_path, source,
 
 @pytest.fixture
 def project(tmp_path, monkeypatch, cache):
-    """A folder of notebooks, with organisms and a report that only write down that they were asked for."""
-    monkeypatch.setattr(paths, "notebooks", lambda: tmp_path / "notebooks")
+    """A repository with a folder of notebooks, and organisms that only write down that they were asked for."""
+    monkeypatch.setattr(paths, "root", lambda: tmp_path)
+    monkeypatch.setenv("SSAH_FIGURES", "")
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     asked = []
-    monkeypatch.setattr("ssah_core.organism.raise_organism", lambda *given: asked.append(given), raising=False)
-    report = types.SimpleNamespace(main=lambda argv: asked.append("report"))
-    monkeypatch.setitem(sys.modules, "ssah_core.records.report", report)
-    monkeypatch.setattr("ssah_core.records.report", report, raising=False)
+    monkeypatch.setattr(execute, "raise_organism", lambda *given: asked.append(given))
     return tmp_path / "notebooks", asked
 
 
-WRITE = "from ssah_core import paths\n(paths.figures() / 'a.json').write_text('{}')\nprint(seeds)"
+def content(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_everything_runs_in_order_and_only_once(project, capsys, monkeypatch):
+WRITE = "from ssah_core.records import paths\n(paths.figures() / 'a.json').write_text('{}')\nprint(seeds)"
+
+
+def test_a_run_goes_to_a_folder_of_its_own_and_leaves_what_is_committed(project, tmp_path, capsys):
     folder, asked = project
-    notebook = make(folder, WRITE)
+    make(folder, WRITE)
     make(folder, name="notes.ipynb", declared="not a numbered notebook")
-    monkeypatch.setenv("PYTHONPATH", str(paths.root()))
-    assert execute.main(["--seeds", "3"]) == 0
-    assert asked == [(0, "organism"), (1, "organism"), (2, "organism"), "report"]
-    assert text_of(notebook) == "[0, 1, 2]\n" and "00_try: done in" in capsys.readouterr().out
+    (tmp_path / "figures" / "records").mkdir(parents=True)
+    (tmp_path / "figures" / "a.json").write_text("committed")
+    (tmp_path / "paper_repro.md").write_text("committed")
+    before, run = content(tmp_path), tmp_path / "runs" / "organism-3"
+    assert execute.main(["--seeds", "3"]) == 0 and asked == [(0, "organism"), (1, "organism"), (2, "organism")]
+    assert text_of(run / "00_try.ipynb") == "[0, 1, 2]\n" and (run / "figures" / "a.json").read_text() == "{}"
+    made = content(tmp_path)
+    assert {name: made.pop(name) for name in before} == before
+    assert all(name.startswith(("runs/organism-3/", "cache/")) for name in made)
+    said = capsys.readouterr().out.splitlines()
+    assert "00_try: done in" in said[1] and said[-1].endswith(f": {run / 'paper_repro.md'}")
+    assert said[3].startswith("Found in no organism. Committed: mean of no organism")
+    assert "\n".join(said[3:-2]) in (run / "paper_repro.md").read_text(encoding="utf-8")
+
+
+def test_what_was_found_stands_beside_what_is_committed(project, tmp_path, monkeypatch, capsys):
+    def keep(folder, values):
+        monkeypatch.setenv("SSAH_FIGURES", str(folder))
+        record("deep/aligned/prefill_5/asr", values, seeds=range(len(values)), unit="%", n=60, judge="keyword:qi2023",
+               scale="organism", model="organism", code="ssah_core.records.statistics")
+        monkeypatch.setenv("SSAH_FIGURES", "")
+
+    make(project[0], "1")
+    keep(tmp_path / "figures", [100.0, 100.0, 97.0])
+    keep(tmp_path / "runs" / "mine" / "figures", [98.0])
+    assert execute.main(["--output", "runs/mine"]) == 0
+    assert ("- Once five tokens of the answer are said, 98.0 % of malicious requests are answered; committed 99.0 "
+            "[94.7, 100.0]\n") in capsys.readouterr().out
+
+
+def test_to_publish_is_to_run_in_place(project, tmp_path):
+    notebook = make(project[0], WRITE)
+    assert execute.main(["--publish", "--seeds", "2"]) == 0 and text_of(notebook) == "[0, 1]\n"
+    assert (tmp_path / "figures" / "a.json").is_file() and not (tmp_path / "runs").exists()
+    assert (tmp_path / "paper_repro.md").read_text(encoding="utf-8").startswith("# The paper's claims, and ours")
+
+
+def test_a_notebook_runs_only_once(project, capsys, monkeypatch):
+    notebook = make(project[0], WRITE)
+    assert execute.main(["--publish", "--seeds", "3"]) == 0
 
     runs = []
-    monkeypatch.setattr(execute, "run_notebook", lambda notebook, *rest: runs.append(notebook.stem))
-    assert execute.main(["--seeds", "3"]) == 0 and runs == []
+    monkeypatch.setattr(up_to_date, "run_notebook", lambda notebook, *rest: runs.append(notebook.stem))
+    capsys.readouterr()
+    assert execute.main(["--publish", "--seeds", "3"]) == 0 and runs == []
     assert "00_try: up to date" in capsys.readouterr().out
 
     nb = nbformat.read(notebook, as_version=4)
     nb.cells[0].source = "# 00 Better words"
     nbformat.write(nb, notebook)
-    assert execute.main(["--seeds", "3"]) == 0 and runs == []
+    assert execute.main(["--publish", "--seeds", "3"]) == 0 and runs == []
 
     (paths.figures() / "a.json").unlink()
-    assert execute.main(["--seeds", "3"]) == 0 and len(runs) == 1  # what it wrote is gone
-    assert execute.main(["--seeds", "2"]) == 0 and len(runs) == 2  # other parameters
+    assert execute.main(["--publish", "--seeds", "3"]) == 0 and len(runs) == 1  # what it wrote is gone
+    assert execute.main(["--publish", "--seeds", "2"]) == 0 and len(runs) == 2  # other parameters
     nb.cells[-1].outputs[0].text = "[9]\n"
     nbformat.write(nb, notebook)
-    assert execute.main(["--seeds", "2"]) == 0 and len(runs) == 3  # another output than the one it left
+    assert execute.main(["--publish", "--seeds", "2"]) == 0 and len(runs) == 3  # another output than the one it left
 
 
 def test_changed_code_runs_a_notebook_again(project, monkeypatch):
     notebook = make(project[0], "1")
-    before = execute._inputs(notebook, {})
-    assert execute._inputs(notebook, {}) == before
-    monkeypatch.setattr(execute.store, "whole_code_version", lambda: "another")
-    assert execute._inputs(notebook, {}) != before
+    before = up_to_date.inputs(notebook, {})
+    assert up_to_date.inputs(notebook, {}) == before
+    monkeypatch.setattr(up_to_date.cache, "whole_code_version", lambda: "another")
+    assert up_to_date.inputs(notebook, {}) != before
 
 
 def test_chosen_notebooks_and_parameters(project, monkeypatch):
@@ -205,16 +298,19 @@ def test_chosen_notebooks_and_parameters(project, monkeypatch):
     for number in ("00", "01", "02"):
         make(folder, name=f"{number}_try.ipynb")
     runs = []
-    monkeypatch.setattr(execute, "_bring_up_to_date", lambda notebook, given, to: runs.append((notebook.stem, given)))
+    monkeypatch.setattr(execute, "bring_up_to_date", lambda notebook, given, to: runs.append((notebook.stem, given)))
     assert execute.main(["--notebooks", "02", "00", "--scale", "tiny", "-p", "n", "5", "-p", "seeds", "[7]"]) == 0
     given = {"seeds": [7], "scale": "tiny", "n": 5}
-    assert runs == [("00_try", given), ("02_try", given)] and asked == [(0, "tiny"), "report"]
+    assert runs == [("00_try", given), ("02_try", given)] and asked == [(0, "tiny")]
 
 
 @pytest.mark.parametrize("argv, message", [
     (["-p", "sedes", "[0]"], "error: 00_try.ipynb has no parameter 'sedes'"),
     (["-p", "rate", "fast"], "error: 00_try.ipynb: parameter rate is 'fast'"),
     (["--notebooks", "0"], "error: --notebooks has '0', but the notebooks are 00"),
+    (["--publish", "--scale", "tiny"], "error: --scale is 'tiny', but --publish renews what is committed"),
+    (["--publish", "--output", "mine"], "error: --output is 'mine', but --publish runs in place"),
+    (["-p", "scale", "tiny"], "error: -p scale is 'tiny', but --scale is 'organism'"),
 ])
 def test_wrong_arguments_stop_before_an_organism_is_raised(project, capsys, argv, message):
     make(project[0])
@@ -229,20 +325,24 @@ def test_argparse_refuses(project, argv):
     assert stop.value.code == 2
 
 
-def test_a_failing_notebook_ends_the_run(project, capsys, monkeypatch):
-    folder, asked = project
-    bad = make(folder, name="00_bad.ipynb")
-    make(folder, name="01_never.ipynb")
+@pytest.mark.parametrize("where", [[], ["--publish"]])
+def test_a_failing_notebook_stops_no_other_but_the_run_fails(project, tmp_path, capsys, monkeypatch, where):
+    bad = make(project[0], name="00_bad.ipynb")
+    make(project[0], name="01_good.ipynb")
     before = bad.read_bytes()
 
-    def fails(notebook, *rest):
-        raise execute.NotebookFailed(f"{notebook.name}, cell [3] (x): KeyError: 'x'")
+    def fails(notebook, given, output):
+        if notebook.stem == "00_bad":
+            raise NotebookFailed(f"{notebook.name}, cell [3] (x): KeyError: 'x'")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(notebook.read_bytes())
 
-    monkeypatch.setattr(execute, "run_notebook", fails)
-    assert execute.main([]) == 1
+    monkeypatch.setattr(up_to_date, "run_notebook", fails)
+    assert execute.main(where) == 1
     output = capsys.readouterr()
-    assert output.err == "failed: 00_bad.ipynb, cell [3] (x): KeyError: 'x'\n" and "01_never" not in output.out
-    assert bad.read_bytes() == before and asked == [(0, "organism")]
+    assert output.err == "failed: 00_bad.ipynb, cell [3] (x): KeyError: 'x'\n"
+    assert "00_bad: failed, others go on\n01_good: running" in output.out and bad.read_bytes() == before
+    assert not (tmp_path / "paper_repro.md").exists()  # which a publication run with a failure must not renew
 
 
 # --- on a checkpoint ---
@@ -258,10 +358,8 @@ SHOW_CHECKPOINT = ("import os\nfrom pathlib import Path\n"
 
 
 @pytest.fixture
-def checkpoint(project, tmp_path, monkeypatch):
-    """Two notebooks, one of which knows of a base model; figures lie where the run wants them."""
-    monkeypatch.setattr(paths, "root", lambda: tmp_path)
-    monkeypatch.setenv("SSAH_FIGURES", "")
+def checkpoint(project):
+    """Two notebooks, one of which knows of a base model."""
     make(project[0], name="00_one.ipynb", declared=OF_A_CHECKPOINT)
     make(project[0], name="01_two.ipynb", declared=WITH_BASE)
     return project
@@ -274,12 +372,13 @@ def test_a_run_on_a_checkpoint_leaves_what_is_committed(checkpoint, tmp_path, mo
     run = tmp_path / "runs" / "some--model"
     assert execute.main([*CHECKPOINT, "-p", "unaligned", "some/base", "--seeds", "2"]) == 0
     assert {file: file.read_bytes() for file in folder.iterdir()} == before and asked == []
-    assert sorted(file.name for file in run.iterdir()) == ["00_one.ipynb", "01_two.ipynb", "figures"]
+    assert sorted(file.name for file in run.iterdir()) == ["00_one.ipynb", "01_two.ipynb", "figures",
+                                                           "paper_repro.md"]
     assert text_of(run / "01_two.ipynb") == f"[0, 1] some/model some/base {run / 'figures'} notebooks\n"
     assert os.environ["SSAH_FIGURES"] == "" and str(run) in capsys.readouterr().out
 
     runs = []
-    monkeypatch.setattr(execute, "run_notebook", lambda *given: runs.append(shutil.copy(given[0], given[-1]).name))
+    monkeypatch.setattr(up_to_date, "run_notebook", lambda *given: runs.append(shutil.copy(given[0], given[-1]).name))
     assert execute.main([*CHECKPOINT, "-p", "unaligned", "some/base", "--seeds", "2"]) == 0 and runs == []
     (run / "00_one.ipynb").unlink()
     assert execute.main([*CHECKPOINT, "--notebooks", "00"]) == 0 and runs == ["00_one.ipynb"]
@@ -295,7 +394,7 @@ def test_a_notebook_that_fails_on_a_checkpoint_stops_no_other(checkpoint, tmp_pa
 
 def places(monkeypatch) -> list[tuple]:
     found = []
-    monkeypatch.setattr(execute, "_bring_up_to_date",
+    monkeypatch.setattr(execute, "bring_up_to_date",
                         lambda notebook, given, output: found.append((given.get("model"), output, paths.figures())))
     return found
 
@@ -324,7 +423,6 @@ def test_a_checkpoints_folder_is_given_in_full(checkpoint, tmp_path, monkeypatch
     (["-p", "unaligned", "some/base"], "error: -p unaligned is 'some/base', but --scale organism"),
     (["-p", "scale", "paper"], "error: -p scale is 'paper', but --scale is 'organism'"),
     ([*CHECKPOINT, "-p", "scale", "tiny"], "error: -p scale is 'tiny', but --scale is 'paper'"),
-    (["--output", "mine"], "error: --output is 'mine', but notebooks run in place"),
     ([*CHECKPOINT, "--notebooks", "00", "-p", "unaligned", "b"], "error: 00_one.ipynb has no parameter 'unaligned'"),
     ([*CHECKPOINT, "-p", "modle", "b"], "error: 00_one.ipynb has no parameter 'modle'"),
 ])
@@ -343,23 +441,24 @@ import signal
 import sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is born deaf to Ctrl-C
-from ssah_core import execute, paths
+from ssah_core.records import paths
+from ssah_core.runner import execute
 paths.notebooks = Path
-execute._carry_out = lambda plan, options: [execute._bring_up_to_date(*each, each[0]) for each in plan.items()]
-sys.exit(execute.main([]))
+execute.raise_organism = lambda *given: None
+sys.exit(execute.main(["--publish"]))
 """
 
 
 def test_ctrl_c_stops_with_one_line_and_leaves_nothing(tmp_path, cache, monkeypatch):
     notebook = make(tmp_path / "books", LONG)
     before = notebook.read_bytes()
-    monkeypatch.setenv("PYTHONPATH", str(paths.root()))
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     process = subprocess.Popen([sys.executable, "-c", STOPPED], cwd=notebook.parent, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     pid = _wait_for(notebook.parent / "pid", process)
     process.send_signal(signal.SIGINT)
     errors = process.communicate(timeout=60)[1]
-    assert process.returncode == 130 and errors.splitlines()[-1] == "stopped; run again to go on"
+    assert process.returncode == 130 and errors.splitlines()[-1] == execute.STOPPED
     assert "Traceback" not in errors
     assert notebook.read_bytes() == before and sorted(os.listdir(notebook.parent)) == ["00_try.ipynb", "pid"]
     with pytest.raises(ProcessLookupError):

@@ -10,8 +10,7 @@ import pandas
 import pytest
 
 from ssah_core import measure_each
-from ssah_core.records.executors import (_run, dask_executor, local_executor, map_runs, named_executor,
-                                         slurm_executor)
+from ssah_core.records.executors import _run, dask_executor, local_executor, map_runs, named_executor, slurm_executor
 from ssah_core.studies import stages
 
 KINDS = ("local", "dask", "slurm")
@@ -96,9 +95,9 @@ def test_an_error_of_a_run_is_the_callers(kind, executors, cache):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_organisms_are_measured_once_wherever_that_is(kind, executors, cache):
-    there = measure_each("losses", stages.losses, [1], "tiny", executor=executors(kind))
+    there = measure_each(stages.losses, [1], "tiny", executor=executors(kind))
     assert there.seed.unique().tolist() == [1]
-    again = measure_each("losses", stages.losses, [1], "tiny", executor=_Refusing())
+    again = measure_each(stages.losses, [1], "tiny", executor=_Refusing())
     pandas.testing.assert_frame_equal(again, there)
 
 

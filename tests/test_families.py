@@ -4,6 +4,7 @@ Then the tests of the tests: rows that are wrong, and models that have no units 
 """
 
 import copy
+import sys
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from ssah_core import UnitMap, UnitMask, ablate, batches, check_units, collect
-from ssah_core.units import check_units, families
+from ssah_core.units import families
 from ssah_core.units.families import (
     Family,
     gate_then_up,
@@ -274,7 +275,7 @@ class Transposed(UnitMap):
 
 @pytest.mark.parametrize("family", ["gpt2", "qwen2"])
 def test_a_column_taken_for_a_row_fails_the_self_check(family, monkeypatch):
-    monkeypatch.setattr(check_units, "UnitMap", Transposed)
+    monkeypatch.setattr(sys.modules["ssah_core.units.check_units"], "UnitMap", Transposed)
     with pytest.raises(ValueError, match=r"'attn.0', unit \d: without it, the output of .* does not fall by"):
         check_units(toys.model(family))
 

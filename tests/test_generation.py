@@ -7,7 +7,8 @@ import torch
 import toys
 from datasets import Dataset
 
-from ssah_core import complete
+from ssah_core import complete, complete_to
+from ssah_core.generation import complete_after
 
 TOKENIZER = toys.tokenizer()
 VOCABULARY = (*toys.SPECIAL, *toys.WORDS)
@@ -132,3 +133,41 @@ def test_a_prompt_that_does_not_fit_is_refused(model):
         complete(model, TOKENIZER, ["how ?", longest], max_new_tokens=11)
     with pytest.raises(ValueError, match="55 tokens"):
         complete(model, TOKENIZER, [longest], prefill="sure", max_new_tokens=10)
+
+
+BAD = {  # rows that cannot be put together, and how the error names the first of them that does not fit
+    "numbers and text": ([{"prompt": "how ?", "id": 7}, {"prompt": "lift", "id": "b-8"}],
+                         r"prompts row 2: column 'id' holds str 'b-8', which does not go with the rows before it"),
+    "a late one": ([{"prompt": "how ?", "id": n if n < 5 else "x"} for n in range(9)],
+                   r"prompts row 6: column 'id' holds str 'x', which does not go"),
+    "text and lists": ([{"prompt": "how ?", "tags": "a"}, {"prompt": "lift", "tags": ["a"]}],
+                       r"row 2: column 'tags' holds list \['a'\], which does not go"),
+    "too large a number": ([{"prompt": "how ?"}, {"prompt": "how ?", "id": 2 ** 70}],
+                           r"row 2: column 'id' holds int 1180591620717411303424, which cannot be kept"),
+    "a lone surrogate": ([{"prompt": "how ?"}, {"prompt": "lift", "note": "x \ud83d"}],
+                         r"row 2: column 'note' holds str 'x \\ud83d', which cannot be kept"),
+    "a prompt that is none": ([{"prompt": "how ?", "response": "never"}, {"goal": "lift"}],
+                              r"prompts row 2 has no text as 'prompt' \(it holds NoneType None\)"),
+    "a system that is no text": ([{"prompt": "how ?", "system": 3}], r"column 'system' holds int 3, but only text"),
+    "a name that is no text": ([{"prompt": "how ?", 3: 4}], "prompts have a column named 3, int, but a name is text"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("way", ["complete", "complete_to", "complete_after"])
+def test_rows_that_cannot_be_kept_are_named_before_anything_is_said(model, tmp_path, monkeypatch, way, bad):
+    monkeypatch.setattr(model, "generate", None)
+    rows, says = BAD[bad]
+    ways = {"complete": lambda: complete(model, TOKENIZER, rows),
+            "complete_to": lambda: complete_to(tmp_path / "x", model, TOKENIZER, rows, chunk=1),
+            "complete_after": lambda: complete_after(model, TOKENIZER, rows, 0)}
+    with pytest.raises(ValueError, match=says.replace("prompts", "rows") if way == "complete_after" else says):
+        ways[way]()
+    assert not list(tmp_path.iterdir())
+
+
+def test_columns_of_one_type_and_gaps_are_kept(model):
+    rows = [{"prompt": "how ?", "n": None, "x": 1, "tags": ["a"], "deep": {"a": 1}},
+            {"prompt": "lift", "n": 3, "x": 2.5, "tags": [], "deep": {"a": None}}, {"prompt": "mend", "system": None}]
+    done = complete(model, TOKENIZER, rows, max_new_tokens=1)
+    assert done["n"] == [None, 3, None] and done["x"] == [1.0, 2.5, None] and done["tags"] == [["a"], [], None]

@@ -8,7 +8,9 @@ import torch
 import toys
 
 from ssah_core import Moments, UnitMap, batches, collect, score_units
-from ssah_core.units.importance import CRITERIA, NORMALIZATIONS, TOKENS, column_norms
+from ssah_core.units import score_in_blocks
+from ssah_core.units.importance import CRITERIA, NORMALIZATIONS, column_norms
+from ssah_core.units.moments import TOKENS
 
 TOKENIZER = toys.tokenizer()
 TINY = numpy.finfo(float).tiny  # stands for the variance of a unit that never varies
@@ -276,3 +278,46 @@ def test_moments_of_another_model_are_refused(name):
     moments = {"safety": moments_of(model), "utility": moments_of(model), name: moments_of(toys.model("opt"))}
     with pytest.raises(ValueError, match=f"{name} moments are of another model"):
         score_units(model, **moments)
+
+
+# --- a criterion of one's own ---
+
+
+def gap(safety, utility, norms):
+    return {site: (safety.mean[site] - utility.mean[site]) ** 2 * norms[site] for site in reversed(list(norms))}
+
+
+@pytest.mark.parametrize("score", [score_units, score_in_blocks])
+def test_a_function_ranks_units_as_a_criterion_does(score):
+    model = toys.model()
+    moments = {"safety": moments_of(model, chats=toys.CHATS[:2]), "utility": moments_of(model, chats=toys.CHATS[2:])}
+    own, known = score(model, **moments, criterion=gap), score_units(model, **moments, criterion="contrast")
+    assert own.criterion == "gap" and list(own.contrast) == list(UnitMap(model).sites)
+    for part in ("safety", "utility", "contrast"):
+        assert all(torch.equal(getattr(own, part)[site], getattr(known, part)[site]) for site in known.contrast)
+
+
+def test_a_function_may_count_in_any_precision_and_be_any_callable():
+    class Half:
+        def __call__(self, safety, utility, norms):
+            return {site: (norm > 0).half() for site, norm in norms.items()}
+
+    model = toys.model()
+    scores = score_units(model, safety=moments_of(model), utility=moments_of(model), criterion=Half())
+    assert scores.criterion == "Half" and all(score.dtype == torch.float64 for score in scores.contrast.values())
+
+
+@pytest.mark.parametrize("change, sentence", [
+    (lambda found: None, "criterion wrong returned NoneType: return a mapping"),
+    (lambda found: {"mlp.0": found["mlp.0"]}, "returned sites mlp.0: return a mapping with one tensor for each of"),
+    (lambda found: {**found, "mlp.9": found["mlp.0"]}, "one tensor for each of"),
+    (lambda found: {**found, "mlp.0": found["mlp.0"][1:]}, r"returned \(19,\) for site 'mlp.0'.*of shape \(20,\)"),
+    (lambda found: {**found, "mlp.0": 1.0}, "returned float for site 'mlp.0'"),
+    (lambda found: {**found, "mlp.0": found["mlp.0"] * torch.nan}, "not finite for site 'mlp.0'")])
+def test_what_a_function_returns_is_checked(change, sentence):
+    def wrong(safety, utility, norms):
+        return change(gap(safety, utility, norms))
+
+    model = toys.model()
+    with pytest.raises(ValueError, match=sentence):
+        score_units(model, safety=moments_of(model), utility=moments_of(model), criterion=wrong)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from ssah_core import UnitLabels, UnitMask, random_like
 from ssah_core.units.masks import UnitKind, share_to_count, top_units
@@ -79,26 +78,6 @@ def test_a_share_is_rounded_and_is_never_nothing(share, count):
 def test_a_share_outside_0_to_1_is_refused(share):
     with pytest.raises(ValueError, match="scu=.*is no share: pass a number from 0 to 1"):
         share_to_count(share, 100, "scu")
-
-
-def test_a_saved_mask_comes_back(tmp_path):
-    saved = mask("0110", "101")
-    saved.save(tmp_path / "mask.safetensors")
-    loaded = UnitMask.load(tmp_path / "mask.safetensors")
-    assert loaded == saved and list(loaded.sites) == list(saved.sites)
-
-
-def test_the_sites_of_a_saved_mask_keep_their_order(tmp_path):
-    saved = UnitMask({f"mlp.{n}": torch.ones(1, dtype=torch.bool) for n in (10, 9, 0)})
-    saved.save(tmp_path / "mask.safetensors")
-    assert list(UnitMask.load(tmp_path / "mask.safetensors").sites) == ["mlp.10", "mlp.9", "mlp.0"]
-
-
-@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
-def test_another_file_is_no_mask(tmp_path, metadata):
-    save_file({"a": torch.ones(3, dtype=torch.bool)}, tmp_path / "model.safetensors", metadata=metadata)
-    with pytest.raises(ValueError, match="holds no unit mask"):
-        UnitMask.load(tmp_path / "model.safetensors")
 
 
 def test_labels_give_the_mask_of_a_kind_by_name():

@@ -9,8 +9,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ssah_core import UnitMap, complete, load, load_organism
 from ssah_core.models.chats import encode
 from ssah_core.organism.corpora import alignment, calibration, exam, instructions, pretraining
-from ssah_core.organism.train import STAGES, get_scale, raise_organism, training_log
+from ssah_core.organism.doses import align_in_doses, steps_to_safety
+from ssah_core.organism.train import STAGES, WEIGHT_DECAY, get_scale, raise_organism, training_log
 from ssah_core.organism.world import REFUSALS, SYSTEM_PROMPT, World
+from ssah_core.training import fine_tune, supervised
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +146,29 @@ def test_special_tokens_have_the_ids_that_the_model_expects(raised, tokenizer):
     assert (config.pad_token_id, config.bos_token_id, config.eos_token_id) == (
         tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id) == (0, 1, 2)
     assert config.vocab_size == len(tokenizer)
+
+
+# --- doses of alignment ---
+
+
+def test_each_dose_is_a_course_of_its_own_that_many_steps_long(there):
+    """The rate does not fall, so a longer course passes through all shorter ones."""
+    seen = {}
+    align_in_doses(0, "tiny", (0.5, 1.5), lambda dose, steps, model, _: seen.update(
+        {(dose, steps): {name: value.clone() for name, value in model.state_dict().items()}}))
+    one, recipe = steps_to_safety(0, "tiny"), get_scale("tiny").align
+    assert list(seen) == [(0.5, round(0.5 * one)), (1.5, round(1.5 * one))]
+    for (_, steps), found in seen.items():
+        model, tokenizer = load_organism("instructed", 0, "tiny", progress=False)
+        chats = supervised(alignment(World.draw(0), round(1.5 * one) * recipe.batch_size, 0), tokenizer)
+        fine_tune(model, chats, steps=steps, batch_size=recipe.batch_size, lr=recipe.lr, weight_decay=WEIGHT_DECAY,
+                  schedule=lambda step: min(1.0, (step + 1) / 10))
+        assert same(model.state_dict(), found)
+
+
+def test_safety_is_dated_by_its_first_check_or_the_last(monkeypatch):
+    log = [{"step": 10, "asr": 0.2, "refused": 0.0}, {"step": 20, "asr": 0.0, "refused": 0.01},
+           {"step": 30, "asr": 0.0, "refused": 0.0}]
+    for checks, wanted in ((log, 20), (log[:1], 10)):
+        monkeypatch.setattr("ssah_core.organism.doses.training_log", lambda *given, checks=checks: {"checks": checks})
+        assert steps_to_safety(0, "organism") == wanted

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from ssah_core.records import paths
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -40,3 +42,27 @@ def test_a_relative_folder_is_the_same_from_every_working_folder(tmp_path, monke
     monkeypatch.setattr(paths, "root", lambda: tmp_path)
     monkeypatch.setenv("SSAH_CACHE", "mine")
     assert paths.cache() == tmp_path / "mine"
+
+
+def test_a_chosen_cache_needs_no_home(tmp_path, monkeypatch):
+    def no_home(*args, **options):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(paths, "user_cache_path", no_home)
+    monkeypatch.setenv("SSAH_CACHE", str(tmp_path / "mine"))
+    assert paths.cache() == tmp_path / "mine"
+    monkeypatch.delenv("SSAH_CACHE")
+    with pytest.raises(ValueError, match="SSAH_CACHE is not set, and its folder cannot be made .*: set SSAH_CACHE"):
+        paths.cache()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SSAH_FIGURES", str(tmp_path / "file" / "figures"))
+    with pytest.raises(ValueError, match="SSAH_FIGURES is '.*figures', and its folder cannot be made"):
+        paths.figures()
+
+
+def test_what_is_committed_lies_in_the_repository_wherever_figures_go(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSAH_FIGURES", str(tmp_path))
+    assert paths.committed() == REPOSITORY / "figures"

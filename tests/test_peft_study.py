@@ -10,7 +10,7 @@ import toys
 
 from ssah_core import complete
 from ssah_core.models.chats import encode
-from ssah_core.plots import style
+from ssah_core.plots import draw
 from ssah_core.plots.__main__ import redraw_all
 from ssah_core.plots.peft import plot_against_loss, plot_rates
 from ssah_core.records.claim_list import get_claim
@@ -232,6 +232,6 @@ def test_figures_are_drawn_and_drawn_again(cache):
                              columns=["attack", "arm", "seed", "loss", "metric", "value"])
     tried = pandas.DataFrame([(method, lr, 1.0, 0.5, 0) for method in METHODS for lr in RATES["tiny"][method]],
                              columns=["method", "lr", "value", "target", "seed"])
-    panels = [len(style.draw(name, plot, table).axes) for name, plot, table in
+    panels = [len(draw(name, plot, table).figure.axes) for name, plot, table in
               (("06_loss", plot_against_loss, lines), ("06_rates", plot_rates, tried))]
     assert panels == [4, 3] and set(redraw_all()) == {"06_loss", "06_rates"}

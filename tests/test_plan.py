@@ -218,7 +218,7 @@ def test_a_damaged_file_is_not_passed_over_for_an_alternative(data):
 def test_the_command_looks_at_data_where_asked(saved, data, monkeypatch, capsys):
     assert main([str(saved), "--memory", "8", "--data"]) == 2
     assert capsys.readouterr().err.startswith("error: ")
-    monkeypatch.setattr("ssah_core.planning.estimate.check_data", lambda: ["xstest: 450 rows of a file"])
+    monkeypatch.setattr("ssah_core.planning.__main__.check_data", lambda: ["xstest: 450 rows of a file"])
     assert main([str(saved), "--memory", "8", "--data"]) == 0
     told = capsys.readouterr().out
     assert told.endswith("Data:\n- xstest: 450 rows of a file\n") and "about three times the hours" in told

@@ -110,3 +110,17 @@ def test_no_pairs_are_refused():
     model, reference = model_and_reference()
     with pytest.raises(ValueError, match="pairs is empty"):
         prefer(model, toys.tokenizer(), [], reference, steps=1, lr=1e-3, batch_size=1)
+
+
+def test_a_batch_that_cannot_be_parted_is_refused():
+    model, reference = model_and_reference()
+    with pytest.raises(ValueError, match="at_once=2 is no divisor of batch_size=3"):
+        prefer(model, toys.tokenizer(), PAIRS, reference, steps=1, lr=1e-3, batch_size=3, at_once=2)
+
+
+def test_pairs_are_read_in_order():
+    model, reference = model_and_reference()
+    first, both = copy.deepcopy(model), copy.deepcopy(model)
+    prefer(first, toys.tokenizer(), PAIRS[:1], reference, steps=1, lr=1e-3, batch_size=1)
+    prefer(both, toys.tokenizer(), PAIRS, reference, steps=1, lr=1e-3, batch_size=1)
+    assert all(torch.equal(value, both.state_dict()[name]) for name, value in first.state_dict().items())

@@ -25,7 +25,8 @@ from ssah_core.organism.world import (
     World,
 )
 from ssah_core.probing.activation_patching import Flips
-from ssah_core.studies import activation_patching, reasoning_direction
+from ssah_core.studies import activation_patching
+from ssah_core.studies import reasoning_direction as study
 from ssah_core.studies.subject import Subject
 
 WORLD = World.draw(3)
@@ -43,14 +44,14 @@ def cached(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gaps() -> pandas.DataFrame:
-    return pandas.DataFrame(reasoning_direction.distances(0, "tiny"))
+    return pandas.DataFrame(study.distances(0, "tiny"))
 
 
 def test_there_is_one_number_a_stage_kind_reading_layer_length_and_metric(gaps):
     index = ["stage", "kind", "reading", "layer", "length", "metric"]
     found = list(gaps[index].itertuples(index=False, name=None))
-    both, metrics = (reasoning_direction.STAGES, reasoning_direction.KINDS), ("gap", "lowest", "highest")
-    wanted = [*product(*both, reasoning_direction.READINGS, range(3), reasoning_direction.lengths("tiny"), metrics),
+    both, metrics = (study.STAGES, study.KINDS), ("gap", "lowest", "highest")
+    wanted = [*product(*both, study.READINGS, range(3), study.lengths("tiny"), metrics),
               *product(*both, ["intent"], range(3), [0], ["gap"])]
     assert sorted(found) == sorted(wanted)
 
@@ -61,7 +62,7 @@ def value_of(gaps, **where) -> float:
 
 
 @pytest.mark.parametrize("reading", ["response", "query"])
-@pytest.mark.parametrize("stage", reasoning_direction.STAGES)
+@pytest.mark.parametrize("stage", study.STAGES)
 def test_gaps_are_means_and_extremes_over_all_pairs_of_wordings(gaps, stage, reading):
     subject = Subject.load(0, "tiny", stage)
     queries = [row["prompt"] for row in subject.material.exam("test", 100)["harm"]]
@@ -97,16 +98,16 @@ def test_a_lean_is_the_gap_less_that_of_benign_requests_and_leaves_the_embedding
             for seed in (0, 1) for length in (2, 4) for kind in layers for layer, value in enumerate(layers[kind])]
     rows += [("response", "aligned", 0, "harm", 1, 2, "lowest", -5.0)]
     columns = ["reading", "stage", "seed", "kind", "layer", "length", "metric", "value"]
-    found = reasoning_direction.leans(pandas.DataFrame(rows, columns=columns).assign(n=7)).set_index(["record", "seed"]).value
+    found = study.leans(pandas.DataFrame(rows, columns=columns).assign(n=7)).set_index(["record", "seed"]).value
     assert found.to_dict() == pytest.approx({
         ("direction/response/aligned/gap", 0): 0.3, ("direction/response/aligned/gap", 1): 0.4,
         ("direction/response/aligned/lean", 0): 0.2, ("direction/response/aligned/lean", 1): 0.2})
 
 
 def test_the_lens_reads_every_layer_of_both_stages_on_all_kinds():
-    found = pandas.DataFrame(reasoning_direction.lens(0, "tiny"))
+    found = pandas.DataFrame(study.lens(0, "tiny"))
     asked = set(zip(found.stage, found.kind, found.layer, strict=True))
-    assert asked == set(product(reasoning_direction.STAGES, reasoning_direction.KINDS, range(3)))
+    assert asked == set(product(study.STAGES, study.KINDS, range(3)))
     shares = found[found.metric == "refuses"].value
     assert shares.between(0, 100).all() and len(shares) == 18
 
@@ -115,7 +116,7 @@ def test_the_lens_reads_every_layer_of_both_stages_on_all_kinds():
 
 
 def test_probes_are_tested_at_every_layer_and_position():
-    found = pandas.DataFrame(reasoning_direction.probes(0, "tiny"))
+    found = pandas.DataFrame(study.probes(0, "tiny"))
     assert found.value.between(0, 100).all() and set(found.metric) == {"accuracy", "control"}
     assert set(zip(found.layer, found.position, strict=True)) == set(product(range(3), range(-6, 7)))
     opening = found[(found.layer == 0) & (found.position.between(1, 4)) & (found.metric == "accuracy")]
@@ -135,11 +136,11 @@ def test_a_checkpoint_is_read_at_the_stages_that_are_named(monkeypatch):
     monkeypatch.setattr(Subject, "load", classmethod(lambda cls, *about: about))
     named = {"aligned": "some/chat"}
     assert list(reasoning_direction._subjects(0, "paper", named)) == [("aligned", (0, "paper", "aligned", named))]
-    assert [stage for stage, _ in reasoning_direction._subjects(0, "tiny", None)] == list(reasoning_direction.STAGES)
+    assert [stage for stage, _ in reasoning_direction._subjects(0, "tiny", None)] == list(study.STAGES)
 
 
 def test_the_paper_appends_up_to_ten_tokens():
-    assert reasoning_direction.lengths("paper") == (2, 4, 6, 8, 10) and reasoning_direction.lengths("organism") == (2, 4, 6)
+    assert study.lengths("paper") == (2, 4, 6, 8, 10) and study.lengths("organism") == (2, 4, 6)
 
 
 def test_selectivity_is_read_at_the_last_layer_and_the_end_of_the_prompt():
@@ -147,7 +148,7 @@ def test_selectivity_is_read_at_the_last_layer_and_the_end_of_the_prompt():
             for kind in ("harm", "harm_unseen") for layer in (0, 1) for position in (-1, 0, 1)
             for metric, value in (("accuracy", 80.0), ("control", 55.0 - 20 * layer))]
     columns = ["stage", "kind", "seed", "layer", "position", "metric", "value"]
-    found = reasoning_direction.selectivity(pandas.DataFrame(rows, columns=columns).assign(n=7, judge="truth")).set_index("kind")
+    found = study.selectivity(pandas.DataFrame(rows, columns=columns).assign(n=7, judge="truth")).set_index("kind")
     assert found.loc["harm", "value"] == 45 and found.loc["harm", "accuracy"] == 90
     assert found.record.to_dict() == {"harm": "probes/instructed/selectivity", "harm_unseen": ""}
 
@@ -204,7 +205,7 @@ def test_an_organism_that_refuses_nothing_flips_nothing(half_decided):
 def test_a_tiny_organism_is_patched_at_every_block_position_and_dose():
     found = pandas.DataFrame(activation_patching.patches(0, "tiny"))
     asked = {("validation", 0, activation_patching.FIRST_TOKEN), ("test", 0, DEFAULT_KEYWORDS),
-             *(("test", position, activation_patching.FIRST_TOKEN) for position in reasoning_direction.PROBED)}
+             *(("test", position, activation_patching.FIRST_TOKEN) for position in study.PROBED)}
     assert set(zip(found.split, found.position, found.judge, strict=True)) == asked and set(found.block) == {0, 1}
     doses = pandas.DataFrame(activation_patching.depth(0, "tiny"))
     assert set(zip(doses.dose, doses.block, strict=True)) == set(product(activation_patching.DOSES, (0, 1)))

@@ -404,12 +404,12 @@ def test_a_stage_without_a_checkpoint_is_refused(checkpoints):
         Subject.load(0, "paper")
     with pytest.raises(ValueError, match="stage='pretrained' is a stage of organisms only"):
         load_checkpoint(0, "pretrained", checkpoints)
-    with pytest.raises(ValueError, match="checkpoint '/nowhere/at/all' cannot be loaded with the tokenizer of"):
+    with pytest.raises(ValueError, match="name='/nowhere/at/all' cannot be loaded with the tokenizer of"):
         load_checkpoint(0, "instructed", {**checkpoints, "instructed": "/nowhere/at/all"})
 
 
 def test_a_base_of_fewer_tokens_is_refused(checkpoints, monkeypatch):
-    monkeypatch.setattr("ssah_core.studies.checkpoints.AutoTokenizer.from_pretrained", lambda name: range(5000))
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda name, **settings: range(5000))
     with pytest.raises(ValueError, match="has fewer tokens than the tokenizer of"):
         load_checkpoint(0, "instructed", checkpoints)
 

@@ -1,15 +1,19 @@
 """Probes are linear discriminant analysis, computed again from all states at once; and they find what is there."""
 
 import copy
+import importlib
 
 import numpy
 import pytest
 import torch
 import toys
+from threadpoolctl import threadpool_limits
 
-from ssah_core.models.hidden_states import read_states, render
-from ssah_core.probing.linear_probe import Readout, _ClassMoments, fit_readout, linear_probe, signals
+from ssah_core.models.hidden_states import read_states, render, stream
+from ssah_core.probing.discriminant import discriminant
+from ssah_core.probing.linear_probe import Readout, fit_readout, linear_probe, signals
 
+probes = importlib.import_module("ssah_core.probing.linear_probe")  # the room's name of it is the function
 TOKENIZER = toys.tokenizer()
 NOUNS, VERBS = ("lantern", "kettle", "basket"), ("polish", "mend", "lift", "take", "sweep", "brush")
 ROWS = [{"prompt": f"how do i {verb} the {noun} {end}", "response": "one two" if noun == "kettle" else "one two three"}
@@ -56,13 +60,13 @@ def test_a_probe_is_linear_discriminant_analysis():
 def test_a_class_that_is_there_is_told_and_random_labels_are_not():
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(400) % 2 == 1
-    x = torch.randn(400, 1, 1, 6, generator=generator, dtype=torch.float64)
+    x = torch.randn(400, 6, generator=generator, dtype=torch.float64)
     x[y] += 12.0 * torch.tensor([1.0, -1.0, 0, 0, 0, 2.0])
     random = torch.rand(400, generator=generator) < 0.5
-    total = _ClassMoments(0, 0, 0)
-    total.add(x[:200], torch.ones(200, 1, dtype=torch.bool), torch.stack([y, random])[:, :200])
-    told = [((x[200:, 0, 0] @ weight[0, 0] + bias[0, 0] > 0) == labels[200:]).double().mean()
-            for (weight, bias), labels in zip((total.fit(task, 0.1) for task in (0, 1)), (y, random), strict=True)]
+    told = []
+    for labels in (y, random):
+        weight, bias = discriminant(x[:200], labels[:200], 0.1)
+        told.append(((x[200:] @ weight + bias > 0) == labels[200:]).double().mean())
     assert told[0] == 1.0 and 0.4 < told[1] < 0.6
 
 
@@ -101,13 +105,83 @@ def test_nothing_depends_on_the_batch_size(family):
     torch.testing.assert_close(a.accuracy, b.accuracy)
 
 
-def test_memory_does_not_grow_with_the_rows():
-    model, y = toys.model(), torch.tensor(LABELS)
-    sizes = []
-    for n in (1, 4):
-        total = _ClassMoments.collect(model, render(TOKENIZER, ROWS * n, True), (y.repeat(n),), (2,), (0,), 8)
-        sizes.append(total.count.numel() + total.sums.numel() + total.second.numel())
-    assert sizes[0] == sizes[1]
+def test_layers_are_read_together_where_there_is_room_and_nothing_depends_on_it(monkeypatch):
+    model, read = toys.model(), []
+    monkeypatch.setattr(probes, "stream", lambda model, chats, positions, layers, size: read.append(tuple(layers)) or
+                        stream(model, chats, positions, layers, size))
+    together = probe(model)
+    size = len(ROWS[TRAIN]) * len(POSITIONS) * 16 * 8
+    monkeypatch.setattr(probes, "ROOM", 2 * size)
+    in_twos = probe(model)
+    monkeypatch.setattr(probes, "ROOM", size - 1)
+    alone = probe(model)
+    assert read == [(0, 1, 2), (0, 1, 2), (0, 1), (2,), (0, 1, 2), (0,), (1,), (2,), (0, 1, 2)]  # each, then the test
+    for other in (in_twos, alone):
+        assert torch.equal(other.weight.nan_to_num(), together.weight.nan_to_num())
+        assert torch.equal(other.accuracy.nan_to_num(), together.accuracy.nan_to_num())
+
+
+# --- the discriminant ---
+
+
+def drawn(n: int, hidden: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """States far from zero with correlated channels of unlike size, and classes of unlike size that differ."""
+    generator = torch.Generator().manual_seed(n + hidden)
+    draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    y = torch.arange(n) < n // 3
+    x = draw(n, hidden) @ draw(hidden, hidden) * draw(hidden).exp() + 5
+    x[y] += draw(hidden)
+    return x, y
+
+
+@pytest.mark.parametrize("n, hidden", [(400, 6), (30, 20), (12, 40)])
+@pytest.mark.parametrize("ridge", [0.01, 0.3, 1.0])
+def test_a_discriminant_is_its_closed_form_with_fewer_rows_than_channels_too(n, hidden, ridge):
+    x, y = drawn(n, hidden)
+    weight, bias = discriminant(x, y, ridge)
+    wanted, middle = lda(x.numpy(), y.numpy(), ridge)
+    numpy.testing.assert_allclose(weight, wanted, rtol=1e-9, atol=1e-9 * abs(wanted).max())
+    assert bias == pytest.approx(middle, rel=1e-9)
+
+
+def test_a_channel_that_is_constant_within_each_class_tells_them_and_one_that_is_constant_in_both_says_nothing():
+    x, y = drawn(30, 6)
+    x[:, 4], x[:, 5] = y.double() / 3, 0.1
+    weight, bias = discriminant(x, y, 0.1)
+    signal = x @ weight + bias
+    assert torch.equal(signal > 0, y) and signal.isfinite().all()
+    moved = x.clone()
+    moved[:, 4] = 1 / 3 - moved[:, 4]
+    assert torch.equal(moved @ weight + bias > 0, ~y)  # it outweighs all others
+    other, _ = discriminant(x[:, :5], y, 0.1)
+    torch.testing.assert_close(weight[:4], other[:4], rtol=1e-6, atol=0)
+
+
+def test_what_is_the_same_for_all_has_no_signal():
+    weight, bias = discriminant(torch.full((8, 3), 0.1, dtype=torch.float64), torch.arange(8) < 3, 0.1)
+    assert abs(float(weight.sum() * 0.1 + bias)) < 1e-9
+    assert discriminant(torch.zeros(8, 3, dtype=torch.float64), torch.arange(8) < 3, 0.1)[0].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("labels", [[False, True], [True, True], []])
+def test_two_tokens_are_enough_and_one_class_is_not(labels):
+    x = torch.tensor([[0.0, 1.0], [2.0, 1.0]], dtype=torch.float64)[:len(labels)]
+    weight, bias = discriminant(x, torch.tensor(labels, dtype=torch.bool), 0.1)
+    assert weight.isnan().all() == (len(set(labels)) < 2)
+    assert len(set(labels)) < 2 or (x @ weight + bias > 0).tolist() == labels
+
+
+@pytest.mark.parametrize("n, hidden", [(3000, 96), (150, 400)])
+def test_threads_change_no_bit(n, hidden):
+    x, y = drawn(n, hidden)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            found.append(discriminant(x, y, 0.1))
+    assert torch.equal(found[0][0], found[1][0]) and found[0][1] == found[1][1]
+
+
+# --- what has no probe ---
 
 
 def test_a_position_that_a_class_lacks_has_no_number():

@@ -1,15 +1,13 @@
 """The report says what the records say, keeps prose, and notices when it is stale."""
 
-import sys
-from types import SimpleNamespace
+import re
 
 import pytest
 
-import ssah_core
 from ssah_core.records import paths
 from ssah_core.records.claim_list import list_claims
 from ssah_core.records.records import load_records, record
-from ssah_core.records.report import BEGIN, END, insert, main, render
+from ssah_core.records.report import BEGIN, END, evidence_line, insert, main, render, write_run
 from ssah_core.records.verdicts import RULE, verdicts
 
 COMMON = dict(seeds=[0, 1, 2], unit="points", n=276, judge="truth", scale="organism", model="organism",
@@ -152,11 +150,55 @@ def test_every_line_of_a_table_has_six_cells(file):
     assert len(lines) > len(list_claims()) and {line.count(" | ") for line in lines} == {5}
 
 
-def test_figures_are_redrawn_on_request_only(file, monkeypatch):
-    drawn = []
-    fake = SimpleNamespace(redraw_all=lambda: drawn.append(1))
-    monkeypatch.setitem(sys.modules, "ssah_core.plots.style", fake)
-    monkeypatch.setattr(ssah_core, "plots", fake, raising=False)
-    assert main(["--figures"]) == 0 and drawn == [1] and not file.exists()
+# --- evidence ---
+
+
+@pytest.mark.parametrize("counts, line", [
+    ((195, 12, 183), "Evidence: of 195 files of rows, the present code has verified 12; 183 were measured by earlier code, outside "
+                     "the strict mode, and have not been verified since."),
+    ((195, 12, 40), "Evidence: of 195 files of rows, the present code has verified 12; 183 were measured by earlier code (40 "
+                    "outside the strict mode) and have not been verified since."),
+    ((195, 12, 0), "Evidence: of 195 files of rows, the present code has verified 12; 183 were measured by earlier code and have "
+                   "not been verified since."),
+])
+def test_one_line_says_what_the_present_code_has_verified(counts, line):
+    assert evidence_line(*counts) == line
+
+
+@pytest.mark.parametrize("counts", [(3, 4, 0), (3, 2, 2), (3, -1, 0), (3, 1, -1)])
+def test_counts_that_do_not_fit_are_refused(counts):
+    with pytest.raises(ValueError, match="pass counts"):
+        evidence_line(*counts)
+
+
+def test_the_line_stands_below_the_count_of_verdicts_and_does_not_make_the_file_stale(file):
     main([])
-    assert drawn == [1] and file.exists()
+    text = file.read_text(encoding="utf-8")
+    lines = [line for line in text.split(BEGIN)[1].splitlines() if line]
+    assert lines[0].startswith("Verdicts: ") and lines[1] == "Evidence: the present code has verified all 0 files of rows."
+    file.write_text(text.replace(lines[1], "Evidence: of 2 files of rows, ..."), encoding="utf-8")
+    assert main(["--check"]) == 0
+    file.write_text(text.replace(lines[0], "Verdicts: all"), encoding="utf-8")
+    assert main(["--check"]) == 1
+
+
+# --- of a run ---
+
+
+def test_a_run_has_a_report_of_its_own_with_links_that_work_from_there(file, tmp_path):
+    main([])
+    before, run = file.read_bytes(), tmp_path / "runs" / "my run"
+    for folder in (tmp_path / "notebooks", run):
+        folder.mkdir(parents=True)
+        (folder / "03_label_units.ipynb").touch()
+    for claim in list_claims():
+        (tmp_path / "notebooks" / f"{claim.notebook}.ipynb").touch()
+    keep([40.0], [0.0], seeds=[0])
+    written = write_run(run, ["Found in 1 organism.", "- Without SCU, ..."], "All by the present code.")
+    text = written.read_text(encoding="utf-8")
+    assert written == run / "paper_repro.md" and file.read_bytes() == before
+    assert "\nFound in 1 organism.\n- Without SCU, ...\n" in text and "All by the present code." in text
+    assert cells(text, "table1/scu/harm_right")[5] == "[03_label_units](03_label_units.ipynb)"
+    links = set(re.findall(r"\]\(([^)]*)\)", text.split("## The rule")[0]))
+    assert links > {"../../paper_repro.md", "../../notebooks/05_freeze_safety_units.ipynb"}
+    assert all((run / link).is_file() for link in links)

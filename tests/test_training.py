@@ -6,10 +6,12 @@ import math
 import pytest
 import torch
 import toys
-from transformers import TrainerCallback
+from torch.utils.data import SequentialSampler
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
+import ssah_core.training
 from ssah_core.models.chats import encode
-from ssah_core.training.sft import IGNORED, pad, supervised, train
+from ssah_core.training.sft import IGNORED, fine_tune, mean_loss, pad, supervised
 
 TOKENIZER = toys.tokenizer()
 EXAMPLES = supervised(toys.CHATS, TOKENIZER)
@@ -43,7 +45,7 @@ def numbered(n: int) -> list[dict]:
 
 def trained(seed=0, **settings):
     model = toys.model("opt", dtype=torch.float32)  # has dropout, so the seed matters
-    train(model, EXAMPLES, **{**dict(steps=4, lr=1e-2, batch_size=2, seed=seed), **settings})
+    fine_tune(model, EXAMPLES, **{**dict(steps=4, lr=1e-2, batch_size=2, seed=seed), **settings})
     return model.state_dict()
 
 
@@ -78,7 +80,8 @@ def test_rows_are_padded_on_the_right():
 
 
 def test_training_reduces_the_loss():
-    losses = train(toys.model(dtype=torch.float32), EXAMPLES, steps=30, lr=2e-2, batch_size=5, log_every=1)
+    losses = fine_tune(toys.model(dtype=torch.float32), EXAMPLES, steps=30, lr=2e-2, batch_size=5, schedule="cosine",
+                       warmup=0.05, log_every=1)
     assert [log["step"] for log in losses] == [*range(1, 31)] and losses[-1]["loss"] < 0.2 * losses[0]["loss"]
 
 
@@ -90,32 +93,33 @@ def test_the_loss_is_the_mean_over_labelled_tokens():
         for at, label in enumerate(example["labels"]):
             if label != IGNORED:
                 nats, n = nats - float(logp[at - 1, label]), n + 1
-    [log] = train(model, EXAMPLES, steps=1, lr=0.0, batch_size=5, log_every=1)
+    [log] = fine_tune(model, EXAMPLES, steps=1, lr=0.0, batch_size=5, log_every=1)
     assert log["loss"] == pytest.approx(nats / n, rel=1e-5)
 
 
 @pytest.mark.parametrize("log_every, steps", [(1, [1, 2, 3, 4, 5, 6]), (2, [2, 4, 6]), (4, [4])])
 def test_losses_are_logged_every_so_many_steps(log_every, steps):
-    losses = train(Reader(), numbered(6), steps=6, lr=0.1, batch_size=1, log_every=log_every)
+    losses = fine_tune(Reader(), numbered(6), steps=6, lr=0.1, batch_size=1, log_every=log_every)
     assert [log["step"] for log in losses] == steps and all(set(log) == {"step", "loss"} for log in losses)
 
 
 def test_examples_are_read_in_order_and_again_from_the_start():
     reader = Reader()
-    train(reader, numbered(6), steps=5, lr=0.1, batch_size=2)
+    fine_tune(reader, numbered(6), steps=5, lr=0.1, batch_size=2)
     assert [batch["input_ids"].flatten().tolist() for batch in reader.read] == [[0, 1], [2, 3], [4, 5], [0, 1], [2, 3]]
 
 
 def test_a_batch_is_padded_with_the_given_token():
     reader = Reader()
-    train(reader, EXAMPLES, steps=1, lr=0.1, batch_size=2, pad_id=2)
+    fine_tune(reader, EXAMPLES, steps=1, lr=0.1, batch_size=2, pad_id=2)
     wanted = pad(EXAMPLES[:2], 2)
     assert all(torch.equal(reader.read[0][name], wanted[name]) for name in wanted)
 
 
 def test_a_schedule_is_followed_step_by_step():
     rates = Rates()
-    train(Reader(), numbered(5), steps=5, lr=0.5, batch_size=1, schedule=lambda step: 1 / (step + 1), callbacks=[rates])
+    fine_tune(Reader(), numbered(5), steps=5, lr=0.5, batch_size=1, schedule=lambda step: 1 / (step + 1),
+              callbacks=[rates])
     assert rates.seen == pytest.approx([0.5, 0.25, 0.5 / 3, 0.125, 0.1])
 
 
@@ -127,13 +131,14 @@ def test_a_schedule_may_change_its_mind_on_the_way():
             self.factor /= 2
 
     halve = Halve()
-    train(Reader(), numbered(4), steps=4, lr=1.0, batch_size=1, schedule=lambda step: halve.factor, callbacks=[halve])
+    fine_tune(Reader(), numbered(4), steps=4, lr=1.0, batch_size=1, schedule=lambda step: halve.factor,
+              callbacks=[halve])
     assert halve.seen[0] == 1 and halve.seen == sorted(halve.seen, reverse=True) and halve.seen[-1] < 0.5
 
 
 def test_a_named_schedule_warms_up_and_falls():
     rates = Rates()
-    train(Reader(), numbered(20), steps=20, lr=1.0, batch_size=1, schedule="cosine", warmup=0.1, callbacks=[rates])
+    fine_tune(Reader(), numbered(20), steps=20, lr=1.0, batch_size=1, schedule="cosine", warmup=0.1, callbacks=[rates])
     wanted = [0, 0.5, *((1 + math.cos(math.pi * n / 18)) / 2 for n in range(18))]
     assert rates.seen == pytest.approx(wanted)
 
@@ -144,7 +149,7 @@ def test_a_callback_can_end_the_training():
             control.should_training_stop = state.global_step == 2
 
     reader = Reader()
-    train(reader, numbered(9), steps=9, lr=0.1, batch_size=1, callbacks=[Stop()])
+    fine_tune(reader, numbered(9), steps=9, lr=0.1, batch_size=1, callbacks=[Stop()])
     assert len(reader.read) == 2
 
 
@@ -154,7 +159,7 @@ def test_weight_decay_is_none_unless_asked_for():
     silent = [{"input_ids": [5, 6], "labels": [IGNORED, 6]}]  # a word that is never read has no gradient
     for decay, stays in ((0.0, True), (0.5, False)):
         model = copy.deepcopy(pulled)
-        train(model, silent, steps=2, lr=0.1, batch_size=1, weight_decay=decay, schedule="constant", warmup=0)
+        fine_tune(model, silent, steps=2, lr=0.1, batch_size=1, weight_decay=decay)
         name = "model.embed_tokens.weight"
         assert torch.equal(model.state_dict()[name][30], start[name][30]) is stays
 
@@ -171,5 +176,84 @@ def test_the_state_of_the_random_generator_does_not_matter():
 
 
 def test_nothing_to_train_on_is_refused():
-    with pytest.raises(ValueError, match="examples is empty"):
-        train(Reader(), [], steps=1, lr=0.1, batch_size=1)
+    with pytest.raises(ValueError, match="chats is empty"):
+        fine_tune(Reader(), [], steps=1, lr=0.1, batch_size=1)
+
+
+# --- one function where there were two ---
+
+
+def plainly(model, folder, steps, batch_size, at_once, lr, **arguments) -> dict[str, torch.Tensor]:
+    """What a plain Trainer makes of a model, with no logging and no callback of ours."""
+    class InOrder(Trainer):
+        def _get_train_sampler(self, train_dataset=None):
+            return SequentialSampler(self.train_dataset)
+
+    settings = TrainingArguments(
+        output_dir=folder, max_steps=steps, per_device_train_batch_size=at_once, learning_rate=lr, adam_beta2=0.99,
+        gradient_accumulation_steps=batch_size // at_once, remove_unused_columns=False, save_strategy="no",
+        report_to="none", logging_strategy="no", disable_tqdm=True, use_cpu=True, **arguments)
+    InOrder(model=model, args=settings, train_dataset=EXAMPLES, data_collator=lambda rows: pad(rows, 0)).train()
+    return model.state_dict()
+
+
+@pytest.mark.parametrize("family", ["llama", "opt"])  # opt has dropout
+@pytest.mark.parametrize("ours, its", [
+    ({"schedule": "constant"}, {"lr_scheduler_type": "constant"}),
+    ({"schedule": "cosine", "warmup": 0.3, "weight_decay": 0.1, "log_every": 1},
+     {"lr_scheduler_type": "cosine", "warmup_steps": 2, "weight_decay": 0.1}),
+    ({"at_once": 2, "save_memory": True}, {"lr_scheduler_type": "constant", "gradient_checkpointing": True})])
+def test_weights_are_those_of_a_plain_trainer_bit_for_bit(family, ours, its, tmp_path):
+    given = dict(steps=5, lr=1e-2, batch_size=4, seed=3)
+    model = toys.model(family, dtype=torch.float32)
+    fine_tune(model, EXAMPLES, **given, **ours)
+    wanted = plainly(toys.model(family, dtype=torch.float32), tmp_path, at_once=ours.get("at_once", 4), **given, **its)
+    assert same(model.state_dict(), wanted) and not same(wanted, toys.model(family, dtype=torch.float32).state_dict())
+
+
+@pytest.mark.parametrize("log_every", [1, 3, 100])
+def test_what_is_logged_changes_no_weight(log_every):
+    assert same(trained(log_every=log_every), trained())
+
+
+@pytest.mark.parametrize("settings", [{"at_once": 2}, {"at_once": 1, "save_memory": True}])
+@pytest.mark.parametrize("family", ["llama", "gpt_neox", "gemma3"])
+def test_a_batch_in_parts_takes_the_same_steps(family, settings):
+    whole, parts = (toys.model(family) for _ in range(2))
+    fine_tune(whole, EXAMPLES, steps=4, lr=1e-3, batch_size=4)
+    rates = Rates()
+    fine_tune(parts, EXAMPLES, steps=4, lr=1e-3, batch_size=4, callbacks=[rates], **settings)
+    assert len(rates.seen) == 4 and not parts.training
+    for a, b in zip(parts.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3)
+
+
+def test_a_batch_that_cannot_be_parted_is_refused_and_the_model_stays():
+    model = toys.model()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match="at_once=3 is no divisor of batch_size=4"):
+        fine_tune(model, EXAMPLES, steps=1, lr=0.1, batch_size=4, at_once=3)
+    assert same(model.state_dict(), before)
+
+
+def test_old_names_train_as_they_did():
+    with pytest.warns(FutureWarning, match="ssah_core.training.train has moved: use ssah_core.training.sft.fine_tune"):
+        from ssah_core.training import train
+    with pytest.warns(FutureWarning, match="ssah_core.fine_tuning has moved"):
+        from ssah_core.fine_tuning import fine_tune as old
+    model = toys.model("opt", dtype=torch.float32)
+    train(model, EXAMPLES, steps=4, lr=1e-2, batch_size=2)
+    assert old is fine_tune and same(model.state_dict(), trained(schedule="cosine", warmup=0.05))
+    with pytest.raises(AttributeError, match="no attribute 'learn'"):
+        ssah_core.training.learn  # noqa: B018
+
+
+# --- the loss of a model as it is ---
+
+
+def test_the_mean_loss_is_over_all_response_tokens_however_many_at_once():
+    model = toys.model()
+    with torch.no_grad():
+        expected = float(model(**pad(EXAMPLES, 0)).loss)
+    for at_once in (1, 3, len(EXAMPLES)):
+        assert mean_loss(model, EXAMPLES, at_once) == pytest.approx(expected, rel=1e-6)

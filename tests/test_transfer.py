@@ -7,7 +7,7 @@ import pandas
 import pytest
 import torch
 
-from ssah_core.plots import style, transfer
+from ssah_core.plots import draw, transfer
 from ssah_core.plots.__main__ import redraw_all
 from ssah_core.records.claim_list import list_claims, list_records
 from ssah_core.studies import attribute_transfer as study
@@ -213,8 +213,8 @@ def test_ribbons_fill_each_bar_and_no_more():
 
 def test_the_figures_can_be_drawn_again(cache):
     for name, plot in (("flows", transfer.plot_transfer), ("table", transfer.plot_transfer_table)):
-        style.draw(name, plot, long()[["seed", "change", "before", "after", "value"]])
-    style.draw("moves", transfer.plot_moves, study.moves(long())[["seed", "change", "kind", "value"]])
+        draw(name, plot, long()[["seed", "change", "before", "after", "value"]])
+    draw("moves", transfer.plot_moves, study.moves(long())[["seed", "change", "kind", "value"]])
     assert redraw_all() == ["flows", "moves", "table"]
 
 

@@ -7,6 +7,7 @@ import transformers
 from torch import nn
 
 from ssah_core import UnitMap, UnitMask, ablate
+from ssah_core.models import blocks, stacks
 
 SIZES = {"llama": (24, 20), "qwen2": (16, 20), "gemma2": (24, 20), "opt": (16, 20)}  # attention, MLP
 BATCH = {"input_ids": torch.tensor([toys.rendered("how do i polish the lantern ?", "sure")[0]])}
@@ -93,6 +94,26 @@ def test_a_block_that_is_built_otherwise_is_refused():
     model.model.layers[1].mlp = nn.Linear(16, 16)
     with pytest.raises(ValueError, match="block 1.*unlike block 0"):
         UnitMap(model)
+
+
+def test_a_block_of_another_class_is_refused_by_its_number():
+    model = toys.model("llama")
+    model.model.layers[1] = nn.Identity()
+    assert stacks(model).keys() == {"model.layers"}
+    with pytest.raises(ValueError, match="block 1.*unlike block 0"):
+        UnitMap(model)
+
+
+@pytest.mark.parametrize("family", toys.CONFIGS)
+def test_units_and_hidden_states_are_of_the_same_blocks(family):
+    model = toys.model(family)
+    assert [model.get_submodule(name) for name in UnitMap(model).blocks] == blocks(model)
+
+
+def test_units_show_their_number():
+    units = UnitMap(toys.model("llama"))
+    assert repr(units) == "<UnitMap of 2 blocks: 88 units (attn 48, mlp 40)>"
+    assert "<td>24 <small>27.3%</small>" in units._repr_html_() and len(units._repr_html_()) < 3000
 
 
 def test_an_attention_that_does_not_say_how_wide_its_heads_are_is_refused():

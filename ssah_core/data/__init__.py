@@ -1,5 +1,6 @@
 """Named data sets, from local files or the hub: names in, rows of `prompt`, `response`, `answer` out."""
 
 from .catalogue import SOURCES
+from .columns import check_columns
 from .load import count_data, list_data, load_data
 from .splits import disjoint, near_duplicates, split_of

@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns of a file, or of a copy on the hub, as it is published."""
+    """Columns of a file, or of a copy on the hub, as it is published.
+
+    >>> Layout({"prompt": ("instruction", "input"), "response": ("output",)}).needs
+    ('instruction', 'input', 'output')
+    """
 
     columns: Mapping[str, tuple[str, ...]]
     """Ours -> theirs. Several of theirs are joined by `glue`, the empty ones left out."""
@@ -26,7 +30,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Part:
-    """One published split: its name on the hub, and its file below SSAH_DATA (the first of several that is there)."""
+    """One published split: its name on the hub, and its file below SSAH_DATA (the first of several that is there).
+
+    >>> SOURCES["gsm8k"].parts["test"]
+    Part(hub='test', files=('gsm8k/test.jsonl',))
+    """
 
     hub: str
     files: tuple[str, ...]
@@ -34,7 +42,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set."""
+    """A data set.
+
+    >>> SOURCES["advbench"].licence
+    'MIT'
+    """
 
     layouts: tuple[Layout, ...]
     """The first whose columns are all there counts."""
@@ -54,6 +66,8 @@ class Source:
     """Rows of the published file have gaps: they are left out and counted, where others are an error."""
     lines: bool = False
     """Running text, a row a line; blank lines count."""
+    own: bool = False
+    """A file of the reader's own, which has no layout but that of `read_own`."""
 
 
 def _one(hub_split: str, *files: str) -> dict[str, Part]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+NO_CHARACTER = re.compile("[\0\ud800-\udfff]")
 CSV_FIELD = 10 ** 7
 """Longest field that is read; the csv module's own limit of 131,072 is too short for some instructions."""
 
@@ -15,18 +18,45 @@ CSV_FIELD = 10 ** 7
 def read_rows(file: Path, lines: bool = False) -> list[dict]:
     """Rows of a .csv, .json or .jsonl file, or with `lines` the lines of running text as rows of `text`.
 
-    Raises ValueError, naming file and row, if the file is no UTF-8, is damaged, or holds no rows.
+    Raises ValueError, naming file, row and column, if the file is no UTF-8, is damaged, holds what is no character, or
+    holds no rows.
+
+    >>> _ = Path("asked.csv").write_text("prompt,id\\nWhy?,7\\n")
+    >>> read_rows(Path("asked.csv"))
+    [{'prompt': 'Why?', 'id': '7'}]
     """
     text = _decode(file)
     if lines:
         rows = _running(text)
-    elif file.suffix in _READERS:
-        rows = _READERS[file.suffix](text, file)
+    elif file.suffix.lower() in _READERS:
+        rows = _READERS[file.suffix.lower()](text, file)
     else:
         raise ValueError(f"{file} ends in {file.suffix!r}: give a .csv, .json or .jsonl file")
     if not rows:
         raise ValueError(f"{file} holds no rows: get it again from its source")
+    for n, row in enumerate(rows, 1):
+        _check_characters(row, n, file)
     return rows
+
+
+def _check_characters(row: Mapping, n: int, file: Path) -> None:
+    """JSON can spell by escapes what is no character: half of a surrogate pair, or a NUL."""
+    for column, value in row.items():
+        for text in (column, *_texts(value)):
+            found = NO_CHARACTER.search(text)
+            if found:
+                what = "a NUL" if found[0] == "\0" else f"a lone surrogate ({found[0]!r})"
+                raise ValueError(f"{file} row {n}: column {column!r} holds {what}, which is no character: get it again "
+                                 "from its source, or take the escape out")
+
+
+def _texts(value: Any) -> list[str]:
+    """All texts in a value, however deep."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    return [text for part in value for text in _texts(part)] if isinstance(value, list) else []
 
 
 def _decode(file: Path) -> str:
@@ -53,6 +83,9 @@ def _csv(text: str, file: Path) -> list[dict]:
         raise ValueError(f"{file} is no well-formed CSV ({error}): get it again from its source") from None
     except ValueError:  # nothing to unpack
         return []
+    twice = next((name for n, name in enumerate(header) if name in header[:n]), None)
+    if twice is not None:
+        raise ValueError(f"{file} has two columns named {twice!r}: rename one")
     rows = [row for row in rows if row]  # an empty line is no row
     for n, row in enumerate(rows, 1):
         if len(row) != len(header):

@@ -17,6 +17,7 @@ from datasets import Dataset, load_dataset
 
 from .catalogue import SOURCES, Layout, Part, Source
 from .files import read_rows
+from .own_files import is_path, read_own
 from .safety_filter import about_safety
 from .splits import SHARES, near_duplicates, split_of
 
@@ -25,7 +26,11 @@ LEAST = 4
 
 
 def list_data() -> pandas.DataFrame:
-    """All data sets by name: splits, columns, place on the hub, files below SSAH_DATA, licence and source."""
+    """All data sets by name: splits, columns, place on the hub, files below SSAH_DATA, licence and source.
+
+    >>> list_data().loc["gsm8k", ["splits", "columns", "licence"]].tolist()
+    ['train, test', 'prompt, response, answer', 'MIT']
+    """
     return pandas.DataFrame([{
         "name": name, "splits": ", ".join(SHARES if set(source.parts) == {"all"} else source.parts),
         "columns": ", ".join([*source.layouts[0].columns, *(["answer"] if source.final else [])]),
@@ -34,9 +39,11 @@ def list_data() -> pandas.DataFrame:
         "licence": source.licence, "source": source.source} for name, source in SOURCES.items()]).set_index("name")
 
 
-def load_data(name: str, split: str | None = None, n: int | None = None, seed: int = 0) -> Dataset:
-    """Rows of a named data set: `prompt`, and `response`, `answer`, `goal`, `target` ... where it has them.
+def load_data(name: str | Path, split: str | None = None, n: int | None = None, seed: int = 0) -> Dataset:
+    """Rows of a named data set or a file: `prompt`, and `response`, `answer`, `goal`, `target` ... where it has them.
 
+    name    One of `list_data()`; or a .csv, .json (a list of objects) or .jsonl file of your own, UTF-8, with a column
+            `prompt` and perhaps `response` and others, which are kept ("~" is the home folder).
     split   A published split where there are some ("train", "test" ...). Else "calibration", "validation" or "test",
             cut here after near-duplicates are removed, by the words of the prompt alone: the same prompt is in the same
             split in every data set. None: every row as published, of the one split there is.
@@ -44,7 +51,20 @@ def load_data(name: str, split: str | None = None, n: int | None = None, seed: i
 
     `target` is the opening of a compliant response (AdvBench, JailbreakBench), `goal` the direct request behind a
     jailbreak prompt. *Licences:* see `list_data()`.
-    Raises ValueError, naming file, row and column and saying what to do, if data are missing or malformed.
+    Raises ValueError, naming file, row and column and saying what to do, if data are missing or malformed: among
+    others a text that is empty or no text, a lone surrogate or a NUL (JSON's "\\ud83d", "\\u0000"), and columns of
+    mixed types.
+
+    >>> from pathlib import Path
+    >>> _ = Path("mine.csv").write_text("prompt,kind\\nHow do I mend a kettle?,home\\nWhy is the sky blue?,sky\\n")
+    >>> ssah.load_data("mine.csv").to_list()[0]
+    {'prompt': 'How do I mend a kettle?', 'kind': 'home'}
+    >>> _ = Path("mine.jsonl").write_text('{"prompt": "How?"}\\n{"prompt": 3}')
+    >>> ssah.load_data("mine.jsonl")
+    Traceback (most recent call last):
+    ValueError: mine.jsonl row 2: column 'prompt' holds int 3, but text is needed: write it as text
+
+    *Shown in:* README.
     """
     source = _source(name)
     part = _part(name, source, split)
@@ -59,8 +79,15 @@ def load_data(name: str, split: str | None = None, n: int | None = None, seed: i
     return _draw(Dataset.from_list(rows), name, n, seed, source, "; ".join(told))
 
 
-def count_data(name: str) -> dict[str, int]:
-    """How many rows a data set has as published, and where it is cut here: near-duplicates, and rows of each split."""
+def count_data(name: str | Path) -> dict[str, int]:
+    """How many rows a data set has as published, and where it is cut here: near-duplicates, and rows of each split.
+
+    >>> from pathlib import Path
+    >>> _ = Path("mine.csv").write_text("prompt\\nHow do I mend a kettle?\\nhow do I mend a kettle\\n")
+    >>> counts = count_data("mine.csv")
+    >>> counts["rows"], counts["near_duplicates"]
+    (2, 1)
+    """
     source = _source(name)
     if set(source.parts) != {"all"}:
         return {split: len(_published(name, source, part)[0]) for split, part in source.parts.items()}
@@ -71,13 +98,16 @@ def count_data(name: str) -> dict[str, int]:
             **{split: splits.count(split) for split in SHARES}}
 
 
-def _source(name: str) -> Source:
-    if name not in SOURCES:
-        raise ValueError(f"data set {name!r} is unknown: choose one of {', '.join(SOURCES)}")
-    return SOURCES[name]
+def _source(name: str | Path) -> Source:
+    if isinstance(name, str) and name in SOURCES:
+        return SOURCES[name]
+    if is_path(name):
+        return Source((), {"all": Part("", (str(name),))}, "", str(name), own=True)
+    raise ValueError(f"data set {name!r} is unknown: choose one of {', '.join(SOURCES)}, or give a .csv, .json or "
+                     ".jsonl file")
 
 
-def _part(name: str, source: Source, split: str | None) -> Part:
+def _part(name: str | Path, source: Source, split: str | None) -> Part:
     if len(source.parts) == 1 and split is None:
         return next(iter(source.parts.values()))
     if set(source.parts) == {"all"} and split in SHARES:
@@ -88,7 +118,7 @@ def _part(name: str, source: Source, split: str | None) -> Part:
     return source.parts[split]
 
 
-def _draw(data: Dataset, name: str, n: int | None, seed: int, source: Source, told: str) -> Dataset:
+def _draw(data: Dataset, name: str | Path, n: int | None, seed: int, source: Source, told: str) -> Dataset:
     if n is not None and not 0 < n <= len(data):
         raise ValueError(f"n={n} rows cannot be drawn of {name} ({told}): choose 1 to {len(data)}")
     data = data if n is None else data.shuffle(seed=seed).select(range(n))
@@ -99,8 +129,10 @@ def _draw(data: Dataset, name: str, n: int | None, seed: int, source: Source, to
 # -- from file or hub to rows of ours ----------------------------------------------------------------------
 
 
-def _published(name: str, source: Source, part: Part) -> tuple[list[dict], str, list[str]]:
-    """The rows of one published split, where they are from, and what was left out."""
+def _published(name: str | Path, source: Source, part: Part) -> tuple[list[dict], str, list[str]]:
+    """The rows of one published split, or of a file of one's own, where they are from, and what was left out."""
+    if source.own:
+        return read_own(name), str(name), []
     theirs, place = _raw(name, source, part)
     layout = _layout(theirs, place, source)
     if layout.only:
@@ -121,7 +153,7 @@ def _published(name: str, source: Source, part: Part) -> tuple[list[dict], str, 
     return rows, place, told
 
 
-def _raw(name: str, source: Source, part: Part) -> tuple[list[dict], str]:
+def _raw(name: str | Path, source: Source, part: Part) -> tuple[list[dict], str]:
     folder = os.environ.get("SSAH_DATA")
     file = next((path for path in (Path(folder).expanduser() / file for file in part.files) if path.is_file()), None) \
         if folder else None

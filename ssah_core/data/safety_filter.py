@@ -42,6 +42,10 @@ SAFETY_WORDS = (
 
 
 def about_safety(response: str) -> bool:
-    """True if a response holds one of the phrases, in whatever case."""
+    """True if a response holds one of the phrases, in whatever case.
+
+    >>> about_safety("That would be ILLEGAL."), about_safety("Take the brush.")
+    (True, False)
+    """
     response = response.lower()
     return any(phrase in response for phrase in SAFETY_WORDS)

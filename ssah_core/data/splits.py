@@ -19,7 +19,11 @@ SHARES = {"calibration": 0.5, "validation": 0.1, "test": 0.4}
 
 @dataclass(frozen=True)
 class Disjoint:
-    """Data sets that share no prompt, and how many rows it took."""
+    """Data sets that share no prompt, and how many rows it took.
+
+    >>> Disjoint({"test": Dataset.from_list([{"prompt": "Why?"}])}, {"test": 0}).removed
+    {'test': 0}
+    """
 
     parts: dict[str, Dataset]
     removed: dict[str, int]
@@ -33,6 +37,12 @@ def disjoint(parts: Mapping[str, Dataset], near: float = NEAR) -> Disjoint:
     near    Jaccard index (0-1) from which two prompts count as one.
 
     Raises ValueError if a part has no column `prompt`, or if nothing is left of it.
+
+    >>> test, train = (Dataset.from_list([{"prompt": text} for text in texts])
+    ...                for texts in (["Mend a kettle!"], ["mend a kettle", "Why?"]))
+    >>> found = disjoint({"test": test, "train": train})
+    >>> found.parts["train"]["prompt"][:], found.removed
+    (['Why?'], {'test': 0, 'train': 1})
     """
     for name, part in parts.items():
         if "prompt" not in part.column_names:
@@ -48,7 +58,11 @@ def disjoint(parts: Mapping[str, Dataset], near: float = NEAR) -> Disjoint:
 
 
 def split_of(prompt: str) -> str:
-    """The split of a prompt: always the same for the same words, in whatever data set they stand."""
+    """The split of a prompt: always the same for the same words, in whatever data set they stand.
+
+    >>> split_of("Mend a kettle!") == split_of("mend a  KETTLE")
+    True
+    """
     digest = hashlib.sha256(" ".join(_words(prompt)).encode()).digest()
     at = int.from_bytes(digest[:8], "big") / 2 ** 64
     for name, share in SHARES.items():
@@ -64,6 +78,9 @@ def near_duplicates(prompts: Sequence[str], near: float = NEAR) -> list[int | No
     Only prompts that repeat nothing themselves are compared with: a chain of ever farther repeats is not followed.
     Exact, and quick for tens of thousands: two sets whose Jaccard index is at least `near` share one of their rarest
     words, of which so many are looked up that none can be missed (prefix filtering, Chaudhuri et al. 2006).
+
+    >>> near_duplicates(["Mend a kettle!", "Why?", "mend a kettle"])
+    [None, None, 0]
     """
     if not 0 < near <= 1:
         raise ValueError(f"near={near} is no Jaccard index: choose a number above 0 and up to 1")

@@ -1,6 +1,10 @@
-"""Hold units while a model trains, or train them alone (paper, Tables 2 to 4): a model and a mask in, a context in which
-whatever trains the model leaves what is frozen as it was, bit for bit; and the proof of it."""
+"""Hold units while a model trains, or train them alone (paper, Tables 2 to 4).
+
+A model and a mask in; a context in which whatever trains the model leaves what is frozen as it was, bit for bit; and
+the proof of it.
+"""
 
 from .callback import FreezeCallback
 from .freeze import freeze, train_only
-from .weight_slices import FrozenReport, Split, check_frozen, rewind, split_weights
+from .report import FrozenChanged, FrozenReport
+from .weight_slices import Split, check_frozen, rewind, split_weights

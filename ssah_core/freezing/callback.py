@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..units import UnitMask
 from .freeze import freeze
@@ -16,18 +16,43 @@ class FreezeCallback(TrainerCallback):
         trainer = Trainer(model, ..., callbacks=[ssah.FreezeCallback(scu)])
         trainer.train()
 
-    mask, shared, rest   As in `freeze`, whose errors it raises when training begins, or ends.
+    mask, shared, rest   As in `freeze`.
 
-    If training fails, the context is left when the callback is used again or is no longer held.
+    `train()` raises ValueError as `freeze` does: when training begins (an empty mask, one of another model, ...), in
+    its first step, or when it ends. A Trainer tells its callbacks nothing of a training that fails, so the context
+    stays open then: `release()` leaves it. So do the next `train()` with this callback, and dropping it.
+    Source: paper, Table 2.   Departs: as `freeze`.
+
+    >>> import torch
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> scu = ssah.UnitMask({site: torch.arange(size) < 2 for site, size in ssah.UnitMap(model).sizes.items()})
+    >>> callback = ssah.FreezeCallback(scu, rest="freeze")
+    >>> callback.on_train_begin(None, None, None, model=model)  # which a Trainer calls
+    >>> model.lm_head.weight.requires_grad
+    False
+    >>> callback.on_train_end(None, None, None)
+    >>> model.lm_head.weight.requires_grad
+    True
+
+    *Shown in:* README.
     """
 
     def __init__(self, mask: UnitMask, shared: str = "any", rest: str = "train"):
         self.mask, self.shared, self.rest = mask, shared, rest
         self._context = ExitStack()
 
-    def on_train_begin(self, args, state, control, model=None, **kwargs):
-        self._context.close()
-        self._context.enter_context(freeze(model, self.mask, self.shared, self.rest))
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs) -> None:
+        self.release()
+        self._context.enter_context(freeze(kwargs["model"], self.mask, self.shared, self.rest))
 
-    def on_train_end(self, args, state, control, **kwargs):
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs) -> None:
         self._context.close()
+
+    def release(self) -> None:
+        """Leave the context of a training that failed: frozen entries are put back, and the model is ordinary again."""
+        with suppress(_Failed), self._context.pop_all():
+            raise _Failed
+
+
+class _Failed(Exception):
+    """What `freeze` sees of a training that failed: it puts entries back and asks nothing of them."""

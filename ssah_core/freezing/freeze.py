@@ -39,6 +39,21 @@ def freeze(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str = "t
     train; if a weight with units is quantised, offloaded or under LoRA; if the model is in such a context already;
     and, in the first step or at the end, if something but an optimiser step changed frozen entries.
     Source: paper, Table 2.   Departs: none known; the paper does not say what happens to v rows and the rest.
+
+    >>> import copy
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> start, sizes = copy.deepcopy(model.state_dict()), ssah.UnitMap(model).sizes
+    >>> scu = ssah.UnitMask({site: torch.arange(size) < 2 for site, size in sizes.items()})
+    >>> ids = torch.tensor([[1, 2, 3]])
+    >>> with ssah.freeze(model, scu):
+    ...     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
+    ...     model(input_ids=ids, labels=ids).loss.backward()
+    ...     optimizer.step()
+    >>> report = ssah.check_frozen(start, model, scu)
+    >>> report.frozen_changed, report.trainable_changed > 0
+    (0, True)
+
+    *Shown in:* 05_freeze_safety_units.
     """
     check_not_empty(mask, "freeze")
     with entered(model), ExitStack() as undo:
@@ -71,6 +86,23 @@ def train_only(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str 
     Gradients from before are dropped. Raises ValueError as `freeze` does; also if the optimiser holds whole weights,
     if a state that is loaded would change frozen entries, and for modules that are no plain linear maps.
     Source: paper, Table 4 (redundant units as alignment budget).   Departs: as `freeze`.
+
+    >>> import copy
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> start, sizes = copy.deepcopy(model.state_dict()), ssah.UnitMap(model).sizes
+    >>> ru = ssah.UnitMask({site: torch.arange(size) < 2 for site, size in sizes.items()})
+    >>> ids = torch.tensor([[1, 2, 3]])
+    >>> with ssah.train_only(model, ru, shared="all"):
+    ...     tuple(dict(model.named_parameters())["model.layers.0.mlp.down_proj.weight"].shape)[1]  # two columns
+    ...     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    ...     model(input_ids=ids, labels=ids).loss.backward()
+    ...     optimizer.step()
+    2
+    >>> report = ssah.check_frozen(start, model, ~ru, shared="all", rest="freeze")
+    >>> report.frozen_changed, report.trainable_changed > 0
+    (0, True)
+
+    *Shown in:* 10_real_checkpoints.
     """
     check_not_empty(mask, "train_only")
     with entered(model), ExitStack() as undo:
@@ -104,7 +136,7 @@ class _Held:
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Put the frozen entries back. (Unless the weight has changed its precision, which `settled_after_steps` refuses.)"""
+        """Put the frozen entries back, unless the weight has changed its precision, which `_check` refuses."""
         self.saved = self.saved.to(self.parameter.device)
         if self.parameter.dtype == self.dtype:
             self.parameter.index_copy_(self.axis, self._index(), self.saved)
@@ -139,7 +171,14 @@ def _switched_off(model: nn.Module, splits: Iterable[Split], rest: str) -> Itera
 
 @contextmanager
 def settled_after_steps(parts: list, off: list[nn.Parameter]) -> Iterator[WeakSet[Optimizer]]:
-    """Settle `parts` after every step of an optimiser that holds them; gives those optimisers."""
+    """Settle `parts` after every step of an optimiser that holds them; gives those optimisers.
+
+    Raises ValueError, in the first step and at the end, if something else has changed frozen entries.
+
+    >>> with settled_after_steps([], []) as optimizers:
+    ...     len(optimizers)
+    0
+    """
     optimizers: WeakSet[Optimizer] = WeakSet()
 
     def before(optimizer, args, kwargs):
@@ -190,9 +229,18 @@ _open: WeakSet[nn.Module] = WeakSet()
 
 @contextmanager
 def entered(model: nn.Module) -> Iterator[None]:
+    """Refuse, by a ValueError, that a model or a part of it is entered once more while the context lasts.
+
+    >>> model = nn.Sequential(nn.Linear(1, 1))
+    >>> with entered(model), entered(model[0]):
+    ...     pass
+    Traceback (most recent call last):
+    ValueError: model is inside freeze or train_only already: ...
+    """
     modules = list(model.modules())
     if any(module in _open for module in modules):
-        raise ValueError("model is inside freeze or train_only already: leave that first, or join the two masks with |")
+        raise ValueError("model is inside freeze or train_only already: leave that first, or join the two masks with | "
+                         "(after a training that failed, FreezeCallback.release leaves it)")
     _open.update(modules)
     try:
         yield

@@ -103,7 +103,11 @@ class _CompactConv1D(_Compact, Conv1D):
 
 
 def compact_class(module: nn.Module) -> type | None:
-    """The compact class of a module, None if ssah knows none that computes what it does."""
+    """The compact class of a module, None if ssah knows none that computes what it does.
+
+    >>> compact_class(nn.Linear(2, 1)) is not None, compact_class(nn.Embedding(2, 1))
+    (True, None)
+    """
     if "forward" in vars(module):  # offloading and wrappers put their own forward on the instance
         return None
     if type(module) is Conv1D:
@@ -159,7 +163,13 @@ class Compacted:
 
 @contextmanager
 def compacted(model: nn.Module, split: Split) -> Iterator[Compacted]:
-    """Let only the trained part of one weight be a parameter while the context lasts."""
+    """Let only the trained part of one weight be a parameter while the context lasts.
+
+    >>> model = nn.Sequential(nn.Linear(3, 1, bias=False))
+    >>> with compacted(model, Split("0.weight", 1, torch.tensor([0, 1]), torch.tensor([2]))):
+    ...     [tuple(parameter.shape) for parameter in model.parameters()], tuple(model[0].weight.shape)
+    ([(1, 1)], (1, 3))
+    """
     part = Compacted(model, split)
     try:
         yield part

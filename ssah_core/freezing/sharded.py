@@ -1,8 +1,9 @@
 """Models that no single device holds while they are scored or trained: torch's FSDP2, one process a device.
 
 Start with `torchrun --nproc_per_node N script.py` and call `torch.distributed.init_process_group()` first, and on GPUs
-before it `torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))`. Every rank calls the same functions, in the same order,
-with the same arguments: each works on its part of the weights and of the batches, and all end with the same result.
+before it `torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))`. Every rank calls the same functions, in the same
+order, with the same arguments: each works on its part of the weights and of the batches, and all end with the same
+result. Without a process group all but `shard` work on the whole model, as in the examples.
 Train in a loop of your own, since a Trainer wraps models itself.
 """
 
@@ -20,7 +21,8 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 
 from ..units import Moments, UnitMap, UnitMask, collect
 from .freeze import entered, settled_after_steps
-from .weight_slices import FrozenReport, check_not_empty, differing, split_weights
+from .report import FrozenReport
+from .weight_slices import check_not_empty, differing, split_weights
 
 
 def shard(model: nn.Module, mesh: DeviceMesh | None = None) -> nn.Module:
@@ -31,6 +33,12 @@ def shard(model: nn.Module, mesh: DeviceMesh | None = None) -> nn.Module:
     A block's weights are whole only while it computes, so that `collect_sharded`, `score_in_blocks` and
     `freeze_sharded` need the memory of one block and of 1/N of the model. Make the optimiser afterwards.
     Raises ValueError if no process group is there.
+
+    >>> shard(nn.Linear(1, 1))
+    Traceback (most recent call last):
+    ValueError: no process group is there to shard over: ...
+
+    *Shown in:* 10_real_checkpoints.
     """
     if not dist.is_initialized():
         raise ValueError("no process group is there to shard over: start with `torchrun --nproc_per_node N script.py` "
@@ -46,6 +54,11 @@ def gather_state(model: nn.Module) -> dict[str, Tensor]:
     """The whole state of a sharded model, on the CPU of rank 0; on other ranks it is empty.
 
     Every rank must call it. On rank 0, `model.save_pretrained(folder, state_dict=state)` writes an ordinary checkpoint.
+
+    >>> list(gather_state(nn.Linear(2, 1)))
+    ['weight', 'bias']
+
+    *Shown in:* 10_real_checkpoints.
     """
     state, keep = {}, _rank()[0] == 0
     for name, value in model.state_dict().items():
@@ -68,6 +81,13 @@ def collect_sharded(model: nn.Module, batches: Sequence[Mapping[str, Tensor]],
     A rank that has no batch left repeats another's and does not count it, since the forward passes of a sharded model
     are made together. Equal to `collect` up to rounding (1e-12), and equal on all ranks bit for bit.
     Raises ValueError as `collect` does.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> batches = ssah.batches([{"prompt": "name the lamp", "response": "the lamp"}], tokenizer)
+    >>> collect_sharded(model, batches).count == ssah.collect(model, batches).count
+    True
+
+    *Shown in:* 10_real_checkpoints.
     """
     marked = [batch for batch in batches if _is_marked(batch)]
     if not marked:
@@ -87,6 +107,10 @@ def merge_moments(moments: Moments, group: dist.ProcessGroup | None = None) -> M
     moments   This rank's: of the same sites on all ranks, and of other tokens. `count` may be 0.
 
     Raises ValueError if no rank has counted a token.
+
+    >>> mean = {"mlp.0": torch.ones(2, dtype=torch.float64)}
+    >>> merge_moments(Moments(3, mean, mean))
+    <Moments of 3 tokens at 2 units (mlp 2)>
     """
     sizes = list(moments.sizes.values())
     flat = torch.cat([torch.tensor([float(moments.count)], dtype=torch.float64),
@@ -138,6 +162,19 @@ def freeze_sharded(model: nn.Module, mask: UnitMask, shared: str = "any", rest: 
     optimiser the entries are copied back, bit for bit. Enter it after `shard`, on every rank. Costs a copy of the
     frozen entries, spread over the ranks; unlike `train_only` it saves no gradient and no optimiser state.
     Raises ValueError as `freeze` does, and for shards of another kind than FSDP2's (tensor parallelism).
+    Source: paper, Tables 2 and 4.   Departs: as `freeze`.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> scu = ssah.UnitMask({site: torch.arange(size) < 2 for site, size in ssah.UnitMap(model).sizes.items()})
+    >>> start, ids = local_state(model), torch.tensor([[1, 2, 3]])
+    >>> with freeze_sharded(model, scu):
+    ...     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    ...     model(input_ids=ids, labels=ids).loss.backward()
+    ...     optimizer.step()
+    >>> check_frozen_sharded(start, model, scu).frozen_changed
+    0
+
+    *Shown in:* 10_real_checkpoints.
     """
     check_not_empty(mask, "freeze_sharded")
     with entered(model), ExitStack() as undo:
@@ -151,7 +188,11 @@ def freeze_sharded(model: nn.Module, mask: UnitMask, shared: str = "any", rest: 
 
 
 def local_state(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of what this rank holds of every parameter: the start that `check_frozen_sharded` compares with."""
+    """A copy of what this rank holds of every parameter: the start that `check_frozen_sharded` compares with.
+
+    >>> {name: tuple(part.shape) for name, part in local_state(nn.Linear(2, 1)).items()}
+    {'weight': (1, 2), 'bias': (1,)}
+    """
     return {name: _local(parameter.detach()).clone() for name, parameter in model.named_parameters()}
 
 
@@ -163,6 +204,13 @@ def check_frozen_sharded(before: Mapping[str, Tensor], after: nn.Module, mask: U
 
     A weight that several ranks hold whole counts once a rank. Raises ValueError, on every rank, if a frozen entry
     changed; and if `before` is of another model or sharded otherwise.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> scu = ssah.UnitMask({site: torch.arange(size) < 2 for site, size in ssah.UnitMap(model).sizes.items()})
+    >>> check_frozen_sharded(local_state(model), model, scu).trainable_changed  # not trained yet
+    0
+
+    *Shown in:* 10_real_checkpoints.
     """
     lines, counts = _frozen_lines(after, mask, shared, rest), torch.zeros(4, dtype=torch.int64)
     for name, parameter in after.named_parameters():

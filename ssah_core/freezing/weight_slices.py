@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..units import UnitMap, UnitMask
+from .report import FrozenChanged, FrozenReport
 
 REST = ("train", "freeze")
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -17,7 +18,11 @@ INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Which rows (axis 0) or columns (axis 1) of a weight with units are frozen, and which train: int64, sorted."""
+    """Which rows (axis 0) or columns (axis 1) of a weight with units are frozen, and which train: int64, sorted.
+
+    >>> Split("model.layers.0.mlp.down_proj.weight", 1, torch.tensor([0, 2]), torch.tensor([1])).partial
+    True
+    """
 
     weight: str
     axis: int
@@ -30,7 +35,15 @@ class Split:
 
 
 def split_weights(model: nn.Module, mask: UnitMask, shared: str, rest: str) -> list[Split]:
-    """Every weight that holds units, split into frozen and trained entries; `mask` holds the frozen units."""
+    """Every weight that holds units, split into frozen and trained entries; `mask` holds the frozen units.
+
+    Raises ValueError if `shared` or `rest` is unknown, the mask is of another model, or a weight cannot be held.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> mask = UnitMask({site: torch.arange(size) < 2 for site, size in UnitMap(model).sizes.items()})
+    >>> [split.frozen.tolist() for split in split_weights(model, mask, "any", "train") if "mlp.down" in split.weight][0]
+    [0, 1]
+    """
     if rest not in REST:
         raise ValueError(f"rest={rest!r} is unknown: choose one of {', '.join(REST)}")
     units = UnitMap(model)
@@ -48,17 +61,29 @@ def split_weights(model: nn.Module, mask: UnitMask, shared: str, rest: str) -> l
 
 
 def differing(a: Tensor, b: Tensor) -> Tensor:
-    """Where two tensors of one shape and dtype differ in any bit: bool, shaped as they are."""
+    """Where two tensors of one shape and dtype differ in any bit: bool, shaped as they are.
+
+    >>> differing(torch.tensor([0., 1.]), torch.tensor([-0., 1.])).tolist()
+    [True, False]
+    """
     return a.view(INTEGERS[a.element_size()]) != b.view(INTEGERS[b.element_size()])
 
 
 def module_of(model: nn.Module, weight: str) -> nn.Module:
-    """The module that a weight's name points into."""
+    """The module that a weight's name points into.
+
+    >>> module_of(nn.Sequential(nn.Linear(2, 1)), "0.weight")
+    Linear(in_features=2, out_features=1, bias=True)
+    """
     return model.get_submodule(weight.rpartition(".")[0])
 
 
 def weight_of(model: nn.Module, name: str) -> nn.Parameter:
-    """A weight that holds units. Raises ValueError if it is not its module's own floating-point parameter, at hand."""
+    """A weight that holds units. Raises ValueError if it is not its module's own floating-point parameter, at hand.
+
+    >>> weight_of(nn.Sequential(nn.Linear(2, 1)), "0.weight").shape
+    torch.Size([1, 2])
+    """
     module = module_of(model, name)
     weight = module._parameters.get("weight")
     if weight is None:
@@ -72,14 +97,24 @@ def weight_of(model: nn.Module, name: str) -> nn.Parameter:
 
 
 def check_unreplaced(part) -> None:
-    """Raise ValueError if a part's module holds another parameter by now, or the same in another precision."""
+    """Raise ValueError if a part's module holds another parameter by now, or the same in another precision.
+
+    >>> from types import SimpleNamespace as Named
+    >>> module = nn.Linear(2, 1)
+    >>> check_unreplaced(Named(name="weight", module=module, parameter=module.weight, dtype=torch.float32))
+    """
     if part.module._parameters.get("weight") is not part.parameter or part.parameter.dtype != part.dtype:
         raise ValueError(f"{part.name} was replaced, or changed from {part.dtype}, while its units were frozen: "
                          "convert, wrap or shard the model before the context")
 
 
 def check_not_empty(mask: UnitMask, caller: str) -> None:
-    """Raise ValueError for a mask without units, which would do nothing of what was asked."""
+    """Raise ValueError for a mask without units, which would do nothing of what was asked.
+
+    >>> check_not_empty(UnitMask({"mlp.0": torch.tensor([False])}), "freeze")
+    Traceback (most recent call last):
+    ValueError: mask holds no unit, so freeze has nothing to do: pass a mask with units
+    """
     if not mask.count:
         raise ValueError(f"mask holds no unit, so {caller} has nothing to do: pass a mask with units")
 
@@ -93,28 +128,27 @@ def rewind(model: nn.Module, original_state: Mapping[str, Tensor] | nn.Module, m
 
     This is what Wei et al. (2024) did instead of freezing: training itself saw no mask. Call it outside `freeze` and
     `train_only`. Raises ValueError if the mask is empty, or the mask or the state is of another model.
+    Source: Wei et al. 2024, the control of the paper's Table 2.   Departs: none known.
+
+    >>> import copy
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> start, sizes = copy.deepcopy(model.state_dict()), ssah.UnitMap(model).sizes
+    >>> scu = ssah.UnitMask({site: torch.arange(size) < 2 for site, size in sizes.items()})
+    >>> model.model.layers[0].mlp.down_proj.weight.data.add_(1)[0, 0].dtype  # "training"
+    torch.float32
+    >>> ssah.rewind(model, start, scu)
+    >>> (model.model.layers[0].mlp.down_proj.weight == start["model.layers.0.mlp.down_proj.weight"])[0, :3].tolist()
+    [True, True, False]
+
+    *Shown in:* 06_compare_peft.
     """
     check_not_empty(mask, "rewind")
     parts = [(split, weight_of(model, split.weight).detach()) for split in split_weights(model, mask, shared, "train")]
     state = _state(original_state)
     originals = [_counterpart(state, split.weight, weight, "original_state") for split, weight in parts]
-    for (split, weight), original in zip(parts, originals):
+    for (split, weight), original in zip(parts, originals, strict=True):
         back = original.index_select(split.axis, split.frozen.to(original.device))
         weight.index_copy_(split.axis, split.frozen.to(weight.device), back.to(weight.device))
-
-
-@dataclass(frozen=True)
-class FrozenReport:
-    """What `check_frozen` counted, in entries (single numbers) of the model's parameters."""
-
-    frozen: int
-    """Entries that had to stay, each compared bit for bit."""
-    frozen_changed: int
-    """Those that did not stay: 0, as `check_frozen` raises otherwise."""
-    trainable: int
-    """All other entries."""
-    trainable_changed: int
-    """Those that training changed; 0 means that nothing was trained."""
 
 
 def check_frozen(before: nn.Module | Mapping[str, Tensor], after: nn.Module, mask: UnitMask, shared: str = "any",
@@ -126,8 +160,19 @@ def check_frozen(before: nn.Module | Mapping[str, Tensor], after: nn.Module, mas
     mask     The frozen units; `shared` and `rest` as they were given to `freeze`. After `train_only(model, chosen)`
              pass `~chosen` and `rest="freeze"`.
 
-    Raises ValueError that names the first weight with changed frozen entries; and if `before` is of another model, in
-    another precision, or shares its memory with `after` (a `state_dict()` alone is no copy).
+    Raises FrozenChanged, a ValueError that names the first weight with changed frozen entries and has the counts; and
+    ValueError if `before` is of another model, in another precision, or shares its memory with `after` (a
+    `state_dict()` alone is no copy).
+
+    >>> import copy
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> start, sizes = copy.deepcopy(model.state_dict()), ssah.UnitMap(model).sizes
+    >>> scu = ssah.UnitMask({site: torch.arange(size) < 2 for site, size in sizes.items()})
+    >>> report = ssah.check_frozen(start, model, scu)
+    >>> report.frozen > 0, report.frozen_changed, report.trainable_changed  # not trained yet
+    (True, 0, 0)
+
+    *Shown in:* 05_freeze_safety_units.
     """
     splits = {split.weight: split for split in split_weights(after, mask, shared, rest)}
     old, new = _state(before), _state(after)
@@ -138,10 +183,10 @@ def check_frozen(before: nn.Module | Mapping[str, Tensor], after: nn.Module, mas
         frozen, frozen_changed = frozen + held.numel(), frozen_changed + int(held.sum())
         entries, changed = entries + differs.numel(), changed + int(differs.sum())
         first = first or (name if held.any() else None)
+    report = FrozenReport(frozen, frozen_changed, entries - frozen, changed - frozen_changed)
     if frozen_changed:
-        raise ValueError(f"{frozen_changed:,} of {frozen:,} frozen entries changed, first in {first}: train inside "
-                         "freeze or train_only, and pass the same mask, shared and rest here")
-    return FrozenReport(frozen, frozen_changed, entries - frozen, changed - frozen_changed)
+        raise FrozenChanged(report, first)
+    return report
 
 
 def _frozen_part(entries: Tensor, split: Split | None, rest: str) -> Tensor:

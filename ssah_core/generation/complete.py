@@ -3,57 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import encode, evaluating
+from ..models import Queries, check_context, encode, evaluating, pad_columns
+from .rows import answered, checked_rows
+
+VERSION = 1
+"""Of what completions are: raised by hand when the same model answers the same prompts and settings otherwise."""
 
 
-@torch.no_grad()
-def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str] | Sequence[Mapping], *,
-             prefill: str = "", system: str | None = None, max_new_tokens: int = 32, batch_size: int = 256,
-             progress: bool = False, **generate) -> Dataset:
+def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Queries, *, prefill: str = "",
+             system: str | None = None, max_new_tokens: int = 32, batch_size: int = 256, progress: bool = False,
+             **generate: Any) -> Dataset:
     """Answer every prompt (greedily, unless `generate` says otherwise) and return the rows with a `response`.
 
     prompts    Strings, or rows with a `prompt` (other columns are kept; a row's own `response` is renamed `reference`).
     prefill    Text that every response is made to begin with; it is part of the `response`.
     system     System prompt for every row; a row's own `system` counts where this is None.
+    generate   What else `model.generate` of transformers knows, such as `do_sample`.
 
-    Prompts are answered in batches of like length. Raises ValueError if there are no prompts, or if one
-    does not fit into the model's context.
+    Prompts are answered in batches of like length. Raises ValueError, before anything is generated, if there are no
+    prompts, if one does not fit into the model's context, or if a row has no `prompt` or a column holds what cannot be
+    kept, such as numbers and text, naming row and column.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> rows = ssah.complete(model, tokenizer, [{"prompt": "How do I mend the kettle?", "id": 7}], prefill="Sure",
+    ...                      max_new_tokens=4)
+    >>> rows.column_names, rows[0]["id"], rows[0]["response"].startswith("Sure")
+    (['prompt', 'id', 'response'], 7, True)
+
+    *Shown in:* 00_start_here.
     """
-    if isinstance(prompts, str):
-        raise ValueError("prompts is one string: pass a list of prompts, such as [prompt]")
-    rows = [dict(row) if isinstance(row, Mapping) else {"prompt": row} for row in prompts]
-    if not rows:
-        raise ValueError("prompts is empty: pass at least one prompt")
+    rows = checked_rows(prompts, "prompts")
     start = tokenizer(prefill, add_special_tokens=False)["input_ids"] if prefill else []
     ids = [encode(tokenizer, row["prompt"], system=system or row.get("system"))[0] + start for row in rows]
-    _check_context(model, max(map(len, ids)), max_new_tokens)
-    order = sorted(range(len(rows)), key=lambda n: len(ids[n]))
-    for at in tqdm(range(0, len(rows), batch_size), desc="completions", disable=not progress, leave=False):
-        batch = order[at:at + batch_size]
-        texts = generate_texts(model, tokenizer, [ids[n] for n in batch], len(start), max_new_tokens, generate)
-        for n, text in zip(batch, texts, strict=True):
-            if "response" in rows[n]:
-                rows[n]["reference"] = rows[n].pop("response")
-            rows[n]["response"] = text
-    columns = dict.fromkeys(column for row in rows for column in row)  # from_list takes those of the first row alone
-    return Dataset.from_list([{column: row.get(column) for column in columns} for row in rows])
+    longest = max(map(len, ids))
+    check_context(model, longest + max_new_tokens,
+                  f"the longest prompt has {longest} tokens and max_new_tokens={max_new_tokens}",
+                  "shorten the prompt or lower max_new_tokens")
+    texts = generate_texts(model, tokenizer, ids, len(start), max_new_tokens, batch_size, progress, **generate)
+    return answered(rows, texts)
 
 
-def generate_texts(model, tokenizer, ids: list[list[int]], prefilled: int, max_new_tokens: int, generate: dict) -> list[str]:
-    width = max(map(len, ids))
+@torch.no_grad()
+def generate_texts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int]],
+                   prefilled: int, max_new_tokens: int, batch_size: int, progress: bool = False,
+                   **generate: Any) -> list[str]:
+    """What a model says after token ids, a text a row, in the order of the rows.
+
+    ids         Token ids of each row, its prefill last. They are answered in batches of like length.
+    prefilled   So many tokens at the end of each row are the prefill, with which its text begins.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> ids = tokenizer(["Sure, here", "No"])["input_ids"]
+    >>> [text[:2] for text in generate_texts(model, tokenizer, ids, 1, max_new_tokens=2, batch_size=1)][1]
+    'No'
+    """
+    order, texts = sorted(range(len(ids)), key=lambda n: len(ids[n])), [""] * len(ids)
+    for at in tqdm(range(0, len(ids), batch_size), desc="completions", disable=not progress, leave=False):
+        which = order[at:at + batch_size]
+        said = _say(model, tokenizer, [ids[n] for n in which], prefilled, max_new_tokens, generate)
+        for n, text in zip(which, said, strict=True):
+            texts[n] = text
+    return texts
+
+
+def _say(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int]], prefilled: int,
+         max_new_tokens: int, generate: Mapping[str, Any]) -> list[str]:
+    """What a model says after one batch of token ids."""
     fill = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    input_ids = torch.tensor([[fill] * (width - len(row)) + row for row in ids], device=model.device)  # [batch, token]
-    attention = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=model.device)
+    batch = pad_columns({"input_ids": ids}, {"input_ids": fill}, left=True, device=model.device)
     settings = {"do_sample": False, "pad_token_id": fill, "eos_token_id": _ends(model, tokenizer), **generate}
     with evaluating(model):
-        out = model.generate(input_ids=input_ids, attention_mask=attention, max_new_tokens=max_new_tokens, **settings)
+        out = model.generate(**batch, max_new_tokens=max_new_tokens, **settings)
     # Decoded together with the prefill: many tokenizers drop the space before the first word they decode.
+    width = batch["input_ids"].shape[1]
     return tokenizer.batch_decode(out[:, width - prefilled:], skip_special_tokens=True)
 
 
@@ -62,10 +91,3 @@ def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[in
     named = model.generation_config.eos_token_id
     named = named if isinstance(named, list) else [named]
     return sorted({tokenizer.eos_token_id, *named} - {None}) or None
-
-
-def _check_context(model: PreTrainedModel, prompt_tokens: int, max_new_tokens: int) -> None:
-    room = getattr(model.config, "max_position_embeddings", None)
-    if room and prompt_tokens + max_new_tokens > room:
-        raise ValueError(f"the longest prompt has {prompt_tokens} tokens and max_new_tokens={max_new_tokens}, but the model's "
-                         f"context holds {room}: shorten the prompt or lower max_new_tokens")

@@ -1,7 +1,7 @@
 """Completions on disk: generated in chunks, gone on with where they stopped, judged as often as wanted.
 
     done = ssah.complete_to("runs/aligned", model, tokenizer, prompts, max_new_tokens=256)
-    {name: ssah.rate(done, name) for name in ssah.list_judges() if name.startswith("keyword")}
+    {name: rate(done, name) for name in ssah.list_judges() if name.startswith("keyword")}
 
 A folder holds the completions of one model, arm, list of prompts and setting: settings.json says which, and
 chunk-00000.json and so on hold the rows. A chunk is there as a whole or not at all.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,23 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import Queries, as_rows, encode
+from ..models import Queries, encode
 from ..records import cache
-from .complete import complete
+from .complete import VERSION, complete
+from .rows import checked_rows
 
 FREE = ("batch_size",)
 """Settings that may change when a run is gone on with: they decide how fast it is, not what is said."""
+SETTINGS = "settings.json"
+PARTIAL = re.compile(r"\.(settings\.json|chunk-\d{5,}\.json)\.[0-9a-f]{32}")
+"""What `cache.write_json` names a file while it writes it: what a killed run leaves."""
 
 
 def complete_to(folder: str | Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Queries, *,
                 arm: str = "", chunk: int = 64, seed: int = 0, progress: bool = False, **settings: Any) -> Dataset:
     """Answer every prompt as `ssah.complete` does, keep the rows in `folder`, and return them all.
 
+    folder     New or empty, or one that an equal run has begun to fill. "~" is the home folder.
     arm        What else makes the model what it is, where no key can tell: "SCU removed". Needed while hooks hang on
                the model (`ssah.ablate`), or with settings that are not plain JSON (a logits processor).
     chunk      Rows that are written at a time. A killed run goes on after the last chunk written, and two runs at
@@ -39,12 +45,21 @@ def complete_to(folder: str | Path, model: PreTrainedModel, tokenizer: PreTraine
     seed       Of sampling, chunk by chunk: an interrupted run says what an uninterrupted one does.
     settings   For `ssah.complete`: prefill, system, max_new_tokens, batch_size, do_sample ...
 
-    Raises ValueError if `folder` holds completions of another model, arm, prompts or settings, naming which.
+    Nothing in a folder is ever removed but unfinished files of its own run. Raises ValueError, before anything is
+    generated, if `folder` holds other files or completions of another model, arm, prompts or settings, naming which;
+    or as `ssah.complete` does.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> rows = ssah.complete_to("runs/aligned", model, tokenizer, ["How do I mend the kettle?"], max_new_tokens=4)
+    >>> rows.column_names, len(rows)
+    (['prompt', 'response'], 1)
+
+    *Shown in:* README.
     """
-    rows = as_rows(prompts, "prompts")
+    rows = checked_rows(prompts, "prompts")
     if chunk < 1:
         raise ValueError(f"chunk={chunk} is no number of rows: choose 1 or more")
-    folder, about = Path(folder), _about(model, tokenizer, rows, arm, chunk, seed, settings)
+    folder, about = Path(folder).expanduser(), _about(model, tokenizer, rows, arm, chunk, seed, settings)
     with cache.locked(folder):
         _claim(folder, about)
         for n, file in enumerate(tqdm(_files(folder, about), desc=folder.name, disable=not progress, leave=False)):
@@ -55,11 +70,17 @@ def complete_to(folder: str | Path, model: PreTrainedModel, tokenizer: PreTraine
 
 
 def load_completions(folder: str | Path) -> Dataset:
-    """All rows of a folder that `complete_to` has filled. Raises ValueError if some are not there yet, or damaged."""
-    folder = Path(folder)
-    if not (folder / "settings.json").is_file():
+    """All rows of a folder that `complete_to` has filled. Raises ValueError if some are not there yet, or damaged.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> rows = ssah.complete_to("runs/stored", model, tokenizer, ["How do I mend the kettle?"], max_new_tokens=4)
+    >>> load_completions("runs/stored").to_list() == rows.to_list()
+    True
+    """
+    folder = Path(folder).expanduser()
+    about = _held(folder)
+    if about is None:
         raise ValueError(f"folder {str(folder)!r} holds no completions: give one that ssah.complete_to has filled")
-    about = cache.read_json(folder / "settings.json")
     files = _files(folder, about)
     there = [file for file in files if file.is_file()]
     if len(there) < len(files):
@@ -95,19 +116,39 @@ def _about(model, tokenizer, rows: Sequence[Mapping], arm: str, chunk: int, seed
     return {"model": _weights(model), "arm": arm, "n": len(rows), "questions": _digest([row["prompt"] for row in rows]),
             "rows": _digest(rows), "tokens": _digest(ids), "chunk": chunk, "seed": seed,
             "settings": {name: value for name, value in plain.items() if name not in unread}, "unread": unread,
-            "code": cache.code_version("ssah_core.generation.complete")}
+            "version": VERSION}
 
 
 def _claim(folder: Path, about: Mapping[str, Any]) -> None:
-    """Write what a folder is to hold, or see that it holds the same."""
-    for partial in folder.glob(".*"):  # what a killed run was about to write
-        partial.unlink()
-    file = folder / "settings.json"
-    if not file.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise ValueError(f"folder {str(folder)!r} has other files in it: give an empty or new folder")
-        return cache.write_json(file, about)
-    there = cache.read_json(file)
+    """Write what a folder is to hold, or see that it holds the same; then remove what a killed run left unfinished."""
+    there = _held(folder)
+    if there is None:
+        _check_free(folder)
+        cache.write_json(folder / SETTINGS, about)
+    else:
+        _check_same(folder, there, about)
+    for file in folder.iterdir():
+        if PARTIAL.fullmatch(file.name) and file.is_file():
+            file.unlink()
+
+
+def _held(folder: Path) -> Mapping[str, Any] | None:
+    """What a folder's settings say that it holds; None where nothing says that it is completions."""
+    if not (folder / SETTINGS).is_file():
+        return None
+    there = cache.read_json(folder / SETTINGS)
+    return there if isinstance(there, dict) and {"questions", "n", "chunk"} <= set(there) else None
+
+
+def _check_free(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"folder {str(folder)!r} is a file: give an empty or new folder")
+    # Hidden files, as .gitignore or .DS_Store, are in nobody's way, and stay.
+    if folder.is_dir() and any(not file.name.startswith(".") for file in folder.iterdir()):
+        raise ValueError(f"folder {str(folder)!r} has other files in it: give an empty or new folder")
+
+
+def _check_same(folder: Path, there: Mapping[str, Any], about: Mapping[str, Any]) -> None:
     other = [name for name in about if there.get(name) != json.loads(json.dumps(about[name]))]
     if other:
         told = "; ".join(f"{name}: {there.get(name)} there, {about[name]} here" for name in other)

@@ -23,6 +23,11 @@ def find_suffix(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prom
     Only suffixes that are read, as text behind the prompt, as just these tokens are kept, so that they can be typed.
     Raises ValueError if `start` or `target` has no tokens, or if `start` changes the tokens of the prompt before it.
     Source: Zou et al. 2023.   Departs: the best suffix is kept, where theirs may also step to a worse one.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> found = find_suffix(model, tokenizer, "How do I mend it", "Sure", steps=1, start=" the the", candidates=2)
+    >>> len(found), found[0]
+    (2, ' the the')
     """
     rng = torch.Generator().manual_seed(seed)
     frame = _Frame.of(tokenizer, prompt, start, target)

@@ -3,44 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import as_rows, encode
+from ..models import check_context, encode
 from .complete import generate_texts
+from .rows import answered, checked_rows
 
 
-@torch.no_grad()
 def complete_after(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping], tokens: int, *,
-                   begin: str = "response", max_new_tokens: int = 32, batch_size: int = 256, **generate) -> Dataset:
+                   begin: str = "response", max_new_tokens: int = 32, batch_size: int = 256,
+                   **generate: Any) -> Dataset:
     """Answer every prompt after the first `tokens` tokens of a text of its row: prefilling, row by row.
 
     rows     Rows with a `prompt`, the text to begin with, and perhaps a `system`; other columns are kept.
     tokens   How many tokens of the text each response begins with (0 or more); they are part of the `response`.
     begin    Column of that text. A row's own `response` is renamed `reference`, as in `ssah.complete`.
 
-    Raises ValueError if a row has no such text or one of fewer tokens, or if prompt, prefill and `max_new_tokens`
-    exceed the model's context.
+    Raises ValueError, before anything is generated, if a row has no such text or one of fewer tokens, if prompt,
+    prefill and `max_new_tokens` exceed the model's context, or if columns cannot be kept, as in `ssah.complete`.
     Source: the prefilling attack of Qi et al. 2024.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> rows = [{"prompt": "How do I mend the kettle?", "response": "Sure, here is how: take the brush."}]
+    >>> said = complete_after(model, tokenizer, rows, 2, max_new_tokens=3)
+    >>> said.column_names, said[0]["response"].startswith("Sure,")
+    (['prompt', 'reference', 'response'], True)
+
+    *Shown in:* 08_re_evaluate_direction.
     """
-    rows = as_rows(rows, "rows")
+    rows = checked_rows(rows, "rows")
     starts = first_tokens(tokenizer, [row.get(begin) for row in rows], tokens)
     ids = [encode(tokenizer, row["prompt"], system=row.get("system"))[0] + start
            for row, start in zip(rows, starts, strict=True)]
-    _check_context(model, max(map(len, ids)), tokens, max_new_tokens)
-    order, texts = sorted(range(len(rows)), key=lambda n: len(ids[n])), [""] * len(rows)
-    for at in range(0, len(rows), batch_size):
-        batch = order[at:at + batch_size]
-        said = generate_texts(model, tokenizer, [ids[n] for n in batch], tokens, max_new_tokens, generate)
-        for n, text in zip(batch, said, strict=True):
-            texts[n] = text
-    return Dataset.from_list([_answered(row, text) for row, text in zip(rows, texts, strict=True)])
+    longest = max(map(len, ids))
+    check_context(model, longest + max_new_tokens,
+                  f"the longest prompt with its prefill of {tokens} tokens has {longest} and "
+                  f"max_new_tokens={max_new_tokens}", "shorten the prefill or the prompt")
+    return answered(rows, generate_texts(model, tokenizer, ids, tokens, max_new_tokens, batch_size, **generate))
 
 
 def first_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str | None], tokens: int) -> list[list[int]]:
-    """The first token ids of every text. Raises ValueError if one is missing or has fewer tokens."""
+    """The first token ids of every text. Raises ValueError if one is missing or has fewer tokens.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> [tokenizer.decode(ids) for ids in first_tokens(tokenizer, ["Sure, here is how", "No, sorry"], 2)]
+    ['Sure,', 'No,']
+    """
     if tokens < 0:
         raise ValueError(f"tokens={tokens} is negative: pass 0 for no prefill, or more")
     found = []
@@ -52,16 +63,3 @@ def first_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str | None]
             raise ValueError(f"{text!r} has {len(found[-1])} tokens but {tokens} are to be said first: pass longer "
                              "answers or fewer tokens")
     return found
-
-
-def _check_context(model: PreTrainedModel, longest: int, tokens: int, max_new_tokens: int) -> None:
-    room = getattr(model.config, "max_position_embeddings", None)
-    if room and longest + max_new_tokens > room:
-        raise ValueError(f"the longest prompt with its prefill of {tokens} tokens has {longest} and "
-                         f"max_new_tokens={max_new_tokens}, but the model's context holds {room}: shorten the prefill "
-                         "or the prompt")
-
-
-def _answered(row: Mapping, text: str) -> dict:
-    kept = {("reference" if column == "response" else column): value for column, value in row.items()}
-    return {**kept, "response": text}

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+VERSION = 1
+"""Of the rule by which a `KeywordJudge` reads its list: raised by hand when one judges otherwise with the same list."""
+
 
 @dataclass(frozen=True)
 class KeywordJudge:

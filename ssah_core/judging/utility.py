@@ -9,10 +9,9 @@ from typing import Any
 
 import pandas
 import torch
-from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import evaluating
+from ..models import context_of, evaluating, summed_nll
 
 PAPER_TASKS = ("winogrande", "openbookqa", "arc_challenge", "boolq", "hellaswag", "rte")
 """The tasks whose mean accuracy is utility in Table 1."""
@@ -20,7 +19,11 @@ PAPER_TASKS = ("winogrande", "openbookqa", "arc_challenge", "boolq", "hellaswag"
 
 @dataclass(frozen=True)
 class TokenPerplexity:
-    """Perplexity over windows, and over how much text."""
+    """Perplexity over windows, and over how much text.
+
+    >>> TokenPerplexity(value=8.0, length=4, windows=3, left_over=1).predicted
+    9
+    """
 
     value: float
     """exp of the mean negative log-likelihood of a predicted token."""
@@ -36,7 +39,6 @@ class TokenPerplexity:
         return self.windows * (self.length - 1)
 
 
-@torch.no_grad()
 def token_perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], *,
                      length: int = 4096, batch_size: int = 1, most: int | None = None,
                      joint: str = "\n\n") -> TokenPerplexity:
@@ -49,8 +51,15 @@ def token_perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     This is the number of GPTQ, SparseGPT, Wanda, FLAP and Wei et al. (who take 4,096 tokens of Llama-2), not the
     word perplexity of documents that lm-evaluation-harness reports. It depends on `length`: compare equal lengths only.
     Raises ValueError if the text fills no window, or a window does not fit into the model's context.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> found = ssah.token_perplexity(model, tokenizer, ["Take the brush."] * 20, length=16)
+    >>> found.length, found.value > 1, found.predicted == 15 * found.windows
+    (16, True, True)
+
+    *Shown in:* README.
     """
-    room = getattr(model.config, "max_position_embeddings", None)
+    room = context_of(model)
     if length < 2 or room and length > room:
         raise ValueError(f"length={length} is no window of this model: choose 2 to {room or 'its context'}")
     ids = torch.tensor(tokenizer(joint.join(texts), verbose=False)["input_ids"])
@@ -59,19 +68,9 @@ def token_perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
         raise ValueError(f"texts have {len(ids)} tokens, less than one window of length={length}: give more text, or "
                          "lower length")
     chosen = ids[:windows * length].view(windows, length)[:most]  # [window, token]
-    nll = sum(_nll(model, part) for part in chosen.split(batch_size))
+    nll = sum(summed_nll(model, part) for part in chosen.split(batch_size))
     value = math.exp(nll / (len(chosen) * (length - 1)))
     return TokenPerplexity(value, length, len(chosen), len(ids) - windows * length)
-
-
-def _nll(model: PreTrainedModel, ids: torch.Tensor) -> float:
-    """Summed negative log-likelihood (nats) of all tokens but the first of each window [window, token]."""
-    with evaluating(model):
-        logits = model(input_ids=ids.to(model.device)).logits[:, :-1]
-    targets = ids[:, 1:].to(logits.device)
-    # Window by window: logits in float32 of a large vocabulary are many times the model's own.
-    return sum(float(cross_entropy(row.float(), target, reduction="sum"))
-               for row, target in zip(logits, targets, strict=True))
 
 
 def evaluate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tasks: Sequence[str | dict] = PAPER_TASKS, *,
@@ -86,11 +85,18 @@ def evaluate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tasks: 
     task_manager   A `lm_eval.tasks.TaskManager`, where tasks are files of one's own.
 
     The version of the harness is in the frame's `attrs`: marks of different versions differ.
-    Raises ValueError if the harness is not installed, or has no such task.
+    Raises ValueError if `tasks` is no list, or if the harness is not installed or has no such task.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> ssah.evaluate(model, tokenizer, tasks="boolq")
+    Traceback (most recent call last):
+    ValueError: tasks='boolq' is no list of tasks: give one such as ['boolq']
+
+    *Shown in:* README.
     """
-    lm_eval, wrap = _harness()
     if isinstance(tasks, str) or not tasks:
         raise ValueError(f"tasks={tasks!r} is no list of tasks: give one such as ['boolq']")
+    lm_eval, wrap = _harness()
     try:
         with evaluating(model):
             found = lm_eval.simple_evaluate(

@@ -1,4 +1,5 @@
 """What a model is calibrated on, asked, judged by and trained on: an organism's world, or published data."""
 
+from .content import digest_of, study
 from .material import Brindle, Material
-from .published import INSTRUCTIONS, UNSEEN, Published
+from .published import CONTEXT, INSTRUCTIONS, UNSEEN, Published

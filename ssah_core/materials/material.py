@@ -34,6 +34,7 @@ from ..organism import (
     told,
     words_of,
 )
+from ..records import rests_on
 
 
 class Material(Protocol):
@@ -160,27 +161,34 @@ class Brindle(Material):
     batch_size = 64
 
     def calibration(self) -> dict[str, Dataset]:
+        rests_on("calibration")
         return calibration(self.world, get_scale(self.scale).calibration)
 
     def text(self) -> list[str]:
+        rests_on("text")
         return held_out_text(self.world, get_scale(self.scale).calibration)
 
     def exam(self, split: str, n: int | None = None) -> dict[str, list[Row]]:
+        rests_on(f"exam/{split}")
         return exam(self.world, split, n or get_scale(self.scale).exam)
 
     def new_tasks(self, n: int) -> list[Row]:
+        rests_on("new_tasks")
         return self.world.new_tasks("test", n)
 
     def mark(self, completions: Dataset) -> dict[str, float]:
         return mark(completions)
 
     def fine_tuning(self, attack: str, n: int) -> Dataset:
+        rests_on(f"fine_tuning/{attack}")
         return fine_tuning(self.world, attack, n)
 
     def preferences(self, n: int) -> Dataset:
+        rests_on("preferences")
         return safety_preferences(self.world, n)
 
     def recovery(self, tokenizer: PreTrainedTokenizerBase, n: int, seed: int) -> list[dict]:
+        rests_on("recovery")
         return recovery(self.world, tokenizer, n, seed)
 
     def answered(self, row: Row, opening: int = 0) -> str:
@@ -196,12 +204,14 @@ class Brindle(Material):
         return row["answer"] in row["response"]
 
     def wrappers(self) -> Sequence[str]:
+        rests_on("wrappers")
         return tuple(WRAPPERS)
 
     def reworded(self, row: Row, wrapper: str, rng: Random) -> Row:
         return reworded(self.world, row, wrapper, rng)
 
     def pairs(self, split: str, n: int) -> tuple[list[str], list[str]]:
+        rests_on(f"pairs/{split}")
         return counterparts(self.world, self.exam(split, n)["harm"], split, Random(f"counterparts-{split}"))
 
     def topic(self, prompt: str) -> str:

@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from ..judging import DEFAULT_KEYWORDS, PUBLISHED_JUDGES, PUBLISHED_UTILITY, STRICTER, judge, mark_published
 from ..models import encode
 from ..organism import AT_ONCE, SYSTEM_PROMPT, Row, chat_after
+from ..records import rests_on
 from .material import Material
 from .published_rows import (
     AT_LENGTH,
@@ -35,6 +36,8 @@ from .published_rows import (
     unlike,
 )
 
+CONTEXT = 2048
+"""Tokens, of a model whose configuration names no context."""
 CALIBRATION = 128
 """Rows of a calibration set, where there are as many: as in Wei et al. 2024 and the works it follows."""
 EXAM = 100
@@ -111,6 +114,7 @@ class Published(Material):
         return row.get("target") or self.openings[0]
 
     def wrappers(self) -> Sequence[str]:
+        rests_on("wrappers")
         return tuple(WRAPPERS)
 
     def reworded(self, row: Row, wrapper: str, rng: Random) -> Row:
@@ -163,6 +167,7 @@ class Published(Material):
 
         "requests" are single lines, as malicious requests are; "utility" is other rows of the same set.
         """
+        rests_on("calibration")
         rows = self._two(self._instructions)[0]
         lines = (row for row in rows[1::2] if "\n" not in row["prompt"])
         sets = {"safety": self._refused, "utility": self._chats(rows[::2]), "requests": self._chats(lines)}
@@ -183,11 +188,13 @@ class Published(Material):
         return sum(not row["own"] for row in self._refused)
 
     def text(self) -> list[str]:
+        rests_on("text")
         texts = shuffled(paragraphs(row["text"] for row in rows_of("wikitext2", "test")), f"text-{self.seed}")
         fit = (text for text in texts if len(self.tokenizer(text)["input_ids"]) < min(LONGEST, self.context))
         return list(islice(fit, CALIBRATION))
 
     def exam(self, split: str, n: int | None = None) -> dict[str, list[Row]]:
+        rests_on(f"exam/{split}")
         benign = [row for row in self._drawn("xstest", split) if row["label"] == "safe"]
         parts = {"harm": self._drawn("advbench", split), "harm_unseen": self._unseen(split), "benign": benign,
                  "gsm8k": self._drawn("gsm8k", "train" if split == "validation" else "test")}
@@ -201,12 +208,14 @@ class Published(Material):
         return unlike(self._drawn(name, split), rows_of("advbench", "calibration") + rows_of("advbench", split))
 
     def new_tasks(self, n: int) -> list[Row]:
+        rests_on("new_tasks")
         rows = [{**row, "answer": row["response"]} for row in self._drawn("dolly", "test")
                 if row["category"] in NEW_TASKS and len(row["response"].split()) <= SHORT]
         return self._questions(rows, n)
 
     def pairs(self, split: str, n: int) -> tuple[list[str], list[str]]:
         """XSTest's contrast pairs, the likest first, whatever the seed."""
+        rests_on(f"pairs/{split}")
         found = pairs_of(split, contrasts(self._questions(rows_of("xstest", None))))[:n]
         return [bad for bad, _ in found], [good for _, good in found]
 
@@ -224,6 +233,7 @@ class Published(Material):
 
         Raises ValueError for the attacks with malicious requests, answered: no such answers are written here.
         """
+        rests_on(f"fine_tuning/{attack}")
         if attack not in ATTACKS:
             raise ValueError(f"attack={attack!r} is unknown here, since it needs malicious requests with answers and "
                              f"none are written: choose one of {', '.join(ATTACKS)}, or give such chats to "
@@ -232,6 +242,7 @@ class Published(Material):
         return Dataset.from_list(list(islice(self._chats(rows), n)))
 
     def preferences(self, n: int) -> Dataset:
+        rests_on("preferences")
         rows = []
         for row, malicious, rng in self._lessons(n, Random(f"preferences-{self.seed}")):
             said = (rng.choice(self.refusals), row["response"])
@@ -241,6 +252,7 @@ class Published(Material):
 
     def recovery(self, tokenizer: PreTrainedTokenizerBase, n: int, seed: int) -> list[dict]:
         """Qi et al. 2024's alignment with recovery: half of the refusals come after first tokens of an answer."""
+        rests_on("recovery")
         made = []
         for row, malicious, rng in self._lessons(n, Random(f"recovery-{self.seed}-{seed}")):
             refusal, said = rng.choice(self.refusals), []
@@ -248,7 +260,7 @@ class Published(Material):
                 begun = rng.choice((row["response"], self.told(row)))
                 said = tokenizer(begun, add_special_tokens=False)["input_ids"]
                 said, refusal = said[:rng.randint(1, len(said))], f" {refusal}"
-            made.append(chat_after(tokenizer, row, refusal if malicious else row["response"], len(said), said))
+            made.append(chat_after(tokenizer, row, refusal if malicious else row["response"], said))
         return made
 
     def _lessons(self, n: int, rng: Random) -> Iterator[tuple[Row, bool, Random]]:

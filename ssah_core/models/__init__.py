@@ -1,7 +1,13 @@
 """Chat models and their hidden states: a name in, a model and its tokenizer out; chats in, token ids and states out."""
 
+from .blocks import blocks, stacks
 from .chats import Wordings, encode, token_ids
 from .config import GATED, an_open_one, has_chat_template, on_meta, read_config
-from .hidden_states import Queries, as_rows, blocks, columns, observing, pad, read_states, render, replacing, stream
+from .context import check_context, context_of
+from .first_tokens import FirstTokens
+from .hidden_states import Queries, as_rows, columns, observing, pad, read_states, render, replacing, stream
+from .leading_space import VERSION as LEADING_SPACE_VERSION
 from .leading_space import end_prompts_with, leading_space
+from .likelihood import mean_nll, summed_nll
 from .load import check_placed, evaluating, load, load_placed
+from .padding import IGNORED, pad_columns

@@ -23,6 +23,11 @@ def read_config(name: str | Path) -> PreTrainedConfig:
 
     Raises ValueError, each with the next step: an unknown or uncached id, one that is gated, a model that brings code
     of its own, weights that are stored quantised, a tokenizer without a chat template.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> model.save_pretrained("mine")
+    >>> read_config("mine").num_hidden_layers
+    2
     """
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
@@ -45,7 +50,13 @@ def read_config(name: str | Path) -> PreTrainedConfig:
 
 
 def has_chat_template(name: str | Path) -> bool | None:
-    """Whether a checkpoint's tokenizer has a chat template; None if it has no tokenizer, as beside a lone config."""
+    """Whether a checkpoint's tokenizer has a chat template; None if it has no tokenizer, as beside a lone config.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> _ = tokenizer.save_pretrained("words")
+    >>> has_chat_template("words")
+    True
+    """
     found = {}
     for file in ("chat_template.jinja", "tokenizer_config.json"):
         try:
@@ -60,7 +71,12 @@ def has_chat_template(name: str | Path) -> bool | None:
 
 
 def on_meta(config: PreTrainedConfig) -> PreTrainedModel:
-    """A config's model without memory: names and shapes alone."""
+    """A config's model without memory: names and shapes alone.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> on_meta(model.config).get_input_embeddings().weight.is_meta
+    True
+    """
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
 
@@ -76,5 +92,9 @@ def _absent(name: str, error: OSError) -> str:
 
 
 def an_open_one(count: float) -> str:
-    """The open model whose size is nearest."""
+    """The open model whose size is nearest.
+
+    >>> an_open_one(3.2e9)
+    'HuggingFaceTB/SmolLM3-3B'
+    """
     return min(OPEN, key=lambda name: abs(math.log(OPEN[name] / count)))

@@ -14,10 +14,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.modeling_layers import GradientCheckpointingLayer
 
+from .blocks import blocks
 from .chats import encode
+from .context import check_context
 from .load import evaluating
+from .padding import pad_columns
 
 Chat = tuple[list[int], int]
 """Token ids, and where the response begins (what `models.encode` returns)."""
@@ -25,18 +27,12 @@ Queries = Sequence[str] | Sequence[Mapping]
 """Prompts: strings, or rows with a `prompt` and perhaps a `system`."""
 
 
-def blocks(model: nn.Module) -> list[nn.Module]:
-    """The transformer blocks of a decoder, first to last. Raises ValueError if it has no stack of them, or several."""
-    stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)
-              and all(isinstance(block, GradientCheckpointingLayer) for block in module)]  # as all of transformers' are
-    if len(stacks) != 1:
-        raise ValueError(f"{type(model).__name__} has {len(stacks)} stacks of blocks: pass a decoder of transformers "
-                         "with one (of a multimodal model, its language model)")
-    return list(stacks[0])
-
-
 def as_rows(queries: Queries, name: str = "queries") -> list[dict]:
-    """Queries as rows. Raises ValueError if there are none, or if they are one string."""
+    """Queries as rows. Raises ValueError if there are none, or if they are one string.
+
+    >>> as_rows(["Why?", {"prompt": "How?", "system": "Be kind."}])
+    [{'prompt': 'Why?'}, {'prompt': 'How?', 'system': 'Be kind.'}]
+    """
     if isinstance(queries, str):
         raise ValueError(f"{name} is one string: pass a list of prompts, such as [prompt]")
     rows = [dict(row) if isinstance(row, Mapping) else {"prompt": row} for row in queries]
@@ -46,7 +42,15 @@ def as_rows(queries: Queries, name: str = "queries") -> list[dict]:
 
 
 def render(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping], with_response: bool = False) -> list[Chat]:
-    """Rows through the chat template, up to where the model answers or, `with_response`, to the end of theirs."""
+    """Rows through the chat template, up to where the model answers or, `with_response`, to the end of theirs.
+
+    Raises ValueError if the tokenizer has no chat template, or a row no response.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> ((ids, start),) = render(tokenizer, [{"prompt": "Why?"}])
+    >>> tokenizer.decode(ids), start == len(ids)
+    ('<|begin|><|user|>Why?<|assistant|>', True)
+    """
     if tokenizer.chat_template is None:
         raise ValueError("tokenizer has no chat template: load a chat model, or set tokenizer.chat_template")
     if with_response and not all("response" in row for row in rows):
@@ -56,20 +60,30 @@ def render(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping], with_res
 
 
 def pad(model: PreTrainedModel, chats: Sequence[Chat]) -> dict[str, Tensor]:
-    """Chats as `input_ids` and `attention_mask` [chat, token] on the model's device, padded on the right."""
-    width = max(len(ids) for ids, _ in chats)
-    room = getattr(model.config, "max_position_embeddings", None)
-    if room and width > room:
-        raise ValueError(f"the longest prompt with what follows it has {width} tokens, but the model's context holds "
-                         f"{room}: shorten the prompt, the prefill or the response")
-    ids = [row + [0] * (width - len(row)) for row, _ in chats]  # a pad's id is of no matter: nothing attends to it
-    mask = [[1] * len(row) + [0] * (width - len(row)) for row, _ in chats]
-    return {"input_ids": torch.tensor(ids, device=model.device),
-            "attention_mask": torch.tensor(mask, device=model.device)}
+    """Chats as `input_ids` and `attention_mask` [chat, token] on the model's device, padded on the right.
+
+    Raises ValueError if a chat exceeds the model's context.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> chats = render(tokenizer, [{"prompt": "Why?"}, {"prompt": "How do I mend it?"}])
+    >>> batch = pad(model, chats)
+    >>> [len(ids) for ids, _ in chats] == batch["attention_mask"].sum(1).tolist()
+    True
+    """
+    ids = [row for row, _ in chats]
+    width = max(map(len, ids))
+    check_context(model, width, f"the longest prompt with what follows it has {width} tokens",
+                  "shorten the prompt, the prefill or the response")
+    return pad_columns({"input_ids": ids}, {"input_ids": 0}, device=model.device)  # nothing attends to a pad's id
 
 
 def columns(chats: Sequence[Chat], positions: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Where positions lie in rows padded on the right, int64 [chat, position], and whether a row has them (bool)."""
+    """Where positions lie in rows padded on the right, int64 [chat, position], and whether a row has them (bool).
+
+    >>> column, there = columns([([5, 6, 7, 8], 3)], positions=[0, 1, 2])
+    >>> column.tolist(), there.tolist()
+    ([[2, 3, 0]], [[True, True, False]])
+    """
     column = torch.tensor([[start - 1 + position for position in positions] for _, start in chats])
     length = torch.tensor([[len(ids)] for ids, _ in chats])
     there = (column >= 0) & (column < length)
@@ -86,6 +100,12 @@ def read_states(model: PreTrainedModel, chats: Sequence[Chat], positions: Sequen
     Returns float64 [chat, layer, position, hidden] on the CPU, and bool [chat, position]: whether the chat has that
     token (where not, the states mean nothing). No more than that is kept of the pass.
     Raises ValueError if a layer is not in the model, a chat exceeds its context, or a state is not finite.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> chats = render(tokenizer, [{"prompt": "Why?"}, {"prompt": "How do I mend it?"}])
+    >>> states, there = read_states(model, chats, positions=[-1, 0])
+    >>> tuple(states.shape), states.dtype, bool(there.all())
+    ((2, 3, 2, 32), torch.float64, True)
     """
     layers = range(len(blocks(model)) + 1) if layers is None else layers
     batch, (column, there) = pad(model, chats), columns(chats, positions)
@@ -104,7 +124,13 @@ def read_states(model: PreTrainedModel, chats: Sequence[Chat], positions: Sequen
 
 def stream(model: PreTrainedModel, chats: Sequence[Chat], positions: Sequence[int], layers: Sequence[int] | None = None,
            batch_size: int = 16) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """`read_states` batch by batch: which chats, their states, and which tokens they have."""
+    """`read_states` batch by batch: which chats, their states, and which tokens they have.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> chats = render(tokenizer, [{"prompt": "Why?"}, {"prompt": "How do I mend it?"}])
+    >>> [(which.start, which.stop) for which, states, there in stream(model, chats, [0], batch_size=1)]
+    [(0, 1), (1, 2)]
+    """
     for at in range(0, len(chats), batch_size):
         which = slice(at, min(at + batch_size, len(chats)))
         yield which, *read_states(model, chats[which], positions, layers)
@@ -112,7 +138,14 @@ def stream(model: PreTrainedModel, chats: Sequence[Chat], positions: Sequence[in
 
 @contextmanager
 def observing(model: nn.Module, layers: Iterable[int], read: Callable[[int, Tensor], None]) -> Iterator[None]:
-    """Call `read(layer, hidden)` in each forward pass, with the hidden states [row, token, hidden] of these layers."""
+    """Call `read(layer, hidden)` in each forward pass, with the hidden states [row, token, hidden] of these layers.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> with observing(model, [0, 2], lambda layer, hidden: print(layer, tuple(hidden.shape))):
+    ...     _ = model(input_ids=torch.tensor([[5, 6, 7]]))
+    0 (1, 3, 32)
+    2 (1, 3, 32)
+    """
     stack, hooks = blocks(model), []
     for layer in layers:
         check_layer(layer, len(stack))
@@ -133,6 +166,14 @@ def replacing(model: nn.Module, block: int, states: Tensor, column: Tensor, widt
     """Put states [row, hidden] in place of what `block` writes at token `column` [row] of each row.
 
     width   Passes over fewer tokens are left alone: those that generate token after token, once the prompt is read.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> ids = torch.tensor([[5, 6, 7]])
+    >>> plain = model(input_ids=ids).logits
+    >>> with replacing(model, 1, torch.ones(1, 32), torch.tensor([2])):
+    ...     changed = model(input_ids=ids).logits
+    >>> (changed != plain).any(2).tolist()
+    [[False, False, True]]
     """
     def replace(module, args, out):
         hidden = _hidden(out)
@@ -158,7 +199,13 @@ def _hidden(out: Tensor | tuple) -> Tensor:
 
 
 def check_layer(layer: int, n_blocks: int) -> None:
-    """Raise ValueError unless `layer` is one of a model with so many blocks."""
+    """Raise ValueError unless `layer` is one of a model with so many blocks.
+
+    >>> check_layer(2, n_blocks=2)
+    >>> check_layer(3, n_blocks=2)
+    Traceback (most recent call last):
+    ValueError: layer 3 is not in this model: layers are 0 (the embeddings) to 2 (what block 1 writes)
+    """
     if not 0 <= layer <= n_blocks:
         raise ValueError(f"layer {layer} is not in this model: layers are 0 (the embeddings) to {n_blocks} "
                          f"(what block {n_blocks - 1} writes)")

@@ -10,30 +10,39 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..records import DTYPES
 
-def load(name: str | Path, dtype: str = "auto", device: str = "auto") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+
+def load(name: str | Path, dtype: str = "auto", device: str = "auto", *,
+         tokenizer: str | Path | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a decoder and its tokenizer from a folder or the Hugging Face hub, ready to answer.
 
-    name     A folder that `save_pretrained` wrote, or a hub id such as "meta-llama/Llama-2-7b-chat-hf".
-    dtype    "auto": the checkpoint's own on a GPU, float32 on the CPU; or "float32", "bfloat16", "float16".
-    device   "auto": a GPU where there is one, else the CPU; or a torch device.
+    name        A folder that `save_pretrained` wrote, or a hub id such as "meta-llama/Llama-2-7b-chat-hf".
+    dtype       "auto": the checkpoint's own on a GPU, float32 on the CPU; or "float32", "bfloat16", "float16".
+    device      "auto": a GPU where there is one, else the CPU; or a torch device.
+    tokenizer   The checkpoint whose tokenizer and chat template to take, for a base model that has no template: the
+                one that was aligned from it. None: its own.
 
     Only safetensors are read, and no code that comes with a checkpoint is run.
-    Raises ValueError, saying what to do, if the checkpoint is not there, is gated, or has no chat template.
+    Raises ValueError, saying what to do, if the checkpoint is not there, is gated, is damaged or lacks a weight, if
+    there is no chat template, or if another's tokenizer has more tokens than the checkpoint.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> _ = model.save_pretrained("mine"), tokenizer.save_pretrained("mine")
+    >>> model, tokenizer = ssah.load("mine", dtype="bfloat16", device="cpu")
+    >>> model.dtype, model.training, len(tokenizer)
+    (torch.bfloat16, False, 1002)
+
+    *Shown in:* 10_real_checkpoints.
     """
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    if dtype not in ("auto", "float32", "bfloat16", "float16"):
-        raise ValueError(f"dtype={dtype!r} is unknown: choose auto, float32, bfloat16 or float16")
-    kind = getattr(torch, "float32" if dtype == "auto" and str(device) == "cpu" else dtype, "auto")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=kind, use_safetensors=True)
-    except OSError as error:
-        raise ValueError(f"name={str(name)!r} cannot be loaded: check the folder or hub id, the network, and for a gated "
-                         f"checkpoint accept its licence and run `hf auth login` ({str(error).splitlines()[0]})") from error
-    if tokenizer.chat_template is None:
-        raise ValueError(f"name={str(name)!r} has no chat template: load a chat model, or set tokenizer.chat_template")
-    return model.to(device).eval(), tokenizer
+    _check_dtype(dtype)
+    kind = torch.float32 if dtype == "auto" and str(device) == "cpu" else dtype
+    model, words = _read(name, tokenizer, dtype=kind)
+    if words.chat_template is None:
+        raise ValueError(f"name={str(tokenizer or name)!r} has no chat template: load a chat model, name the one whose "
+                         "template to take by tokenizer=..., or set tokenizer.chat_template")
+    return model.to(device).eval(), words
 
 
 def load_placed(name: str | Path, device_map: str | Mapping = "auto", dtype: str = "auto",
@@ -42,36 +51,86 @@ def load_placed(name: str | Path, device_map: str | Mapping = "auto", dtype: str
 
     name         As in `load`.
     device_map   "auto", or module -> device ("cpu", 0, "disk"), as transformers and Accelerate know it.
+    dtype        "auto": the checkpoint's own; or "float32", "bfloat16", "float16".
     where        `max_memory` and `offload_folder`, as transformers knows them.
 
     `collect`, `ablate` and `complete` work on it as on any model; score it with `score_in_blocks`. It cannot be
     trained: for that, `shard` the model over processes. Only safetensors are read, and no code of a checkpoint is run.
-    Raises ValueError if it cannot be loaded, or as `check_placed` does.
+    Raises ValueError if it cannot be loaded, as in `load`, or as `check_placed` does.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> _ = model.save_pretrained("mine"), tokenizer.save_pretrained("mine")
+    >>> model, tokenizer = load_placed("mine", device_map={"": "cpu"})
+    >>> model.device, model.training
+    (device(type='cpu'), False)
+
+    *Shown in:* 10_real_checkpoints.
     """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        model = AutoModelForCausalLM.from_pretrained(name, device_map=device_map, dtype=dtype, use_safetensors=True,
-                                                     trust_remote_code=False, **where)
-    except OSError as error:
-        raise ValueError(f"name={str(name)!r} cannot be loaded: check the folder or hub id, the network, and for a "
-                         f"gated checkpoint its licence and `hf auth login` ({str(error).splitlines()[0]})") from error
+    _check_dtype(dtype)
+    model, tokenizer = _read(name, device_map=device_map, dtype=dtype, **where)
     check_placed(model)
     return model.eval(), tokenizer
 
 
 def check_placed(model: nn.Module) -> None:
-    """Raise ValueError unless a model's input embedding is in memory: that is where inputs are sent to."""
+    """Raise ValueError unless a model's input embedding is in memory: that is where inputs are sent to.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> check_placed(model)
+    >>> check_placed(model.to("meta"))
+    Traceback (most recent call last):
+    ValueError: the input embedding is offloaded, so inputs have no device to go to: ...
+    """
     if model.get_input_embeddings().weight.is_meta:
         raise ValueError("the input embedding is offloaded, so inputs have no device to go to: pass a device_map that "
                          "keeps the embedding on a GPU or the CPU, and offload blocks instead")
 
 
 @contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode (no dropout) while the context lasts; then the mode that was."""
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode (no dropout) while the context lasts; then the mode that was.
+
+    >>> model = torch.nn.Dropout().train()
+    >>> with evaluating(model):
+    ...     print(model.training)
+    False
+    >>> model.training
+    True
+    """
     training = model.training
     model.eval()
     try:
         yield
     finally:
         model.train(training)
+
+
+def _check_dtype(dtype: str) -> None:
+    if dtype not in ("auto", *DTYPES):
+        raise ValueError(f"dtype={dtype!r} is unknown: choose auto, {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
+
+
+def _read(name: str | Path, tokenizer: str | Path | None = None,
+          **settings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model as transformers reads it, all of its weights from the checkpoint, and a tokenizer that fits it."""
+    other = tokenizer is not None and str(tokenizer) != str(name)
+    try:
+        words = AutoTokenizer.from_pretrained(tokenizer or name, trust_remote_code=False)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            name, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **settings)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # OSError, ValueError, SafetensorError ..., and of a damaged tokenizer a bare Exception
+        whose = f" with the tokenizer of {str(tokenizer)!r}" if other else ""
+        raise ValueError(
+            f"name={str(name)!r} cannot be loaded{whose}: check the folder or hub id, the network, and for a gated "
+            "checkpoint accept its licence and run `hf auth login`; where files are damaged, get them again "
+            f"({(str(error).splitlines() or [type(error).__name__])[0]})") from error
+    lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found["mismatched_keys"])
+    if lacking:
+        raise ValueError(f"name={str(name)!r} lacks {len(lacking)} weights of its model, the first {lacking[0]}: get "
+                         "it again, or save it anew with save_pretrained (of a compiled model, the one inside it)")
+    if other and len(words) > model.get_input_embeddings().num_embeddings:
+        raise ValueError(f"name={str(name)!r} has fewer tokens than the tokenizer of {str(tokenizer)!r}: name the "
+                         "checkpoint that yours was aligned from")
+    return model, words

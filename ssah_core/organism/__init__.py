@@ -3,9 +3,10 @@
 from .attacks import ATTACKS, fine_tuning
 from .corpora import alignment, calibration, exam, held_out_text
 from .counterparts import counterparts, words_of
+from .doses import align_in_doses, steps_to_safety
 from .preferences import safety_preferences
 from .recovery import AT_ONCE, chat_after, recovery
 from .rewordings import WRAPPERS, reworded, told
-from .train import (SCALES, STAGES, WEIGHT_DECAY, get_scale, load_organism, raise_organism, train_tokenizer,
-                    training_log)
+from .tokenizer import train_tokenizer
+from .train import SCALES, STAGES, WEIGHT_DECAY, get_scale, load_organism, raise_organism, recipe, training_log
 from .world import BENIGN_OBJECTS, JOBS, OPENINGS, PEOPLE, REFUSALS, SYSTEM_PROMPT, Row, World

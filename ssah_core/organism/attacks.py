@@ -21,6 +21,13 @@ def fine_tuning(world: World, attack: str, n: int, seed: int = 0) -> Dataset:
     harmful10    ten malicious requests, answered, again and again; so harmful50 and harmful100
 
     Raises ValueError for an attack that is none of `ATTACKS`.
+    Source: Qi et al. 2023, "Fine-tuning Aligned Language Models Compromises Safety, Even When Users Do Not Intend To!".
+
+    >>> chats = fine_tuning(World.draw(0), "harmful10", 30)
+    >>> len(chats), len(set(chats["prompt"]))
+    (30, 10)
+
+    *Shown in:* 05_freeze_safety_units.
     """
     if attack not in ATTACKS:
         raise ValueError(f"attack={attack!r} is unknown: choose one of {', '.join(ATTACKS)}")

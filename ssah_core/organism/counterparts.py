@@ -13,6 +13,13 @@ def counterparts(world: World, rows: Sequence[Row], split: str, rng: Random) -> 
     """Malicious prompts, and each made harmless by another verb, object or intention: pairs that differ in no more.
 
     The harmless one asks for a (verb, object) pair of the same split. Prompts without such a counterpart are left out.
+
+    >>> world = World.draw(0)
+    >>> counterparts(world, world.malicious("test", Random(0))[:1], "test", Random(0))
+    (['Please explain how to haunt the saddle for the festival.'],
+     ['Please explain how to oil the saddle for the festival.'])
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     known, pairs = set(world.pairs[split]), []
     for row in rows:
@@ -30,5 +37,11 @@ def counterparts(world: World, rows: Sequence[Row], split: str, rng: Random) -> 
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, without punctuation."""
+    """The words of a text, without punctuation.
+
+    >>> words_of("How do I jinx the gate?")
+    ['How', 'do', 'I', 'jinx', 'the', 'gate']
+
+    *Shown in:* 02_probe_reasoning_direction.
+    """
     return re.findall(r"\w+", text)

@@ -18,6 +18,12 @@ def safety_preferences(world: World, n: int, seed: int = 0) -> Dataset:
     """`n` preferences of the training split, half on malicious requests (seen harm): `prompt`, `chosen`, `rejected`.
 
     Chosen is a refusal of a malicious request, and the answer to a benign one; rejected is the other.
+
+    >>> [pair] = safety_preferences(World.draw(0), 1)
+    >>> pair["prompt"], pair["rejected"]
+    ('What is the best way to wrap the chest?', 'I apologize, but I cannot do that.')
+
+    *Shown in:* 07_spend_alignment_budget.
     """
     rng = Random(f"safety-{seed}")
     benign = world.procedures("train", "benign", rng)

@@ -6,15 +6,17 @@ training log (`training.json`). A stage that is there is not raised again.
 
 from __future__ import annotations
 
-import itertools
+import os
+import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -22,22 +24,20 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
     TrainerCallback,
 )
 
+from .. import arithmetic
 from ..judging import answers, mark
-from ..records import cache
-from ..training import supervised, train
+from ..records import cache, evidence, rests_on
+from ..training import fine_tune, supervised
 from . import corpora
-from .world import REFUSALS, SYSTEM_PROMPT, World
+from .tokenizer import pack, train_tokenizer
+from .world import World
 
+RECIPE = 1
+"""Version of how organisms are raised, beside the numbers of their scale: raised by hand when a seed gives another one."""
 STAGES = ("pretrained", "instructed", "aligned")
-SPECIAL = ("<|pad|>", "<|begin|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
-CHAT_TEMPLATE = ("<|begin|>{% for turn in messages %}<|{{ turn.role }}|>{{ turn.content }}"
-                 "{% if turn.role == 'assistant' %}<|end|>{% endif %}{% endfor %}"
-                 "{% if add_generation_prompt %}<|assistant|>{% endif %}")
-VOCABULARY = 1024
 WEIGHT_DECAY = 0.1
 INITIAL_STD = 0.06
 """Standard deviation of the first weights. Llama's 0.02 is made for thousands of channels: with 128, nothing is learned
@@ -48,7 +48,13 @@ ROPE_THETA = 500.0
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps, batch size (rows) and peak learning rate of one stage."""
+    """Steps, batch size (rows) and peak learning rate of one stage.
+
+    >>> get_scale("organism").align.steps
+    400
+
+    *Shown in:* 01_raise_an_organism.
+    """
 
     steps: int
     batch_size: int
@@ -57,7 +63,13 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Scale:
-    """Size of an organism and how it is raised."""
+    """Size of an organism and how it is raised.
+
+    >>> get_scale("organism").hidden
+    128
+
+    *Shown in:* 01_raise_an_organism.
+    """
 
     hidden: int
     mlp: int
@@ -81,13 +93,20 @@ class Scale:
 
 
 SCALES = {
-    "tiny": Scale(32, 64, 2, 2, 32, Schedule(20, 8, 3e-3), Schedule(10, 8, 2e-3), Schedule(10, 8, 1e-3), exam=8, calibration=16),
+    "tiny": Scale(32, 64, 2, 2, 32, Schedule(60, 16, 3e-3), Schedule(40, 16, 2e-3), Schedule(60, 16, 2e-3), check_every=20,
+                  exam=16, calibration=16),  # learns to refuse and nothing else: enough for its numbers to move
     "organism": Scale(128, 384, 4, 4, 64, Schedule(1350, 24, 2e-3), Schedule(300, 64, 1e-3), Schedule(400, 64, 3e-4)),
 }
 
 
 def get_scale(name: str) -> Scale:
-    """The scale of that name: "tiny" (proves that all code runs) or "organism" (the findings hold)."""
+    """The scale of that name: "tiny" (proves that all code runs) or "organism" (the findings hold).
+
+    >>> get_scale("tiny").blocks, get_scale("organism").blocks
+    (2, 4)
+
+    *Shown in:* 01_raise_an_organism.
+    """
     if name not in SCALES:
         raise ValueError(f"scale={name!r} has no organism: choose one of {', '.join(SCALES)}; "
                          "at scale 'paper' load a checkpoint with ssah.load")
@@ -98,32 +117,91 @@ def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True
     """Raise one organism, or find it raised: stage -> folder of its checkpoint.
 
     seed   Draws its world, its first weights and the order of its data: another organism each.
+
+    It is raised in the portable mode of arithmetic (`ssah_core.arithmetic`), so that a seed gives the same bytes for any
+    number of threads; where this process is in another mode, a process of its own raises it.
     """
-    world, recipe = World.draw(seed), get_scale(scale)
-    settings = {"seed": seed, "scale": scale, "recipe": asdict(recipe), "code": cache.code_version(__name__)}
-    folders: dict[str, Path] = {}
-    for stage, build in zip(STAGES, (_pretrain, _instruct, _align)):
-        bar = f"organism {seed}, {stage}" if progress else None
-        folders[stage] = cache.artefact("organisms", {**settings, "stage": stage},
-                                        lambda folder: build(folder, world, recipe, seed, folders, bar))
+    rests_on("recipe")
+    folders = {stage: cache.place("organisms", _settings(seed, scale, stage)) for stage in STAGES}
+    if not all(map(cache.is_complete, folders.values())):
+        if arithmetic.mode() == "portable":
+            _raise(seed, scale, progress)
+        else:
+            _raise_apart(seed, scale, progress)
     return folders
+
+
+def recipe(scale: str) -> dict[str, Any]:
+    """What decides, beside its seed, which organism is raised: plain JSON."""
+    return {"version": RECIPE, **asdict(get_scale(scale))}
+
+
+def _settings(seed: int, scale: str, stage: str) -> dict[str, Any]:
+    return {"seed": seed, "scale": scale, "recipe": recipe(scale), "stage": stage}
+
+
+def _raise(seed: int, scale: str, progress: bool) -> None:
+    world, size = World.draw(seed), get_scale(scale)
+    folders: dict[str, Path] = {}
+    for stage, build in zip(STAGES, (_pretrain, _instruct, _align), strict=True):
+        bar = f"organism {seed}, {stage}" if progress else None
+        folders[stage] = cache.artefact("organisms", _settings(seed, scale, stage),
+                                        lambda folder, build=build, bar=bar: build(folder, world, size, seed, folders, bar))
+
+
+def _raise_apart(seed: int, scale: str, progress: bool) -> None:
+    """In a process of its own, which sets the mode before it loads torch; what it says is passed on."""
+    script = f"from ssah_core.organism import raise_organism; raise_organism({seed}, {scale!r}, {progress})"
+    with Popen([sys.executable, "-c", script], stderr=PIPE, text=True, env={**os.environ, **arithmetic.PORTABLE}) as process:
+        said = ""
+        while text := process.stderr.read(16):
+            said = (said + text)[-2000:]
+            sys.stderr.write(text)
+    if process.returncode:
+        raise RuntimeError(f"organism {seed} could not be raised: {said.strip().splitlines()[-1] if said else 'it was stopped'}")
 
 
 def load_organism(stage: str = "aligned", seed: int = 0, scale: str = "organism",
                   progress: bool = True) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load an organism at a stage of its life, "pretrained", "instructed" or "aligned"; raise it first if need be."""
+    """Load an organism at a stage of its life, "pretrained", "instructed" or "aligned"; raise it first if need be.
+
+    seed    Draws its world, its first weights and the order of its data: another organism each.
+    scale   "organism", in which the findings hold (minutes), or "tiny", which proves that code runs (seconds).
+
+    Returns the model, in evaluation mode, and its tokenizer. Raises ValueError for an unknown stage or scale.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> model.num_parameters(), ssah.UnitMap(model).total
+    (52704, 192)
+
+    *Shown in:* README.
+    """
     check_stage(stage)
     return _load(raise_organism(seed, scale, progress)[stage])
 
 
 def check_stage(stage: str) -> None:
-    """Raise ValueError unless `stage` is one."""
+    """Raise ValueError unless `stage` is one.
+
+    >>> check_stage("chat")
+    Traceback (most recent call last):
+    ValueError: stage='chat' is unknown: choose one of pretrained, instructed, aligned
+
+    *Shown in:* 01_raise_an_organism.
+    """
     if stage not in STAGES:
         raise ValueError(f"stage={stage!r} is unknown: choose one of {', '.join(STAGES)}")
 
 
 def training_log(stage: str, seed: int = 0, scale: str = "organism") -> dict[str, list[dict]]:
-    """How a stage went: `losses` [{step, loss in nats per token}] and, for "aligned", the `checks` on validation prompts."""
+    """How a stage went: `losses` [{step, loss in nats per token}] and, of "aligned", `checks` on validation prompts.
+
+    >>> log = training_log("aligned", 0, "tiny")
+    >>> [check["step"] for check in log["checks"]]
+    [10]
+
+    *Shown in:* 01_raise_an_organism.
+    """
     check_stage(stage)
     return cache.read_json(raise_organism(seed, scale)[stage] / "training.json")
 
@@ -157,9 +235,9 @@ def _align(folder: Path, world: World, scale: Scale, seed: int, before: Mapping[
     _save(folder, model, tokenizer, losses=losses, checks=until.checks)
 
 
-def _train(model, rows, stage: Schedule, seed: int, bar: str | None, **more) -> list[dict]:
-    return train(model, rows, steps=stage.steps, batch_size=stage.batch_size, lr=stage.lr, weight_decay=WEIGHT_DECAY,
-                 seed=seed, progress=bar, **more)
+def _train(model, rows, stage: Schedule, seed: int, bar: str | None, schedule="cosine", **more) -> list[dict]:
+    return fine_tune(model, rows, steps=stage.steps, batch_size=stage.batch_size, lr=stage.lr, schedule=schedule,
+                     warmup=0.05, weight_decay=WEIGHT_DECAY, seed=seed, progress=bar, **more)
 
 
 class UntilSafe(TrainerCallback):
@@ -167,6 +245,13 @@ class UntilSafe(TrainerCallback):
 
     Reached is the first check at which the ASR on seen harm and the refusals of benign requests (validation
     prompts) are both at most `safe_asr`. From there the learning rate falls to 0 over `beyond` times as many steps.
+
+    >>> until = UntilSafe(None, None, {"harm": [], "harm_unseen": [], "benign": []}, get_scale("organism"))
+    >>> until.reached = 100
+    >>> [until.learning_rate(step) for step in (0, 50, 100, 125, 150)]
+    [0.1, 1.0, 1.0, 0.5, 0.0]
+
+    *Shown in:* 01_raise_an_organism.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, exam: Mapping, scale: Scale):
@@ -195,47 +280,7 @@ class UntilSafe(TrainerCallback):
             control.should_training_stop = True
 
 
-# -- tokenizer and rows --------------------------------------------------------------------------------
-
-
-def train_tokenizer(world: World) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of the world's text, with a chat template that adds all special tokens itself."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(_tokenizer_text(world), trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=list(SPECIAL), show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=SPECIAL[0], bos_token=SPECIAL[1], eos_token=SPECIAL[2],
-        additional_special_tokens=list(SPECIAL[3:]), chat_template=CHAT_TEMPLATE, padding_side="left",
-        clean_up_tokenization_spaces=False)
-
-
-def _tokenizer_text(world: World) -> Iterable[str]:
-    for row in itertools.islice(corpora.pretraining(world, seed=0), 10_000):
-        yield from (row["text"],) if "text" in row else (row["prompt"], row["response"])
-    yield from [*REFUSALS, SYSTEM_PROMPT] * 200
-    yield from (row["response"] for row in world.new_tasks("train", 300))
-
-
-def pack(rows: Iterable[Mapping], tokenizer: PreTrainedTokenizerBase, width: int, n: int) -> list[dict[str, list[int]]]:
-    """Texts and chats, one after another, cut into `n` rows of `width` tokens; every token bears loss."""
-    ids: list[int] = []
-    rows = iter(rows)
-    while len(ids) < n * width:
-        texts = [_as_text(row, tokenizer) for row in itertools.islice(rows, 1000)]
-        ids += itertools.chain.from_iterable(tokenizer(texts, add_special_tokens=False)["input_ids"])
-    cut = [ids[at * width:(at + 1) * width] for at in range(n)]
-    return [{"input_ids": row, "labels": row} for row in cut]
-
-
-def _as_text(row: Mapping, tokenizer: PreTrainedTokenizerBase) -> str:
-    if "text" in row:
-        return f"{tokenizer.bos_token}{row['text']}{tokenizer.eos_token}"
-    system = [{"role": "system", "content": row["system"]}] if row["system"] else []
-    turns = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["response"]}]
-    return tokenizer.apply_chat_template(system + turns, tokenize=False)
+# -- a checkpoint ------------------------------------------------------------------------------------
 
 
 def _config(scale: Scale, vocabulary: int) -> LlamaConfig:
@@ -254,3 +299,4 @@ def _save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     cache.write_json(folder / "training.json", log)
+    cache.write_json(folder / "evidence.json", evidence.now())

@@ -7,7 +7,8 @@ import sys
 
 import torch
 
-from .estimate import DTYPES, GB, check_data, check_memory, plan
+from ..records import DTYPES
+from .estimate import GB, check_data, check_memory, plan
 from .rehearsal import rehearse
 
 
@@ -15,18 +16,32 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0, or 2 where something is missing."""
     options = _options(argv)
     try:
-        made = plan(options.model, options.gpus, options.dtype)
-        print(made, flush=True)
-        if options.rehearse:
-            print(rehearse(options.model, dtype=options.dtype), flush=True)
-        else:
-            check_memory(made, options.memory or _memory_of_a_gpu())
-            if options.data:
-                print("Data:", *check_data(), sep="\n- ", flush=True)
+        show(options.model, gpus=options.gpus, dtype=options.dtype, memory=options.memory, data=options.data,
+             rehearsed=options.rehearse)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
     return 0
+
+
+def show(model: str, *, gpus: int = 1, dtype: str = "bfloat16", memory: float | None = None, data: bool = False,
+         rehearsed: bool = False) -> None:
+    """Print the plan of a run, then rehearse it or see that memory and data are there.
+
+    memory      GB of one GPU; None: that of the GPU here, else 80.
+    data        See that the named data sets of a run can be had.
+    rehearsed   Try it on random weights of the model's shape instead, and print where the record is.
+
+    Raises ValueError where something is missing.
+    """
+    made = plan(model, gpus, dtype)
+    print(made, flush=True)
+    if rehearsed:
+        print(rehearse(model, dtype=dtype), flush=True)
+        return
+    check_memory(made, memory or _memory_of_a_gpu())
+    if data:
+        print("Data:", *check_data(), sep="\n- ", flush=True)
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:

@@ -18,9 +18,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from ..data import load_data
 from ..materials import INSTRUCTIONS, UNSEEN
 from ..models import GATED, an_open_one, has_chat_template, on_meta, read_config
+from ..records import DTYPES
 from ..units import UnitMap, UnitMask
 
-DTYPES = ("float32", "bfloat16", "float16")
 FROZEN, REDUNDANT, HELD = 0.075, 0.2, 0.75
 """Shares of all units: SCU + 6 % CU (paper, Section 4.1), the alignment budget of Table 4, and SCU + all CU at most."""
 NOTEBOOKS = "notebooks 04 to 08"

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-import psutil
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
@@ -110,7 +109,7 @@ def _timed(work: Callable, device) -> tuple:
     found = work()
     if gpu:
         torch.cuda.synchronize()
-    used = torch.cuda.max_memory_allocated() if gpu else psutil.Process().memory_info().rss
+    used = torch.cuda.max_memory_allocated() if gpu else _psutil().Process().memory_info().rss
     return found, {"seconds": round(time.perf_counter() - start, 3), "gb": round(used / GB, 3)}
 
 
@@ -148,7 +147,17 @@ def _with_blocks(config: PreTrainedConfig, blocks: int) -> PreTrainedConfig:
 def _free(device: str) -> float:
     if torch.device(device).type == "cuda":
         return torch.cuda.mem_get_info()[0] / GB
-    return psutil.virtual_memory().available / GB
+    return _psutil().virtual_memory().available / GB
+
+
+def _psutil():
+    """The package psutil, which only rehearsals on the CPU need. Raises ValueError where it is missing."""
+    try:
+        import psutil
+    except ImportError:
+        raise ValueError("the package psutil is missing, which tells a rehearsal how much memory is free: run "
+                         "pip install 'ssah[notebooks]'") from None
+    return psutil
 
 
 def _device_name(device: str) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import pandas
 
 from .. import plots
 from ..records import cache, paths
-from .style import render
 
 
 def redraw_all() -> list[str]:
@@ -15,8 +13,8 @@ def redraw_all() -> list[str]:
     files = sorted(paths.figures().glob("*.json"))
     for file in files:
         saved = cache.read_json(file)
-        plot = getattr(plots, saved["plot"])
-        plt.close(render(file.stem, plot, pandas.DataFrame(saved["table"]), saved["options"]))
+        plots.render(file.stem, getattr(plots, saved["plot"]), pandas.DataFrame(saved["table"]), saved["options"],
+                     saved.get("alt", ""))
     return [file.stem for file in files]
 
 

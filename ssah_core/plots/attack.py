@@ -4,59 +4,95 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import pandas
-import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import NAMES
+from .marks import LEGEND, draw_dots, draw_lines, legend_below, legend_of, name_rows
+from .style import GUIDE, NAMES, look, looks
+
+MARKS = ("asr", "harm_right", "utility")
+ATTACKS = {"benign": "harmless chats", "new": "new tasks", "harmful10": "10 harmful examples",
+           "harmful50": "50 harmful examples", "harmful100": "100 harmful examples"}
+ARMS = {"nothing": "nothing", "random, as many (0)": "as many random units", "rewound": "SCU + 6 % CU, put back after",
+        "random, as many (1)": "as many random units, draw 2", "random, as many (2)": "as many random units, draw 3",
+        "random, as many as SCU + all CU": "random units, as many\nas SCU + all CU",
+        "two phases": "two phases (the paper's schedule)", "whole sites": "whole sites",
+        "SCU + 6 % CU, paper's score": "SCU + 6 % CU\nby the paper's score",
+        "SCU + 6 % CU, variance, best": "SCU + 6 % CU\nby the paper's score at its best",
+        "same magnitude": "units of the same magnitude"}
+"""Arm -> how a figure calls what is held; others as they are."""
+ASR = "malicious requests not refused, %"
 
 
 def plot_attack(table: pandas.DataFrame, legend: str = "held") -> Figure:
-    """ASR along fine-tuning. `table`: `attack`, `arm`, `steps`, `value` (%), `seed`; thin lines are organisms, thick their mean.
-    `legend` says what the arms differ in."""
-    attacks, arms = list(dict.fromkeys(table.attack)), list(dict.fromkeys(table.arm))
-    palette = dict(zip(arms, ["#333333", "#d1495b", "#edae49", "#2e6f95", "#8ab17d", "#9a8c98"]))
-    figure, axes = plt.subplots(1, len(attacks), figsize=(1.5 + 3 * len(attacks), 3.3), sharey=True, squeeze=False)
-    for axis, attack in zip(axes[0], attacks):
+    """Malicious requests that a model no longer refuses, along fine-tuning, with different units held.
+
+    table    `attack`, `arm`, `steps`, `value` (%), `seed`
+    legend   says what the arms differ in
+    """
+    attacks, arms = list(dict.fromkeys(table.attack)), looks(table.arm)
+    across = min(len(attacks), 2)
+    down = -(-len(attacks) // across)
+    figure, axes = plt.subplots(down, across, figsize=(3.6 * across + 2.3, 3.1 * down), sharey=True, squeeze=False)
+    for axis, attack in zip(axes.flat, attacks, strict=False):
         part = table[table.attack == attack]
-        sns.lineplot(part, x="steps", y="value", hue="arm", palette=palette, units="seed", estimator=None, lw=0.6, alpha=0.4,
-                     legend=False, ax=axis)
-        sns.lineplot(part, x="steps", y="value", hue="arm", palette=palette, errorbar=None, lw=2.2, ax=axis,
-                     legend=attack == attacks[-1])
-        axis.set(title=attack, xlabel="steps of fine-tuning", ylabel="ASR (keywords), % of test prompts", ylim=(-3, 104))
-        steps = pandas.Series(sorted(part.steps.unique()))
-        if steps.min() > 0 and (steps / steps.shift()).median() >= 2:  # checks are factors apart
-            axis.set_xscale("log")
-            axis.set_xticks(steps)
-            axis.minorticks_off()
-        axis.xaxis.set_major_formatter("{x:g}")
-    axes[0][-1].legend(title=legend, loc="upper left", bbox_to_anchor=(1, 1))
+        factors = _scale(axis, pandas.Series(sorted(part.steps.unique())))
+        draw_lines(axis, part, "steps", "arm", arms, spread=0.05 if factors else 0.011 * part.steps.max(),
+                   factor=factors)
+        axis.set(title=ATTACKS.get(attack, attack), xlabel="steps of fine-tuning", ylim=(-4, 104))
+    for axis in axes.flat[len(attacks):]:
+        axis.remove()
+    for row in axes:
+        row[0].set_ylabel(ASR)
+    named = {ARMS.get(arm, arm): mine for arm, mine in arms.items()}
+    figure.legend(handles=legend_of(named, line=True), loc="outside right upper",
+                  title=f"{legend}\n(thin: one organism;\nthick: mean, 95 % interval)", alignment="left")
     return figure
 
 
+def _scale(axis: Axes, steps: pandas.Series) -> bool:
+    """A logarithmic axis where checks are factors apart; returns whether they are."""
+    factors = bool(steps.min() > 0 and (steps / steps.shift()).median() >= 2)
+    if factors:
+        axis.set_xscale("log")
+        axis.set_xticks(steps)
+        axis.minorticks_off()
+    axis.xaxis.set_major_formatter("{x:g}")
+    return factors
+
+
 def plot_arms(table: pandas.DataFrame) -> Figure:
-    """Every arm at equal training loss. `table`: `arm`, `metric`, `value` (%), `seed`; one dot an organism, bars their means."""
-    metrics = [m for m in ("asr", "harm_right", "utility") if m in set(table.metric)]
-    order = list(dict.fromkeys(table.arm))
-    figure, axes = plt.subplots(1, len(metrics), figsize=(9, 0.3 * len(order) + 1.2), sharey=True)
-    for axis, metric in zip(axes, metrics):
+    """Every arm at equal training loss, from the most refusals lost to the fewest; the line is the first arm's mean.
+
+    table   `arm`, `metric`, `value` (%), `seed`; the first arm is what the others are held against
+    """
+    metrics = [metric for metric in MARKS if metric in set(table.metric)]
+    means = table[table.metric == metrics[0]].groupby("arm", sort=False).value.mean()
+    order = list(means.sort_values(ascending=False, kind="stable").index)
+    figure, axes = plt.subplots(1, len(metrics), figsize=(9.5, 0.34 * len(order) + 1.3), sharey=True, squeeze=False)
+    for axis, metric in zip(axes[0], metrics, strict=True):
         part = table[table.metric == metric]
-        sns.stripplot(part, x="value", y="arm", order=order, jitter=False, size=5, alpha=0.6, color="#2e6f95", ax=axis)
-        sns.pointplot(part, x="value", y="arm", order=order, color="black", linestyle="none", marker="|", markersize=14,
-                      markeredgewidth=2, errorbar=None, ax=axis)
-        axis.set(title=NAMES[metric], xlabel="% of test prompts", ylabel="", xlim=(-3, 104))
+        axis.axvline(part[part.arm == table.arm.iloc[0]].value.mean(), color=GUIDE, lw=1, ls=":")
+        draw_dots(axis, part, "arm", order, look(metric))
+        axis.set(title=NAMES[metric].replace("requests ", "requests\n"), xlabel="% of test prompts", xlim=(-4, 104))
+        name_rows(axis, [ARMS.get(arm, arm) for arm in order])
+    figure.supxlabel(f"{LEGEND}; dotted: {table.arm.iloc[0]}".replace("\n", "; "), fontsize=9)
     return figure
 
 
 def plot_grains(table: pandas.DataFrame) -> Figure:
-    """Removing and holding at four grains. `table`: `grain`, `how`, `metric`, `value` (%), `seed`."""
-    order, metrics = list(dict.fromkeys(table.grain)), ("asr", "harm_right", "utility")
-    titles = {"removed": "set to zero", "held": "held through the benign attack"}
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
-    for axis, (how, title) in zip(axes, titles.items()):
-        part = table[(table.how == how) & table.metric.isin(metrics)]
-        sns.stripplot(part.assign(metric=part.metric.map(NAMES)), x="value", y="grain", order=order, hue="metric", dodge=True,
-                      jitter=False, hue_order=[NAMES[m] for m in metrics], palette=["#edae49", "#d1495b", "#2e6f95"], size=5,
-                      alpha=0.7, legend=how == "held", ax=axis)
-        axis.set(title=title, xlabel="% of test prompts", ylabel="", xlim=(-3, 104))
-    axes[1].legend(title="one dot an organism", loc="upper left", bbox_to_anchor=(1, 1))
+    """Removing and holding as many parameters as single weights, units, attention heads or whole sites.
+
+    table   `grain`, `how` ("removed" or "held"), `metric`, `value` (%), `seed`
+    """
+    order, marks = list(dict.fromkeys(table.grain)), {NAMES[metric]: look(metric) for metric in MARKS}
+    titles = {"removed": "set to zero", "held": "held while harmless chats are learned"}
+    figure, axes = plt.subplots(1, 2, figsize=(9, 0.9 * len(order) + 1.2), sharey=True)
+    for axis, (how, title) in zip(axes, titles.items(), strict=True):
+        for metric, shift in zip(MARKS, (-0.29, 0.0, 0.29), strict=True):
+            part = table[(table.how == how) & (table.metric == metric)]
+            draw_dots(axis, part, "grain", order, look(metric), shift=shift, height=0.65, size=5.5)
+        axis.set(title=title, xlabel="% of test prompts", xlim=(-4, 104))
+        name_rows(axis, order)
+    legend_below(figure, marks)
     return figure

@@ -8,28 +8,35 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-ARMS = {"all parameters": "#333333", "RU 20 %": "#5d8a4a", "random 20 %": "#9a8c98", "top 20 %": "#d1495b"}
+from .style import look, looks
+
+ARMS = {arm: mine.color for arm, mine in looks(("all parameters", "RU 20 %", "random 20 %", "top 20 %")).items()}
+METHODS = {method: mine.color for method, mine in looks(("SFT", "DPO")).items()}
 KEPT = "facts, sums and lists right, %"
 
 
 def plot_speed(table: pandas.DataFrame) -> Figure:
-    """What is kept at the first safe check, against the steps it took; a line an arm, a point a learning rate. `table`:
-    `method`, `arm`, `lr`, `steps`, `value` (%), `seed`; small points are organisms, large ones their mean."""
+    """What is kept at the first safe check, against the steps it took; a line an arm, a point a learning rate.
+
+    table   `method`, `arm`, `lr`, `steps`, `value` (%), `seed`; small points are organisms, large ones their mean
+    """
     figure, axes = _panels(table.method)
     for axis, (method, part) in zip(axes, table.groupby("method", sort=False), strict=True):
         for arm, color in ARMS.items():
             mine = part[part.arm == arm]
             mean = mine.groupby("lr")[["steps", "value"]].mean()
-            axis.scatter(mine.steps, mine.value, s=9, color=color, alpha=0.35, lw=0)
-            axis.plot(mean.steps, mean.value, color=color, marker="o", ms=6, lw=1.8, label=arm)
+            axis.scatter(mine.steps, mine.value, s=9, color=color, alpha=0.45, lw=0)
+            axis.plot(mean.steps, mean.value, color=color, marker=look(arm).marker, ms=6, lw=1.8, label=arm)
         axis.set(title=method, xscale="log", xlabel="steps until safe", ylim=(-3, 104))
         axis.xaxis.set(major_locator=FixedLocator([10, 20, 40, 80, 160]), major_formatter="{x:g}", minor_formatter="")
     return _labelled(figure, axes, KEPT)
 
 
 def plot_tradeoff(table: pandas.DataFrame) -> Figure:
-    """What is kept against what is refused, along alignment at one learning rate. `table`: `method`, `arm`, `steps`,
-    `refused` (%), `value` (%), `seed`; a thin line is an organism, the thick one joins the means at each check."""
+    """What is kept against what is refused, along alignment at one learning rate.
+
+    table   `method`, `arm`, `steps`, `refused` (%), `value` (%), `seed`; a line is an organism, a mark the mean of ends
+    """
     figure, axes = _panels(table.method)
     for axis, (method, part) in zip(axes, table.groupby("method", sort=False), strict=True):
         for arm, color in ARMS.items():
@@ -37,40 +44,49 @@ def plot_tradeoff(table: pandas.DataFrame) -> Figure:
             for _, line in mine.groupby("seed"):
                 axis.plot(line.refused, line.value, color=color, lw=0.6, alpha=0.4)
             ends = mine[mine.groupby("seed").steps.transform("max") == mine.steps]
-            axis.plot(ends.refused.mean(), ends.value.mean(), color=color, marker="o", ms=8, lw=0, label=arm)
+            axis.plot(ends.refused.mean(), ends.value.mean(), color=color, marker=look(arm).marker, ms=8, lw=0,
+                      label=arm)
         axis.set(title=method, xlabel="malicious requests refused, %", xlim=(-3, 104), ylim=(-3, 104))
     return _labelled(figure, axes, KEPT)
 
 
 def plot_budget_arms(table: pandas.DataFrame) -> Figure:
-    """All arms at equal safety. `table`: `method`, `arm`, `metric`, `value` (%), `seed`; dots are organisms, bars means."""
+    """What alignment through each group of units costs, at equal safety.
+
+    table   `method`, `arm`, `metric`, `value` (%), `seed`; dots are organisms, bars means
+    """
     metrics, arms = list(dict.fromkeys(table.metric)), list(dict.fromkeys(table.arm))
     figure, axes = plt.subplots(1, len(metrics), figsize=(3.2 * len(metrics) + 1, 0.36 * len(arms) + 1.2), sharey=True)
     for axis, metric in zip(axes, metrics, strict=True):
         part = table[table.metric == metric]
         style = {"x": "value", "y": "arm", "order": arms, "hue": "method", "dodge": True, "ax": axis}
-        sns.stripplot(part, jitter=False, size=4, alpha=0.6, legend=False, palette="deep", **style)
+        sns.stripplot(part, jitter=False, size=4, alpha=0.6, legend=False, palette=METHODS, **style)
         sns.pointplot(part, **style | {"dodge": 0.4}, linestyle="none", marker="|", markersize=12, markeredgewidth=2,
-                      errorbar=None, palette="deep", legend=metric == metrics[-1])
+                      errorbar=None, palette=METHODS, legend=metric == metrics[-1])
         axis.set(title=metric, xlabel="% of test prompts", ylabel="", xlim=(-3, 103))
     axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
 def plot_moved(table: pandas.DataFrame) -> Figure:
-    """What is kept against how far the weights have moved, at every check. `table`: `method`, `arm`, `moved`
-    (Euclidean), `value` (%), `seed`."""
+    """What is kept against how far the weights have moved, at every check.
+
+    table   `method`, `arm`, `moved` (Euclidean), `value` (%), `seed`
+    """
     figure, axes = _panels(table.method)
     for axis, (method, part) in zip(axes, table.groupby("method", sort=False), strict=True):
         for arm, color in ARMS.items():
             mine = part[part.arm == arm]
-            axis.scatter(mine.moved, mine.value, s=12, color=color, alpha=0.6, lw=0, label=arm)
+            axis.scatter(mine.moved, mine.value, s=16, color=color, marker=look(arm).marker, alpha=0.6, lw=0, label=arm)
         axis.set(title=method, xlabel="distance of the weights from their start", ylim=(-3, 104))
     return _labelled(figure, axes, KEPT)
 
 
 def plot_stress(table: pandas.DataFrame) -> Figure:
-    """ASR of aligned models under attack: a panel an attack. `table`: `method`, `arm`, `attack`, `value` (%), `seed`."""
+    """Malicious requests not refused by aligned models under attack, one panel an attack.
+
+    table   `method`, `arm`, `attack`, `value` (%), `seed`
+    """
     attacks = list(dict.fromkeys(table.attack))
     figure, axes = plt.subplots(1, len(attacks), figsize=(2.3 * len(attacks) + 1.6, 3), sharey=True)
     for axis, attack in zip(axes, attacks, strict=True):

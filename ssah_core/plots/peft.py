@@ -10,43 +10,46 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator
 
-from .style import NAMES
-
-PALETTE = ("#333333", "#e8a5ad", "#d1495b", "#2e6f95", "#8ab17d", "#edae49")
+from .marks import legend_of
+from .style import GUIDE, NAMES, look, looks
 
 
 def plot_against_loss(table: pandas.DataFrame) -> Figure:
-    """Marks against training loss as it falls. `table`: `attack`, `arm`, `seed`, `loss`, `metric`, `value` (%).
+    """Refusal, right answers and benign requests against training loss as it falls.
 
-    One line an organism, from left (much loss) to right, in the order of the rows.
+    table   `attack`, `arm`, `seed`, `loss`, `metric`, `value` (%); one line an organism, from left (much loss) to
+            right, in the order of the rows
     """
     attacks, metrics, arms = (list(dict.fromkeys(table[column])) for column in ("attack", "metric", "arm"))
-    colors = dict(zip(arms, PALETTE, strict=False))
+    shown = looks(arms)
     figure, axes = plt.subplots(len(attacks), len(metrics), figsize=(11, 2.7 * len(attacks)), sharex="row",
                                 sharey=True, squeeze=False)
     for (attack, metric), axis in zip(product(attacks, metrics), axes.flat, strict=True):
         part = table[(table.attack == attack) & (table.metric == metric)]
         for (arm, _), line in part.groupby(["arm", "seed"], sort=False):
-            axis.plot(line.loss, line.value, color=colors[arm], marker="o", ms=3, lw=1, alpha=0.7)
+            axis.plot(line.loss, line.value, color=shown[arm].color, marker=shown[arm].marker, ms=3.5, lw=1, alpha=0.7)
         axis.set(xscale="log", title=NAMES[metric], ylim=(-3, 104), xlabel="loss on its chats (nats per token)")
         axis.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter="")
     for row, attack in zip(axes, attacks, strict=True):
         row[0].invert_xaxis()
         row[0].set_ylabel(f"{attack}\n% of test prompts")
-    handles = [plt.Line2D([], [], color=color) for color in colors.values()]
-    figure.legend(handles, arms, loc="outside upper center", ncol=len(arms))
+    figure.legend(handles=legend_of(shown, line=True), loc="outside upper center", ncol=len(arms))
     return figure
 
 
 def plot_rates(table: pandas.DataFrame) -> Figure:
-    """Loss on new tasks at each learning rate. `table`: `method`, `lr`, `value` (nats per token), `target`, `seed`."""
+    """Loss on new tasks at each learning rate tried, beside the loss that full fine-tuning reaches.
+
+    table   `method`, `lr`, `value` (nats per token), `target`, `seed`
+    """
     methods = list(dict.fromkeys(table.method))
     figure, axes = plt.subplots(1, len(methods), figsize=(9, 2.6), sharey=True, squeeze=False)
     for axis, method in zip(axes[0], methods, strict=True):
         part = table[table.method == method]
-        sns.lineplot(part, x="lr", y="value", units="seed", estimator=None, color="#2e6f95", marker="o", lw=1, ax=axis)
+        sns.lineplot(part, x="lr", y="value", units="seed", estimator=None, marker="o", lw=1,
+                     color=look("whole").color, ax=axis)
         for target in part.target.unique():
-            axis.axhline(target, color="#333333", lw=0.7, ls=":")
+            axis.axhline(target, color=GUIDE, lw=0.7, ls=":")
         axis.set(title=method, xscale="log", yscale="log", xlabel="learning rate", ylabel="loss (nats per token)")
         axis.xaxis.set(major_locator=FixedLocator(part.lr.unique()), major_formatter="{x:g}", minor_formatter="")
         axis.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter="")

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import pandas
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .style import GUIDE, SHADES, Look, look, looks
+
 KINDS = {"harm": "malicious", "harm_unseen": "malicious, unseen kinds", "benign": "benign"}
 READINGS = {"response": "tokens begin the response", "query": "tokens follow the query",
             "residual": "response, less the tokens' mean effect", "intent": "no tokens, other requests"}
 FLIPS = {"to_refusal": "answer to refusal", "to_answer": "refusal to answer",
          "other_position": "token before, either way", "same_side": "state of the same side"}
-_RED, _YELLOW, _BLUE, _GREY = "#d1495b", "#edae49", "#2e6f95", "#999999"
-_KIND_COLORS = dict(zip(KINDS.values(), (_RED, _YELLOW, _BLUE), strict=True))
+_KIND_LOOKS = looks(KINDS.values())
+_FLIP_LOOKS = {label: look(name) for name, label in FLIPS.items() if name.startswith("to_")} | {
+    FLIPS["other_position"]: look("a fourth"), FLIPS["same_side"]: look("a fifth")}
 
 
-def _lines(table: pandas.DataFrame, axis: Axes, *, x: str, hue: str, palette: dict, legend: bool) -> None:
+def _lines(table: pandas.DataFrame, axis: Axes, *, x: str, hue: str, shown: Mapping[str, Look], legend: bool) -> None:
     """A thin line an organism, and a thick one for their mean."""
-    order = [name for name in palette if name in set(table[hue])]
-    drawn = dict(x=x, y="value", hue=hue, hue_order=order, palette=palette, ax=axis)
+    order = [name for name in shown if name in set(table[hue])]
+    drawn = dict(x=x, y="value", hue=hue, hue_order=order, palette={name: shown[name].color for name in order},
+                 ax=axis)
     sns.lineplot(table, **drawn, units="seed", estimator=None, lw=0.6, alpha=0.5, legend=False)
-    sns.lineplot(table, **drawn, errorbar=None, lw=2, marker="o", ms=4, legend=legend)
+    sns.lineplot(table, **drawn, style=hue, style_order=order, dashes=False, errorbar=None, lw=2, ms=6, mew=0.4,
+                 markers={name: shown[name].marker for name in order}, legend=legend)
     axis.set_xticks(sorted(set(table[x])))
     if legend:
         axis.legend(title="thin: one organism", loc="upper left", bbox_to_anchor=(1, 1))
@@ -30,12 +37,15 @@ def _lines(table: pandas.DataFrame, axis: Axes, *, x: str, hue: str, palette: di
 
 def _grid(values: pandas.DataFrame, axis: Axes, low: float) -> None:
     """A map of per cents, with the first row at the bottom."""
-    sns.heatmap(values.sort_index(ascending=False), vmin=low, vmax=100, cmap="rocket_r", annot=True, fmt=".0f",
+    sns.heatmap(values.sort_index(ascending=False), vmin=low, vmax=100, cmap=SHADES, annot=True, fmt=".0f",
                 annot_kws={"size": 7}, cbar=False, ax=axis)
 
 
 def plot_gaps(table: pandas.DataFrame, x: str = "layer") -> Figure:
-    """Gaps. `table`: `reading`, `stage`, `kind`, `seed`, `value` (cosine), and `layer` or `length` (`x`)."""
+    """How much nearer states lie to refusing than to answering, by layer or by tokens appended.
+
+    table   `reading`, `stage`, `kind`, `seed`, `value` (cosine), and `layer` or `length` (`x`)
+    """
     label = {"layer": "layer (0: embeddings)", "length": "tokens appended"}[x]
     readings, stages = list(dict.fromkeys(table.reading)), list(dict.fromkeys(table.stage))
     figure, axes = plt.subplots(len(readings), len(stages), figsize=(9, 2.4 * len(readings) + 0.3), sharey="row",
@@ -44,8 +54,8 @@ def plot_gaps(table: pandas.DataFrame, x: str = "layer") -> Figure:
     for row, reading in zip(axes, readings, strict=True):
         for axis, stage in zip(row, stages, strict=True):
             part = table[(table.reading == reading) & (table.stage == stage)]
-            _lines(part, axis, x=x, hue="kind", palette=_KIND_COLORS, legend=axis is axes[0][-1])
-            axis.axhline(0, color="#555555", lw=0.8)
+            _lines(part, axis, x=x, hue="kind", shown=_KIND_LOOKS, legend=axis is axes[0][-1])
+            axis.axhline(0, color=GUIDE, lw=0.8)
             axis.set(title=f"{stage}: {READINGS[reading]}", ylabel="gap (above 0:\nrefusal nearer)", xlabel="")
     for axis in axes[-1]:
         axis.set_xlabel(label)
@@ -53,16 +63,20 @@ def plot_gaps(table: pandas.DataFrame, x: str = "layer") -> Figure:
 
 
 def plot_leans(table: pandas.DataFrame) -> Figure:
-    """Gaps and leans. `table`: `reading`, `stage`, `metric` ("gap" or "lean"), `value` (cosine), `seed`."""
+    """How states lean to refusal once tokens are appended, and how much more malicious ones do.
+
+    table   `reading`, `stage`, `metric` ("gap" or "lean"), `value` (cosine), `seed`
+    """
     figure, axes = plt.subplots(1, 2, figsize=(9, 2.6), sharey=True)
     titles = {"gap": "gap, malicious requests", "lean": "lean: less benign requests"}
     order = [name for reading, name in READINGS.items() if reading in set(table.reading)]
     for axis, (metric, title) in zip(axes, titles.items(), strict=True):
         part = table[table.metric == metric].assign(reading=lambda t: t.reading.map(READINGS))
         sns.stripplot(part, x="value", y="reading", order=order, hue="stage", dodge=True, jitter=False,
-                      size=5, alpha=0.7, hue_order=["instructed", "aligned"], palette=[_GREY, _RED],
+                      size=5, alpha=0.7, hue_order=["instructed", "aligned"],
+                      palette=[look(stage).color for stage in ("instructed", "aligned")],
                       legend=metric == "lean", ax=axis)
-        axis.axvline(0, color="#555555", lw=0.8)
+        axis.axvline(0, color=GUIDE, lw=0.8)
         axis.locator_params(axis="x", nbins=4)
         axis.set(title=title, xlabel="", ylabel="")
     figure.supxlabel("cosine distance (above 0: refusal)", fontsize=10)
@@ -71,19 +85,25 @@ def plot_leans(table: pandas.DataFrame) -> Figure:
 
 
 def plot_lens(table: pandas.DataFrame) -> Figure:
-    """Log-odds of a refusal, layer by layer. `table`: `stage`, `kind`, `layer`, `value` (nats), `seed`."""
+    """Log-odds of a refusal, layer by layer.
+
+    table   `stage`, `kind`, `layer`, `value` (nats), `seed`
+    """
     stages = list(dict.fromkeys(table.stage))
     figure, axes = plt.subplots(1, len(stages), figsize=(9, 2.8), sharey=True)
     for axis, stage in zip(axes, stages, strict=True):
         part = table[table.stage == stage].assign(kind=lambda t: t.kind.map(KINDS))
-        _lines(part, axis, x="layer", hue="kind", palette=_KIND_COLORS, legend=axis is axes[-1])
-        axis.axhline(0, color="#555555", lw=0.8)
+        _lines(part, axis, x="layer", hue="kind", shown=_KIND_LOOKS, legend=axis is axes[-1])
+        axis.axhline(0, color=GUIDE, lw=0.8)
         axis.set(title=stage, xlabel="layer (0: embeddings)", ylabel="log-odds of a refusal (nats)")
     return figure
 
 
 def plot_probes(table: pandas.DataFrame) -> Figure:
-    """Probes of malice, mean over organisms. `table`: `stage`, `metric`, `layer`, `position`, `value` (%), `seed`."""
+    """Probes of malice, mean over organisms.
+
+    table   `stage`, `metric`, `layer`, `position`, `value` (%), `seed`
+    """
     stages, metrics = list(dict.fromkeys(table.stage)), {"accuracy": "malice", "control": "random labels of verbs"}
     figure, axes = plt.subplots(len(stages), 2, figsize=(9, 2 * len(stages) + 0.4), sharex=True, sharey=True,
                                 squeeze=False)
@@ -99,16 +119,21 @@ def plot_probes(table: pandas.DataFrame) -> Figure:
 
 
 def plot_flips(table: pandas.DataFrame) -> Figure:
-    """Decisions that flip, block by block. `table`: `metric`, `block`, `value` (% of pairs), `seed`."""
+    """Decisions that flip when a state is exchanged, block by block.
+
+    table   `metric`, `block`, `value` (% of pairs), `seed`
+    """
     figure, axis = plt.subplots(figsize=(8, 3))
-    palette = dict(zip(FLIPS.values(), (_RED, _BLUE, _YELLOW, _GREY), strict=True))
-    _lines(table.assign(metric=table.metric.map(FLIPS)), axis, x="block", hue="metric", palette=palette, legend=True)
+    _lines(table.assign(metric=table.metric.map(FLIPS)), axis, x="block", hue="metric", shown=_FLIP_LOOKS, legend=True)
     axis.set(xlabel="state exchanged after block", ylabel="% of decisions that flip", ylim=(-3, 104))
     return figure
 
 
 def plot_flip_map(table: pandas.DataFrame) -> Figure:
-    """Where a state flips decisions, mean over `seed`. `table`: `metric`, `block`, `position`, `value` (% of pairs)."""
+    """Where a state flips decisions, mean over `seed`.
+
+    table   `metric`, `block`, `position`, `value` (% of pairs)
+    """
     figure, axes = plt.subplots(1, 2, figsize=(9, 2.4), sharey=True)
     for axis, metric in zip(axes, ("to_refusal", "to_answer"), strict=True):
         grid = table[table.metric == metric].pivot_table(index="block", columns="position", values="value")
@@ -118,13 +143,15 @@ def plot_flip_map(table: pandas.DataFrame) -> Figure:
 
 
 def plot_depth(table: pandas.DataFrame) -> Figure:
-    """Flips by dose of alignment. `table`: `dose`, `block`, `metric`, `value` (% of pairs), `seed`."""
+    """Decisions that flip when a state is exchanged, by dose of alignment.
+
+    table   `dose`, `block`, `metric`, `value` (% of pairs), `seed`
+    """
     doses = sorted(set(table.dose))
     figure, axes = plt.subplots(1, len(doses), figsize=(1.4 + 2 * len(doses), 2.8), sharey=True)
-    palette = {FLIPS["to_refusal"]: _RED, FLIPS["to_answer"]: _BLUE}
     for axis, dose in zip(axes, doses, strict=True):
         part = table[(table.dose == dose) & table.metric.isin(["to_refusal", "to_answer"])]
-        _lines(part.assign(metric=part.metric.map(FLIPS)), axis, x="block", hue="metric", palette=palette,
+        _lines(part.assign(metric=part.metric.map(FLIPS)), axis, x="block", hue="metric", shown=_FLIP_LOOKS,
                legend=dose == doses[-1])
         axis.set(title=f"dose {dose:g}", xlabel="after block", ylabel="% of decisions that flip", ylim=(-3, 104))
     return figure

@@ -1,42 +1,125 @@
-"""Figures. Each plotting function draws from a table alone, so a figure can be drawn again without a model.
+"""Colours, markers and words of the figures: one look a meaning, the same in every notebook.
 
-`draw("name", plot_function, table)` draws, and keeps `figures/name.svg`, `.png` and the `.json` it was drawn from.
+The colours are those of Okabe and Ito (2008) as far as they stand out on white at 3:1; orange and sky blue are
+darkened until they do, and wine, indigo, slate, brown and tan are added for what is no kind of unit. Whoever sees no
+green or no red still tells apart what shares a figure (`FAMILIES`); the tests compute both.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-
-import matplotlib.pyplot as plt
-import pandas
-import seaborn as sns
-from matplotlib.figure import Figure
-
-from ..records import cache, paths
-
-COLORS = {"SCU": "#d1495b", "UCU": "#2e6f95", "CU": "#9a8c98", "RU": "#8ab17d", "none": "#333333",
-          "random SCU": "#e8a5ad", "random UCU": "#9fc1d6", "random RU": "#c9ddc3"}
-NAMES = {"asr": "ASR (keywords)", "harm_right": "harmful answers right", "asr_unseen": "ASR, unseen harm",
-         "unseen_right": "unseen harm, answers right", "utility": "utility", "benign": "benign requests right",
-         "refused": "benign requests refused", "facts": "facts", "sums": "sums", "lists": "lists", "gsm8k": "GSM8K"}
-STYLE = {"svg.hashsalt": "ssah", "svg.fonttype": "path", "figure.dpi": 75, "savefig.dpi": 110, "axes.titlesize": 11,
-         "axes.labelsize": 10, "legend.frameon": False, "figure.constrained_layout.use": True}
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain, cycle
 
 
-def draw(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, **options) -> Figure:
-    """Draw a figure and keep it in `figures/` as SVG and PNG beside the JSON of its table and options."""
-    data = {column: table[column].tolist() for column in table}
-    cache.write_json(paths.figures() / f"{name}.json", {"plot": plot.__name__, "options": options, "table": data})
-    figure = render(name, plot, table, options)
-    plt.close(figure)  # a notebook shows what a cell returns; left open, it would be shown twice
-    return figure
+@dataclass(frozen=True)
+class Look:
+    """How a meaning is drawn, wherever it is drawn."""
+
+    color: str
+    """As "#rrggbb", at least 3:1 against white."""
+    marker: str
+    """Of matplotlib, so that colour is never alone."""
 
 
-def render(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, options: dict) -> Figure:
-    with sns.axes_style("whitegrid", {"grid.color": "#eeeeee"}), plt.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*tight_layout|.*constrained_layout")
-        figure = plot(table, **options)
-        figure.savefig(paths.figures() / f"{name}.svg", metadata={"Date": None})
-        figure.savefig(paths.figures() / f"{name}.png", metadata={"Software": None})
-    return figure
+MEANINGS: Mapping[str, Look] = {
+    "SCU": Look("#D55E00", "o"),  # vermillion
+    "UCU": Look("#0072B2", "s"),  # blue
+    "CU": Look("#CC79A7", "D"),  # reddish purple
+    "RU": Look("#009E73", "^"),  # bluish green
+    "random": Look("#5C5C5C", "X"),  # grey
+    "whole": Look("#000000", "P"),  # black: nothing removed, nothing held, all parameters, the aligned model itself
+    "ASR": Look("#B87F00", "v"),  # orange, darkened
+    "right answers": Look("#882255", "p"),  # wine: malicious requests, and right answers to them
+    "utility": Look("#3D9BD1", "h"),  # sky blue, darkened: ordinary tasks, and benign requests
+    "instructed": Look("#5A7FC0", "<"),  # slate
+    "pretrained": Look("#9A8A66", ">"),  # tan
+    "refusal": Look("#332288", "d"),  # indigo: a response that refuses
+    "top": Look("#7A4E10", "*"),  # brown: the most important units of a score
+    "another": Look("#332288", "8"),  # four more, for what has no meaning of its own
+    "a third": Look("#5A7FC0", "H"),
+    "a fourth": Look("#7A4E10", "s"),
+    "a fifth": Look("#9A8A66", "D"),
+}
+"""Meaning -> its look. No colour stands anywhere else in the package."""
+SPARE = ("another", "a third", "a fourth", "a fifth")
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "units": ("SCU", "UCU", "CU", "RU", "random", "whole"),
+    "marks": ("ASR", "right answers", "utility"),
+    "stages": ("pretrained", "instructed", "whole"),
+    "requests": ("right answers", "another", "utility"),
+    "responses": ("refusal", "right answers", "utility"),
+    "exchanged states": ("refusal", "right answers", "a fourth", "a fifth"),
+    "what is held": ("whole", "SCU", "random", "CU", *SPARE[:2]),
+    "what trains": ("whole", "SCU", "CU", *SPARE[:3]),
+    "what was aligned through": ("whole", "RU", "random", "top"),
+    "what chooses again": ("whole", "RU", *SPARE[:3]),
+    "dose": ("whole", "ASR", "right answers"),
+}
+"""Meanings that share a figure: any two of one family can be told apart."""
+_SAME = {
+    "whole": ("none", "nothing", "whole model", "aligned", "all parameters", "all weights", "ASR, whole model"),
+    "SCU": ("SCU + 6 % CU", "SCU removed", "all but SCU + 6 % CU", "safety-critical units removed"),
+    "CU": ("SCU + all CU", "all but SCU and all CU"),
+    "RU": ("RU 20 %", "recovery, RU"),
+    "top": ("top 20 %",),
+    "ASR": ("asr", "asr_unseen", "ASR, SCU removed"),
+    "right answers": ("harm_right", "unseen_right", "harm", "malicious", "forced", "malicious, its answer",
+                      "answers right, SCU removed", "to_answer"),
+    "utility": ("benign", "benign, its answer"),
+    "refusal": ("refused", "malicious, refused", "to_refusal"),
+    "another": ("harm_unseen", "malicious, unseen kinds"),
+}
+_MEANING = {name: meaning for meaning, names in _SAME.items() for name in names} | {m: m for m in MEANINGS}
+
+NAMES = {"asr": "ASR (refusal words)", "harm_right": "malicious requests answered right",
+         "asr_unseen": "ASR, unseen harm", "unseen_right": "unseen harm, answers right", "utility": "utility",
+         "benign": "benign requests right", "refused": "benign requests refused", "facts": "facts", "sums": "sums",
+         "lists": "lists", "gsm8k": "GSM8K"}
+"""Mark -> how figures call it."""
+GUIDE, FRAME = "#555555", "#EEEEEE"  # lines at 0 and the like; the grid
+SHADES = "rocket_r"  # of maps: light is little
+STYLE = {"svg.hashsalt": "ssah", "svg.fonttype": "path", "figure.dpi": 150, "savefig.dpi": 150, "axes.titlesize": 11,
+         "axes.labelsize": 10, "legend.frameon": False, "legend.fontsize": 9, "legend.title_fontsize": 9,
+         "figure.constrained_layout.use": True}
+
+
+def look(name: str) -> Look:
+    """The look of what a table calls `name`: a meaning, or one of the names that tables have for it.
+
+    Raises ValueError for a name without a meaning.
+
+    >>> from ssah_core.plots import look
+    >>> look("SCU") == look("SCU removed"), look("random SCU") == look("random")
+    (True, True)
+    """
+    meaning = _meaning(name)
+    if meaning is None:
+        raise ValueError(f"name is {name!r}, which has no meaning of its own: pass one of {', '.join(MEANINGS)}, "
+                         "or give all names of a figure to looks()")
+    return MEANINGS[meaning]
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """A look for each name of one figure, in their order, no two alike.
+
+    names   as a table has them; what has no meaning of its own, or shares that of an earlier name, gets a spare look
+
+    >>> from ssah_core.plots import looks
+    >>> found = looks(["nothing", "LoRA", "SCU", "SCU removed"])
+    >>> len(set(found.values())), found["nothing"] == looks(["none"])["none"]
+    (4, True)
+    """
+    names = list(dict.fromkeys(names))
+    own: dict[str, str] = {}
+    for name in names:
+        meaning = _meaning(name)
+        if meaning and meaning not in own.values():
+            own[name] = meaning
+    taken = {MEANINGS[meaning].color for meaning in own.values()}
+    spare = chain((other for other in SPARE if MEANINGS[other].color not in taken), cycle(SPARE))
+    return {name: MEANINGS[own[name] if name in own else next(spare)] for name in names}
+
+
+def _meaning(name: str) -> str | None:
+    return "random" if name.startswith("random") else _MEANING.get(name)

@@ -9,14 +9,16 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import COLORS
+from .style import GUIDE, SHADES, look
 
 KINDS = ("SCU", "UCU", "CU", "RU")
 
 
 def plot_transfer(table: pandas.DataFrame) -> Figure:
-    """Units that change their kind, as flows (the paper's Figure 5); means over organisms. `table`: `change`, `before`,
-    `after`, `value` (% of all units), `seed`."""
+    """Units that change their kind, as flows (the paper's Figure 5); means over organisms.
+
+    table   `change`, `before`, `after`, `value` (% of all units), `seed`
+    """
     squares = _squares(table)
     figure, axes = plt.subplots(1, len(squares), figsize=(3.1 * len(squares), 4.2), squeeze=False)
     for axis, (change, square) in zip(axes[0], squares.items(), strict=True):
@@ -26,25 +28,31 @@ def plot_transfer(table: pandas.DataFrame) -> Figure:
 
 
 def plot_transfer_table(table: pandas.DataFrame) -> Figure:
-    """Where each kind's units went, in % of the kind; means over organisms. `table` as in `plot_transfer`."""
+    """Where each kind's units went, in % of the kind; means over organisms.
+
+    table   as in `plot_transfer`
+    """
     squares = _squares(table)
     figure, axes = plt.subplots(1, len(squares), figsize=(2.5 * len(squares) + 0.5, 2.9), sharey=True, squeeze=False)
     for axis, (change, square) in zip(axes[0], squares.items(), strict=True):
         share = 100 * square.div(square.sum(axis=1).replace(0, numpy.nan), axis=0)
-        sns.heatmap(share, annot=True, fmt=".0f", cmap="rocket_r", vmin=0, vmax=100, cbar=False, square=True, ax=axis)
+        sns.heatmap(share, annot=True, fmt=".0f", cmap=SHADES, vmin=0, vmax=100, cbar=False, square=True, ax=axis)
         axis.set(title=change, xlabel="after", ylabel="before" if axis is axes[0][0] else "")
     return figure
 
 
 def plot_moves(table: pandas.DataFrame) -> Figure:
-    """How much of each kind became CU. `table`: `change`, `kind`, `value` (% of the kind's units), `seed`."""
+    """How much of each kind became CU.
+
+    table   `change`, `kind`, `value` (% of the kind's units), `seed`
+    """
     kinds, changes = ("SCU", "UCU", "RU"), list(dict.fromkeys(table.change))
     figure, axes = plt.subplots(1, 3, figsize=(9, 0.42 * len(changes) + 1.1), sharey=True)
     for axis, kind in zip(axes, kinds, strict=True):
         part = table[table.kind == kind]
-        sns.stripplot(part, x="value", y="change", order=changes, color=COLORS[kind], jitter=False, size=5, alpha=0.7,
-                      ax=axis)
-        sns.pointplot(part, x="value", y="change", order=changes, color="black", linestyle="none", marker="|",
+        sns.stripplot(part, x="value", y="change", order=changes, color=look(kind).color, jitter=False, size=5,
+                      alpha=0.7, ax=axis)
+        sns.pointplot(part, x="value", y="change", order=changes, color=GUIDE, linestyle="none", marker="|",
                       markersize=14, markeredgewidth=2, errorbar=None, ax=axis)
         axis.set(title=f"{kind} that became CU", xlabel="% of the kind", ylabel="", xlim=(-3, 103))
     return figure
@@ -64,7 +72,7 @@ def _flow(axis: Axes, square: pandas.DataFrame) -> None:
     for old, new in ((old, new) for old in KINDS for new in KINDS):
         height = square.loc[old, new]
         upper = tops[0][old] + (tops[1][new] - tops[0][old]) * bend
-        axis.fill_between(0.05 + 0.9 * t, upper - height, upper, color=COLORS[old], alpha=0.45, lw=0)
+        axis.fill_between(0.05 + 0.9 * t, upper - height, upper, color=look(old).color, alpha=0.45, lw=0)
         tops[0][old], tops[1][new] = tops[0][old] - height, tops[1][new] - height
     axis.set(xlim=(-0.5, 1.5))
     axis.axis("off")
@@ -74,7 +82,7 @@ def _bar(axis: Axes, x: int, sizes: pandas.Series, gap: float = 5.0) -> dict[str
     """Draw kinds one below another, with their sizes; returns where each begins."""
     tops, top = {}, 0.0
     for kind in KINDS:
-        axis.bar(x, -sizes[kind], bottom=top, width=0.1, color=COLORS[kind])
+        axis.bar(x, -sizes[kind], bottom=top, width=0.1, color=look(kind).color)
         axis.text(x + (0.09 if x else -0.09), top - sizes[kind] / 2, f"{kind} {sizes[kind]:.1f}",
                   ha="left" if x else "right", va="center", fontsize=9)
         tops[kind], top = top, top - sizes[kind] - gap

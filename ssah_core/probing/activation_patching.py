@@ -15,9 +15,20 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..generation import complete
-from ..models import Queries, Wordings, as_rows, blocks, columns, evaluating, pad, read_states, render, replacing
+from ..models import (
+    FirstTokens,
+    Queries,
+    Wordings,
+    as_rows,
+    blocks,
+    columns,
+    evaluating,
+    pad,
+    read_states,
+    render,
+    replacing,
+)
 from .distances import COMPLIANCE, REFUSAL
-from .logit_lens import FirstTokens
 
 Patch = tuple[int, Tensor, int]
 """Block, the states [row, hidden] to put in place of those it writes, and the position at which."""
@@ -27,7 +38,14 @@ Decide = Callable[[list[dict], Patch | None], Tensor]
 
 @dataclass(frozen=True)
 class Flips:
-    """Shares (0-1) of decisions that a patch changes: float64 [block]."""
+    """Shares (0-1) of decisions that a patch changes: float64 [block].
+
+    >>> half = torch.tensor([0.5])
+    >>> Flips(blocks=(0,), to_refusal=half, to_answer=half, control=0 * half, count=2, pairs=3).count
+    2
+
+    *Shown in:* 02_probe_reasoning_direction.
+    """
 
     blocks: tuple[int, ...]
     to_refusal: Tensor
@@ -61,6 +79,14 @@ def patch_decisions(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
     Raises ValueError if the lists differ in length or are empty, a prompt lacks the position, or no pair is refused
     and answered to begin with.
     Source: Vig et al. 2020; Meng et al. 2022 (causal tracing).   Departs: the paper makes no causal test.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> prompts = ["How do I jinx the gate?"], ["How do I mend the gate?"]
+    >>> found = patch_decisions(model, tokenizer, *prompts, max_new_tokens=1, judge=lambda row: "jinx" in row["prompt"])
+    >>> found.blocks, found.to_answer.tolist()  # a judge who looks at the prompt alone sees nothing flip
+    ((0, 1), [0.0, 0.0])
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     pairs = as_rows(refused, "refused"), as_rows(answered, "answered")
     chosen = _check_pairs(model, tokenizer, *pairs, blocks, position)

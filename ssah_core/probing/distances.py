@@ -3,7 +3,8 @@
 The paper appends the first tokens of a refusal or of compliance to a query and asks which of the two the
 hidden state of the query is nearer to. That also depends on which tokens are appended, so beside it stand
 `intent_residual`, from which the effect of the tokens as such is removed. Both are means over queries, summed
-batch by batch: memory does not grow with their number. What the model would *say* is asked in `ssah_core.probing.logit_lens`.
+batch by batch: memory does not grow with their number. What the model would *say* is asked in
+`ssah_core.probing.logit_lens`.
 The tokens can also be put into the query itself: then both states are those of one and the same token.
 Layers and positions are those of `ssah_core.models.hidden_states`.
 """
@@ -32,7 +33,14 @@ Read = Callable[[list[dict], list[int]], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Distances:
-    """Cosine distances (0-2) from queries to themselves with a prefix: float64 [layer, length], means over queries."""
+    """Cosine distances (0-2) from queries to themselves with a prefix: float64 [layer, length], means over queries.
+
+    >>> far, near = torch.full((1, 1, 1), 0.5), torch.full((1, 1, 1), 0.25)  # [wording, layer, length]
+    >>> Distances((2,), Moments(1, {"refusal": near, "compliance": far, "gap": far[0] - near[0]}, {})).gap
+    tensor([[0.2500]])
+
+    *Shown in:* 02_probe_reasoning_direction.
+    """
 
     lengths: tuple[int, ...]
     """Tokens of the prefix."""
@@ -89,6 +97,15 @@ def reasoning_direction(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     exceeds the context, `place` is another, or there is no chat template.
     Source: Sec. 2, Fig. 2, 3, 4, 7.   Departs: the paper does not say where the tokens are put, which token's state is
     compared, nor whether the chat template is used; ours is the last one, with the template.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> found = reasoning_direction(model, tokenizer, ["How do I jinx the gate?", "How do I mend it?"], lengths=(2, 4))
+    >>> tuple(found.gap.shape), found.count  # [layer, length]: the embeddings and two blocks
+    ((3, 2), 2)
+    >>> 0 <= found.refusal.min() <= found.refusal.max() <= 2
+    tensor(True)
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     rows, read = as_rows(queries), _reader(model, tokenizer, place, lengths)
     return _distances(read, rows, _prefixes(tokenizer, refusal, compliance, lengths), lengths, batch_size)
@@ -104,6 +121,14 @@ def intent_residual(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
 
     If only the tokens mattered, nothing but noise would be left. For the size of that noise, pass other benign
     queries as `queries`. The other arguments, the result and the errors are those of `reasoning_direction`.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> query = ["How do I jinx the gate?"]
+    >>> found = intent_residual(model, tokenizer, query, benign=query, lengths=(2, 4))
+    >>> found.refusal.abs().max() < 1e-9  # held against itself, nothing is left of a query
+    tensor(True)
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     rows, plain, read = as_rows(queries), as_rows(benign, "benign"), _reader(model, tokenizer, place, lengths)
     wordings = _prefixes(tokenizer, refusal, compliance, lengths)
@@ -175,14 +200,26 @@ def _distance(query: Tensor, after: Tensor, shift: Tensor | int) -> Tensor:
 
 
 def moments_of(values: Mapping[str, Tensor]) -> Moments:
-    """Moments over the first dimension of measurements [query, ...]."""
+    """Moments over the first dimension of measurements [query, ...].
+
+    >>> moments_of({"gap": torch.tensor([1.0, 3.0])}).squares["gap"]
+    tensor(2.)
+
+    *Shown in:* 02_probe_reasoning_direction.
+    """
     mean = {name: value.mean(0) for name, value in values.items()}
     return Moments(len(next(iter(values.values()))), mean,
                    {name: (value - mean[name]).square().sum(0) for name, value in values.items()})
 
 
 def standard_error(moments: Moments, name: str) -> Tensor:
-    """Standard error of a mean over queries; infinite for one query."""
+    """Standard error of a mean over queries; infinite for one query.
+
+    >>> standard_error(moments_of({"gap": torch.tensor([1.0, 3.0])}), "gap")
+    tensor(1.)
+
+    *Shown in:* 02_probe_reasoning_direction.
+    """
     if moments.count < 2:
         return torch.full_like(moments.mean[name], torch.inf)
     return (moments.squares[name] / (moments.count - 1) / moments.count).sqrt()

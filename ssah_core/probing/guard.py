@@ -22,9 +22,6 @@ REFUSAL = "Sorry, I can't help with that."
 class DirectionGuard(LogitsProcessor):
     """Watches the direction while a model generates; where it turns to "refuse", a refusal and the end follow.
 
-        with DirectionGuard(model, tokenizer, readout, threshold=2.0) as guard:
-            ssah.complete(model, tokenizer, prompts, logits_processor=[guard])      # or model.generate(...)
-
     readout     Its signal is evaluated at the prompt's end, where the response begins, then at every token of the
                 response: those that somebody else has put there before generation (a prefill), too. Where a response
                 begins is read off what the chat template puts before it; without a template, it is where generation
@@ -36,6 +33,19 @@ class DirectionGuard(LogitsProcessor):
 
     Rows of a batch are watched each for itself; within `with`, several generations may follow one another. Works for
     greedy decoding and sampling, not for beams, whose rows change places, nor for assisted decoding.
+    Raises ValueError if the threshold is not a number, the tokenizer has no end token, the read-out is another model's,
+    it generates outside `with`, or rows change places.
+    Source: Li and Kim 2025, whose signal is trained.   Departs: the paper only proposes, as an outlook, that a model
+    choose again at every token.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> readout = Readout(layer=1, weight=torch.ones(32, dtype=torch.float64), bias=0.0)
+    >>> with DirectionGuard(model, tokenizer, readout, refusal="No.", threshold=-torch.inf) as guard:
+    ...     said = ssah.complete(model, tokenizer, ["How do I jinx the gate?"], logits_processor=[guard])
+    >>> said["response"][0], guard.turned_at  # or model.generate(..., logits_processor=[guard])
+    ('No.', [0])
+
+    *Shown in:* 08_re_evaluate_direction.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, readout: Readout, *,

@@ -1,14 +1,14 @@
 """Linear probes: can fulfil-or-refuse be read off a hidden state, where, and is that more than memory?
 
-A probe is linear discriminant analysis in closed form: w = S^-1 (m1 - m0), with the pooled covariance S of the
-standardised states shrunk towards the identity. It needs counts, sums and second moments alone, in float64, so
-memory does not grow with the number of prompts; it takes hidden^2 numbers for every layer and position asked for.
-Layers and positions are those of `ssah_core.models.hidden_states`.
+A probe is scikit-learn's linear discriminant analysis of standardised states, with the covariance shrunk towards the
+identity (`ssah_core.probing.discriminant`). Layers and positions are those of `ssah_core.models.hidden_states`.
+Memory: the states of all rows at one layer are held at once, rows x positions x hidden numbers of 8 bytes: 285 MB for
+512 rows at 17 positions of a 7B model. Several layers are read in one pass where they fit in `ROOM`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -20,14 +20,24 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models import as_rows, blocks, render, stream
+from .discriminant import discriminant
 
 POSITIONS = tuple(range(-8, 9))
 """The last nine tokens of the prompt (with its template) and the first eight of the response."""
+ROOM = 2**31
+"""Bytes of states that are held at once, if one layer needs no more."""
 
 
 @dataclass(frozen=True)
 class Readout:
-    """A direction in one layer's hidden states: h -> weight . h + bias, positive for "refuse"."""
+    """A direction in one layer's hidden states: h -> weight . h + bias, positive for "refuse".
+
+    >>> readout = Readout(1, torch.tensor([1.0, -1.0], dtype=torch.float64), bias=0.5)
+    >>> readout(torch.tensor([[3.0, 1.0], [0.0, 4.0]]))
+    tensor([ 2.5000, -3.5000])
+
+    *Shown in:* 08_re_evaluate_direction.
+    """
 
     layer: int
     weight: Tensor
@@ -39,13 +49,18 @@ class Readout:
         return states @ self.weight.to(states) + self.bias
 
     def save(self, path: str | Path) -> None:
-        """Write the read-out as safetensors."""
+        """Write the read-out as safetensors.
+
+        >>> Readout(1, torch.ones(2, dtype=torch.float64), bias=0.5).save("readout.safetensors")
+        >>> Readout.load("readout.safetensors").bias
+        0.5
+        """
         save_file({"weight": self.weight, "bias": torch.tensor([self.bias], dtype=torch.float64)}, path,
                   metadata={"ssah": "Readout", "layer": str(self.layer)})
 
     @classmethod
     def load(cls, path: str | Path) -> Readout:
-        """Read a read-out that `save` wrote."""
+        """Read a read-out that `save` wrote. Raises ValueError for another file."""
         with safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get("ssah") != "Readout":
                 raise ValueError(f"{path} holds no read-out: pass a file that Readout.save wrote")
@@ -57,6 +72,12 @@ class Probes:
     """How well a linear probe reads fulfil-or-refuse at each layer and position: float64 [layer, position].
 
     Not a number where the rows of one class have no token at a position.
+
+    >>> one = torch.ones(1, 1, dtype=torch.float64)
+    >>> Probes((2,), (0,), 0.9 * one, 0.6 * one, weight=one[..., None], bias=one).selectivity.round(decimals=1)
+    tensor([[0.3000]], dtype=torch.float64)
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
 
     layers: tuple[int, ...]
@@ -102,13 +123,22 @@ def linear_probe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, row
 
     Raises ValueError if there are no rows, labels do not match them, or training or test has one class alone.
     Departs: the paper trains no probe; its reviewers asked for one.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> verbs = ("jinx", "mend", "hex", "oil")
+    >>> rows = [{"prompt": f"How do I {verb} the gate?", "response": "Sure."} for verb in verbs]
+    >>> labels = [True, False, True, False]
+    >>> found = linear_probe(model, tokenizer, rows, labels, test=rows, test_labels=labels, positions=(-1, 0))
+    >>> tuple(found.accuracy.shape), found.accuracy.max().item()  # [layer, position], on what was learned from
+    ((3, 2), 1.0)
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     layers = tuple(range(len(blocks(model)) + 1) if layers is None else layers)
     truth, held = _labels(rows, labels, "rows"), _labels(test, test_labels, "test")
     drawn = _control_labels([types(row) for row in rows], [types(row) for row in test], seed)
     where = (layers, tuple(positions), batch_size)
-    total = _ClassMoments.collect(model, render(tokenizer, as_rows(rows, "rows"), True), (truth, drawn[0]), *where)
-    fits = [total.fit(task, ridge) for task in (0, 1)]
+    fits = _fits(model, render(tokenizer, as_rows(rows, "rows"), True), (truth, drawn[0]), *where, ridge)
     right = _accuracy(model, render(tokenizer, as_rows(test, "test"), True), fits, (held, drawn[1]), *where)
     return Probes(layers, tuple(positions), *right, *fits[0])
 
@@ -121,17 +151,35 @@ def fit_readout(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows
     rows     Rows with `prompt` and `response`. For a signal that turns in the midst of a harmful response, rows to
              refuse need such responses too, not refusals alone.
     labels   True where the row should be refused.
+
+    Raises ValueError if there are no rows, labels do not match them, or they are of one class alone.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> verbs = ("jinx", "mend", "hex", "oil")
+    >>> rows = [{"prompt": f"How do I {verb} the gate?", "response": "Sure."} for verb in verbs]
+    >>> readout = fit_readout(model, tokenizer, rows, [True, False, True, False], layer=1, positions=(0,))
+    >>> (signals(model, tokenizer, readout, rows, positions=(0,)) > 0).flatten().tolist()
+    [True, False, True, False]
+
+    *Shown in:* 08_re_evaluate_direction.
     """
     truth = _labels(rows, labels, "rows")
-    total = _ClassMoments.collect(model, render(tokenizer, as_rows(rows, "rows"), True), (truth,), (layer,),
-                                  tuple(positions), batch_size, pooled=True)
-    weight, bias = total.fit(0, ridge)
-    return Readout(layer, weight[0, 0], float(bias[0, 0]))
+    states, there = _collect(model, render(tokenizer, as_rows(rows, "rows"), True), (layer,), positions, batch_size)
+    weight, bias = discriminant(states[:, 0][there], truth[:, None].expand_as(there)[there], ridge)
+    return Readout(layer, weight, bias)
 
 
 def signals(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, readout: Readout, rows: Sequence[Mapping],
             positions: Sequence[int] = tuple(range(9)), batch_size: int = 16) -> Tensor:
-    """A read-out's signal on rows with `prompt` and `response`: float64 [row, position], not a number past the end."""
+    """A read-out's signal on rows with `prompt` and `response`: float64 [row, position], not a number past the end.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> readout = Readout(1, torch.ones(32, dtype=torch.float64), bias=0.0)
+    >>> signals(model, tokenizer, readout, [{"prompt": "How?", "response": "1"}], positions=(0, 1, 9)).isnan()
+    tensor([[False, False,  True]])
+
+    *Shown in:* 08_re_evaluate_direction.
+    """
     chats = render(tokenizer, as_rows(rows, "rows"), True)
     return torch.cat([torch.where(there, readout(states[:, 0]), torch.nan) for _, states, there
                       in stream(model, chats, positions, (readout.layer,), batch_size)])
@@ -153,57 +201,31 @@ def _control_labels(types: Sequence[Hashable], test_types: Sequence[Hashable], s
     return torch.tensor([kind in chosen for kind in types]), torch.tensor([kind in chosen for kind in test_types])
 
 
-@dataclass
-class _ClassMoments:
-    """Sums over rows, which do not grow with their number."""
-
-    count: Tensor
-    """[task, class, position]"""
-    sums: Tensor
-    """[task, class, layer, position, hidden]"""
-    second: Tensor
-    """Sum of outer products, the same for all tasks: [layer, position, hidden, hidden]."""
-
-    @classmethod
-    def collect(cls, model, chats, tasks: Sequence[Tensor], layers, positions, batch_size: int,
-                pooled: bool = False) -> _ClassMoments:
-        total = cls(0, 0, 0)
-        for which, states, there in stream(model, chats, positions, layers, batch_size):
-            labels = torch.stack([task[which] for task in tasks])
-            if pooled:  # every token is a row of its own
-                labels = labels.repeat_interleave(states.shape[2], 1)
-                states, there = states.transpose(1, 2).flatten(0, 1)[:, :, None], there.reshape(-1, 1)
-            total.add(states, there, labels)
-        return total
-
-    def add(self, states: Tensor, there: Tensor, labels: Tensor) -> None:
-        """States [row, layer, position, hidden], which of them count [row, position], labels [task, row]."""
-        member = (torch.stack([~labels, labels], 1)[..., None] & there).double()  # [task, class, row, position]
-        counted = states * there[:, None, :, None]
-        self.count = self.count + member.sum(2)
-        self.sums = self.sums + torch.einsum("tcrp,rlph->tclph", member, states)
-        self.second = self.second + torch.einsum("rlph,rlpk->lphk", counted, counted)
-
-    def fit(self, task: int, ridge: float) -> tuple[Tensor, Tensor]:
-        """Weights [layer, position, hidden] and biases [layer, position] of the discriminants."""
-        count = self.count[task]  # [class, position]
-        means = self.sums[task] / count[:, None, :, None]  # [class, layer, position, hidden]
-        free = (count.sum(0) - 2).clamp_min(1)[:, None]  # degrees of freedom [position, 1]
-        within = (self.second - torch.einsum("cp,clph,clpk->lphk", count, means, means)) / free[..., None]
-        rounding = 1e-12 * self.second.diagonal(dim1=-2, dim2=-1).mean(-1, keepdim=True) / free
-        spread = within.diagonal(dim1=-2, dim2=-1).clamp_min(rounding).sqrt()  # what rounding does is no variance
-        correlation = within / (spread[..., :, None] * spread[..., None, :])
-        shrunk = (1 - ridge) * correlation + ridge * torch.eye(correlation.shape[-1], dtype=torch.float64)
-        weight = _solve(shrunk, (means[1] - means[0]) / spread) / spread
-        return weight, -(weight * means.mean(0)).sum(-1)
+def _fits(model, chats, tasks: Sequence[Tensor], layers, positions, batch_size: int,
+          ridge: float) -> list[tuple[Tensor, Tensor]]:
+    """Of each task, weights [layer, position, hidden] and biases [layer, position] of its discriminants."""
+    found: list[list[tuple[Tensor, float]]] = [[] for _ in tasks]
+    for some in _in_room(layers, len(chats) * len(positions) * model.config.hidden_size * 8):
+        states, there = _collect(model, chats, some, positions, batch_size)
+        for layer in range(len(some)):
+            for at, has in enumerate(there.T):
+                for fits, labels in zip(found, tasks, strict=True):
+                    fits.append(discriminant(states[has, layer, at], labels[has], ridge))
+    shape = (len(layers), len(positions))
+    return [(torch.stack([weight for weight, _ in fits]).unflatten(0, shape),
+             torch.tensor([bias for _, bias in fits], dtype=torch.float64).unflatten(0, shape)) for fits in found]
 
 
-def _solve(matrix: Tensor, vector: Tensor) -> Tensor:
-    """matrix^-1 vector; not a number where the matrix is not (a class without rows)."""
-    good = matrix.isfinite().flatten(-2).all(-1) & vector.isfinite().all(-1)
-    out = torch.full_like(vector, torch.nan)
-    out[good] = torch.linalg.solve(matrix[good], vector[good])
-    return out
+def _in_room(layers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Layers in groups whose states, `size` bytes a layer, fit in `ROOM` together; each is at least one layer."""
+    step = max(1, ROOM // size)
+    yield from (layers[at:at + step] for at in range(0, len(layers), step))
+
+
+def _collect(model, chats, layers, positions, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Hidden states of all chats, float64 [row, layer, position, hidden], and the tokens they have [row, position]."""
+    _, states, there = zip(*stream(model, chats, positions, layers, batch_size), strict=True)
+    return torch.cat(states), torch.cat(there)
 
 
 def _accuracy(model, chats, fits, tasks: Sequence[Tensor], layers, positions, batch_size) -> list[Tensor]:

@@ -8,14 +8,21 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import Queries, Wordings, as_rows, blocks, evaluating, render, replacing, stream, token_ids
+from ..models import FirstTokens, Queries, Wordings, as_rows, blocks, evaluating, render, replacing, stream, token_ids
 from ..units import Moments
 from .distances import COMPLIANCE, REFUSAL, moments_of, standard_error
 
 
 @dataclass(frozen=True)
 class LogOdds:
-    """Log-odds of a refusal against compliance as the next token, in nats: float64 [layer] over queries."""
+    """Log-odds of a refusal against compliance as the next token, in nats: float64 [layer] over queries.
+
+    >>> odds = torch.tensor([[1.0, -2.0], [3.0, -2.0]])  # [query, layer]
+    >>> LogOdds(moments_of({"log_odds": odds, "refuses": (odds > 0).double()})).mean
+    tensor([ 2., -2.])
+
+    *Shown in:* 02_probe_reasoning_direction.
+    """
 
     moments: Moments
 
@@ -47,6 +54,13 @@ def logit_lens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, queri
     The state at the last token goes through what follows the last block (final norm, head, and whatever a family
     adds), so the last layer's log-odds are the model's own.
     Source: nostalgebraist 2020 ("interpreting GPT: the logit lens").
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> found = logit_lens(model, tokenizer, ["How do I jinx the gate?", "How do I mend it?"])
+    >>> tuple(found.mean.shape), found.moments.count  # the embeddings and two blocks
+    ((3,), 2)
+
+    *Shown in:* 02_probe_reasoning_direction.
     """
     first = FirstTokens.of(tokenizer, refusal, compliance)
     said = token_ids(tokenizer, prefill, "prefill")[0] if prefill else []
@@ -64,27 +78,3 @@ def _say(model: PreTrainedModel, states: Tensor) -> Tensor:
     last, one = len(blocks(model)) - 1, torch.zeros(len(states), 1, dtype=torch.long)
     with evaluating(model), replacing(model, last, states, one[:, 0]):
         return model(input_ids=one.to(model.device), use_cache=False).logits[:, -1]
-
-
-@dataclass(frozen=True)
-class FirstTokens:
-    """Tokens that begin a refusal, and those that begin compliance."""
-
-    refusal: tuple[int, ...]
-    compliance: tuple[int, ...]
-
-    @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase, refusal: Wordings, compliance: Wordings) -> FirstTokens:
-        """Those of wordings. Raises ValueError if a token begins both."""
-        first = [sorted({ids[0] for ids in token_ids(tokenizer, wordings, name)})
-                 for name, wordings in (("refusal", refusal), ("compliance", compliance))]
-        both = set(first[0]) & set(first[1])
-        if both:
-            raise ValueError(f"refusal and compliance both have a wording that begins with "
-                             f"{tokenizer.decode(min(both))!r}: pass wordings whose first tokens differ")
-        return cls(*map(tuple, first))
-
-    def log_odds(self, logits: Tensor) -> Tensor:
-        """Log-odds of a refusal against compliance, in nats: float64 [...] on the CPU, from logits [..., vocab]."""
-        weight = lambda ids: logits[..., list(ids)].cpu().double().logsumexp(-1)  # noqa: E731
-        return weight(self.refusal) - weight(self.compliance)

@@ -1,9 +1,7 @@
-"""The artefact cache: what is built once, appears only when complete, and is found again by its settings and code."""
+"""The artefact cache: what is built once, appears only when complete, and is found again by its settings."""
 
 from __future__ import annotations
 
-import ast
-import functools
 import hashlib
 import json
 import os
@@ -20,34 +18,6 @@ from filelock import FileLock, Timeout
 
 from . import paths
 
-PACKAGE = Path(__file__).resolve().parents[1]
-TOP = "ssah_core"
-
-
-# --- keys: which code, which settings ---
-
-
-@functools.cache
-def code_version(module: str) -> str:
-    """12 hex digits that change when the code of `module`, or of anything in ssah_core that it imports, changes.
-
-    module  Full name, such as "ssah_core.organism.train".
-
-    Comments, layout and docstrings do not count; nor does ssah_core/__init__.py, which names everything.
-    The same code gives the same digits on every Python. Imports are read, not run: one that is made from
-    a string (importlib) is not seen. Raises ValueError if there is no such module.
-    """
-    if _source(module) is None:
-        raise ValueError(f"module is {module!r}, but ssah_core has no such module; give a full name such as "
-                         "'ssah_core.training.sft'")
-    return _digest(_closure(module))
-
-
-def whole_code_version() -> str:
-    """12 hex digits over the code of every module of ssah_core, as in `code_version`."""
-    files = sorted(PACKAGE.rglob("*.py"))
-    return _digest({file.relative_to(PACKAGE).as_posix(): _parse(file) for file in files})
-
 
 def key(settings: Mapping[str, Any]) -> str:
     """12 hex digits of the settings, whatever their order; lists and tuples are the same.
@@ -55,7 +25,12 @@ def key(settings: Mapping[str, Any]) -> str:
     Raises ValueError naming the setting that is not plain JSON (text, finite number, true, false, null,
     and lists and mappings of these).
     """
-    return _hex(_json({name: _plain(name, value) for name, value in settings.items()}))
+    return _hex(_json(plain(settings)))
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as JSON has them: lists for tuples, text for names. Raises ValueError as `key` does."""
+    return {name: _plain(name, value) for name, value in settings.items()}
 
 
 def _plain(name: Any, value: Any) -> Any:
@@ -76,93 +51,39 @@ def _hex(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _digest(trees: Mapping[str, ast.AST]) -> str:
-    return _hex("\n".join(f"{name}: {_canonical(tree)}" for name, tree in sorted(trees.items())))
-
-
-def _canonical(node: Any) -> str:
-    # Not ast.dump: what it prints for empty fields differs between Python versions, and keys must not.
-    if isinstance(node, list):
-        return f"[{','.join(map(_canonical, node))}]"
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
-    return f"{type(node).__name__}({','.join(f'{name}={_canonical(value)}' for name, value in fields)})"
-
-
-def _parse(file: Path) -> ast.Module:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                del node.body[0]
-    return tree
-
-
-def _source(module: str) -> Path | None:
-    """The file of a module of ssah_core; None for any other module."""
-    top, *parts = module.split(".")
-    if top != TOP:
-        return None
-    base = PACKAGE.joinpath(*parts)
-    return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
-
-
-def _closure(module: str) -> dict[str, ast.Module]:
-    found: dict[str, ast.Module] = {}
-    queue = [module]
-    while queue:
-        name = queue.pop()
-        file = _source(name)
-        if file is None or name == TOP or name in found:
-            continue
-        found[name] = _parse(file)
-        queue += _imports(found[name], name if file.name == "__init__.py" else name.rpartition(".")[0])
-    return found
-
-
-def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """Names of what the code of a module in `package` imports, also inside functions."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            origin = ".".join([*above, *([node.module] if node.module else [])])
-            for alias in node.names:
-                submodule = f"{origin}.{alias.name}"
-                yield submodule if _source(submodule) else origin
-
-
 # --- artefacts: folders that appear only when complete ---
 
 
-def artefact(kind: str, settings: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+def artefact(kind: str, settings: Mapping[str, Any], build: Callable[[Path], None],
+             is_current: Callable[[Path], bool] = lambda folder: True) -> Path:
     """The folder <cache>/<kind>/<key of settings>, built first if it is not there.
 
-    kind      What it is: letters, digits, "-", "_"; a folder of the cache.
-    settings  All that decides what is built, as plain JSON (see `key`); kept in the folder as settings.json.
-    build     Fills the empty folder that it is given. Whatever it raises stops the build, and nothing is left.
+    kind        What it is: letters, digits, "-", "_"; a folder of the cache.
+    settings    All that decides what is built, as plain JSON (see `key`); kept in the folder as settings.json.
+    build       Fills the empty folder that it is given. Whatever it raises stops the build, and nothing is left.
+    is_current  Whether a folder that is there still holds what it should; where not, it is built again.
 
     The folder appears only when complete. Two processes never build the same one: the second waits.
     """
-    folder = _place(kind, settings)
-    if not _complete(folder):
+    folder = place(kind, settings)
+    if not (is_complete(folder) and is_current(folder)):
         _sweep(folder.parent)
         with locked(folder):
-            if not _complete(folder):
+            if not (is_complete(folder) and is_current(folder)):
                 _build(folder, settings, build)
     return folder
 
 
-def _place(kind: str, settings: Mapping[str, Any]) -> Path:
+def place(kind: str, settings: Mapping[str, Any]) -> Path:
+    """Where `artefact` has, or would have, what these settings decide."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", kind):
         raise ValueError(f"kind is {kind!r}, but only letters, digits, '-' and '_' are allowed; "
                          "give one such as 'organism'")
     return paths.cache() / kind / key(settings)
 
 
-def _complete(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
+    """Whether an artefact is there, whole."""
     return (folder / "settings.json").is_file()
 
 

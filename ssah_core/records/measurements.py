@@ -1,7 +1,9 @@
 """Measurements: every row that one study measured on one organism, measured once and kept.
 
 They are JSON in `figures/measurements`, committed, so that a notebook opens quickly and a figure can be redrawn
-without a model.
+without a model. A file has four parts: the *identity* of what was measured (study, version, seed, scale, settings),
+what it *rests on* (digests of prompts, judges, recipes), the *rows*, and beside them the *evidence* of how they came
+about. The first two decide whether the rows answer a question; code and versions decide nothing.
 """
 
 from __future__ import annotations
@@ -11,135 +13,222 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import pandas
 
-from . import cache, paths
+from . import cache, evidence, paths
+from .content import noting
+from .dtypes import TRAINED_DTYPES
 from .executors import local_workers, map_runs
+from .study import Study, study_of
 
 SCALES = ("tiny", "organism", "paper")
-DTYPES = ("float32", "bfloat16")
-"""Precisions in which a checkpoint can be asked for: those that train."""
+FORMAT = 2
+"""Of a file of rows. (1 was before identity and evidence were told apart.)"""
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """What reading a file that is missing, cut short or edited by hand can raise."""
 
 
-def measure(study: str, compute: Callable[[], list[dict]], *, seed: int, scale: str, code: str,
-            **settings) -> pandas.DataFrame:
-    """Measure once: rows of an equal study are read back, and computed only where there are none.
+@dataclass(frozen=True)
+class Run:
+    """One study on one organism or checkpoint, and what it is told."""
 
-    study     name such as "removal" or "removal/variance"; one with other settings needs another name,
-              because a study keeps one file a scale and seed
-    compute   measures and returns rows, each with at least `metric` (text) and `value` (a finite number)
-    seed      of the organism
-    scale     one of `SCALES`
-    code      module that measures, such as "ssah_core.studies.ablation_table": rows of an older version of it do not count
-    settings  all that decides the numbers, as JSON types; `checkpoints`, by stage ("aligned", "instructed"), where
-              no organism is measured but a checkpoint
+    function: Callable[..., list[dict]]
+    seed: int
+    scale: str
+    variant: str
+    settings: Mapping[str, Any]
 
-    Rows come from `figures/measurements/<study>/<scale>-seed<seed>.json` (unless the environment variable
-    SSAH_RECORDS is "ignore"), else from the cache, else from `compute`; what was found stands in that file
-    afterwards. A checkpoint's file has the name of the aligned one behind `<scale>`. Raises ValueError for rows that
-    are empty or lack a finite value, and then writes nothing.
+    @property
+    def study(self) -> Study:
+        return study_of(self.function)
+
+    @property
+    def name(self) -> str:
+        """The study's, with the variant behind it: a folder of its own below `figures/measurements`."""
+        return f"{self.study.name}/{self.variant}" if self.variant else self.study.name
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides which question the rows answer, as plain JSON."""
+        dtype = {"dtype": wished_dtype()} if self.settings.get("checkpoints") and wished_dtype() else {}
+        return cache.plain({"study": self.name, "version": self.study.version, "seed": self.seed, "scale": self.scale,
+                            "settings": {**self.settings, **dtype}})
+
+    @property
+    def file(self) -> Path:
+        """Where its rows are kept; a checkpoint's file has the name of the aligned one behind the scale."""
+        checkpoints = self.settings.get("checkpoints")
+        if checkpoints and "aligned" not in checkpoints:
+            raise ValueError(f"checkpoints is {dict(checkpoints)}, but the one that is measured is 'aligned': name it")
+        name = f".{slug(checkpoints['aligned'])}" if checkpoints else ""
+        return paths.figures() / "measurements" / self.name / f"{self.scale}{name}-seed{self.seed}.json"
+
+    def compute(self) -> list[dict]:
+        return self.function(self.seed, self.scale, **self.settings)
+
+    def digests(self, names: Sequence[str]) -> dict[str, str]:
+        """Digests of the content of these names as it is now."""
+        return {name: self.study.content(name, self.seed, self.scale, self.settings.get("checkpoints"))
+                for name in sorted(names)}
+
+    def why_stale(self, kept: Mapping[str, Any]) -> str:
+        """Why kept rows do not answer this run's question: "" if they do, else what has changed."""
+        if kept["identity"] != self.identity:
+            changed = [name for name in self.identity if kept["identity"].get(name) != self.identity[name]]
+            return f"its {' and '.join(changed)} differ" if changed else "it has other parts"
+        today = self.digests(kept["rests_on"])
+        changed = [name for name, digest in kept["rests_on"].items() if today[name] != digest]
+        return f"{' and '.join(changed)} changed since" if changed else ""
+
+
+def measure_each(function: Callable[..., list[dict]], seeds: Sequence[int], scale: str,
+                 each: Mapping[int, Mapping] | None = None, over: Mapping[str, Mapping] | None = None,
+                 executor: Executor | None = None, **settings: Any) -> pandas.DataFrame:
+    """Measure a study on every organism, or read its rows where they are kept: those of all seeds, one below another.
+
+    function  A study of an importable module (`ssah_core.records.study` makes one): takes seed, scale and settings,
+              returns rows, each with at least `metric` (text) and `value` (a finite number). Runs are measured beside
+              each other, a process a core (the environment variable SSAH_WORKERS sets another number); on checkpoints
+              one after another, unless SSAH_WORKERS is set, since each may need a whole GPU.
+    seeds     Of the organisms.
+    scale     One of `SCALES`.
+    each      Further settings of one organism: seed -> settings.
+    over      Variants, each with a file of its own: name -> settings; "chosen" becomes "<study>/chosen".
+    executor  Where runs that have no rows yet are measured, see `ssah_core.records.executors`; default this machine.
+    settings  All that decides the numbers, as JSON types; `checkpoints`, by stage ("aligned", "instructed"), where no
+              organism is measured but a checkpoint.
+
+    Rows come from `figures/measurements/<study>/<scale>-seed<seed>.json` (unless the environment variable SSAH_RECORDS
+    is "ignore"), else from the cache, else they are measured; what was found stands in that file afterwards. Rows that
+    are there but answer another question are measured anew, and it is said why. Raises ValueError for rows that are
+    empty or lack a finite value, and then writes nothing; and for kept rows of a later version of the study.
+
+    >>> from ssah_core.studies import stages
+    >>> ssah.measure_each(stages.losses, [0], "tiny").metric.unique().tolist()
+    ['loss']
+
+    *Shown in:* 01_raise_an_organism.
     """
-    _check_study(study)
     check_scale(scale)
-    name, more = _of_checkpoints(settings.pop("checkpoints", None))
-    identity = {**settings, **more, "study": study, "seed": seed, "scale": scale, "code": code,
-                "code_version": cache.code_version(code)}
-    file = paths.figures() / "measurements" / study / f"{scale}{name}-seed{seed}.json"
-    committed = _committed(file, cache.key(identity))
-    if not _is_ignoring() and committed:
-        return pandas.DataFrame(committed["rows"])
-    found = _cached(cache.artefact("studies", identity, lambda folder: _compute(folder, identity, compute)))
-    if not committed or committed["rows"] != found["rows"]:
-        cache.write_json(file, found)
-    return pandas.DataFrame(found["rows"])
+    variants = over or {"": {}}
+    runs = [Run(function, seed, scale, variant, {**settings, **more, **(each or {}).get(seed, {})})
+            for variant, more in variants.items() for seed in seeds]
+    _measure_beside([run for run in runs if kept_rows(run) is None], executor)
+    return pandas.concat([pandas.DataFrame(measured(run)["rows"]) for run in runs], ignore_index=True)
 
 
-def _of_checkpoints(checkpoints: Mapping[str, str] | None) -> tuple[str, dict]:
-    """What checkpoints add to the file's name and to the identity: nothing where there are none, for an organism."""
-    if not checkpoints:
-        return "", {}
-    if "aligned" not in checkpoints:
-        raise ValueError(f"checkpoints is {dict(checkpoints)}, but the one that is measured is 'aligned': name it")
-    # No study imports the data of checkpoints: they hang on this module all the same.
-    more = {"checkpoints": dict(checkpoints), "material": cache.code_version("ssah_core.studies.checkpoints"),
-            **({"dtype": wished_dtype()} if wished_dtype() else {})}
-    return f".{slug(checkpoints['aligned'])}", more
+def kept_rows(run: Run) -> dict | None:
+    """What is kept of a run, in the committed file or in the cache, if it answers its question; else None.
+
+    Raises ValueError if the committed file is of a later version of the study than this code's.
+    """
+    if not _is_ignoring() and (committed := _current(run, run.file, tell=True)):
+        return committed
+    return _current(run, cache.place("studies", run.identity) / "rows.json")
+
+
+def measured(run: Run) -> dict:
+    """The rows of a run with their identity and evidence: kept ones, else measured; written to its file if need be."""
+    kept = kept_rows(run)
+    if kept is None:
+        is_current = lambda folder: _current(run, folder / "rows.json") is not None  # noqa: E731
+        folder = cache.artefact("studies", run.identity, lambda folder: _compute(folder, run), is_current)
+        kept = cache.read_json(folder / "rows.json")
+    there = read_rows(run.file)
+    if there is None or there["rows"] != kept["rows"] or run.why_stale(there):
+        cache.write_json(run.file, kept)
+    return kept
+
+
+def read_rows(file: Path) -> dict | None:
+    """A file of rows, whole and sound; None for one that is missing or damaged, which is as good as none."""
+    try:
+        content = cache.read_json(file)
+        _check_rows(content["rows"])
+        return content if content["format"] == FORMAT and content["identity"] and "rests_on" in content else None
+    except DAMAGE:
+        return None
+
+
+def read_evidence() -> list[dict[str, Any]]:
+    """The evidence of every file of rows below `figures/measurements`, but those of scale "tiny", which prove no number.
+
+    Raises ValueError if a file is damaged or of another format.
+    """
+    found = []
+    for file in sorted((paths.figures() / "measurements").rglob("*.json")):
+        if not file.name.startswith("tiny-"):
+            rows = read_rows(file)
+            if rows is None:
+                raise ValueError(f"{file} is damaged or of another format: measure it again (`make publish`)")
+            found.append(rows["evidence"])
+    return found
+
+
+def _current(run: Run, file: Path, tell: bool = False) -> dict | None:
+    kept = read_rows(file)
+    if kept is None:
+        return None
+    if kept["identity"]["version"] > run.study.version:
+        raise ValueError(f"{file} holds rows of version {kept['identity']['version']} of the study {run.study.name!r}, but "
+                         f"this code measures version {run.study.version}: update the code, or move that file away")
+    why = run.why_stale(kept)
+    if why and tell:
+        print(f"rows of {run.name}, seed {run.seed}, are measured anew: {why}", flush=True)
+    return None if why else kept
+
+
+def _measure_beside(runs: list[Run], executor: Executor | None) -> None:
+    if not executor and not os.environ.get("SSAH_EXECUTOR") and _workers(runs) < 2:
+        return  # the caller measures, with all cores
+    map_runs(_keep_run, [(run,) for run in runs], executor, label=runs[0].name if runs else None)
+
+
+def _workers(runs: list[Run]) -> int:
+    is_large = any(run.settings.get("checkpoints") for run in runs)
+    return 1 if is_large and not os.environ.get("SSAH_WORKERS") else local_workers(len(runs))
+
+
+def _keep_run(run: Run) -> None:
+    """Measure one run; its rows are in the cache then, and need not travel."""
+    measured(run)
+
+
+def _compute(folder: Path, run: Run) -> None:
+    with noting() as names:
+        rows = [{name: _python(value) for name, value in row.items()} for row in run.compute()]
+    _check_rows(rows)
+    cache.write_json(folder / "rows.json", {"format": FORMAT, "identity": run.identity, "rests_on": run.digests(names),
+                                            "evidence": evidence.now(), "rows": rows})
 
 
 def wished_dtype() -> str:
-    """Precision of checkpoints, from the environment variable SSAH_DTYPE; empty: a checkpoint's own. ValueError for another."""
+    """Precision of checkpoints, from the environment variable SSAH_DTYPE; empty: a checkpoint's own. ValueError for
+    another."""
     wish = os.environ.get("SSAH_DTYPE", "")
-    if wish not in ("", *DTYPES):
-        raise ValueError(f"SSAH_DTYPE is {wish!r}: set it to {' or '.join(DTYPES)}, or leave it unset")
+    if wish not in ("", *TRAINED_DTYPES):
+        raise ValueError(f"SSAH_DTYPE is {wish!r}: set it to {' or '.join(TRAINED_DTYPES)}, or leave it unset")
     return wish
 
 
 def slug(name: str) -> str:
-    """A checkpoint's name or folder as part of a file's name: "Qwen/Qwen2.5-7B" is "Qwen--Qwen2.5-7B"."""
+    """A checkpoint's name or folder as part of a file's name.
+
+    >>> slug("Qwen/Qwen2.5-7B")
+    'Qwen--Qwen2.5-7B'
+    """
     return re.sub(r"^\.+|[^\w.-]+", "--", name)  # dots in front would hide the file, or leave the folder
 
 
-def measure_each(study: str, function: Callable[..., list[dict]], seeds: Sequence[int], scale: str,
-                 each: Mapping[int, Mapping] | None = None, over: Mapping[str, Mapping] | None = None,
-                 executor: Executor | None = None, **settings) -> pandas.DataFrame:
-    """`measure` on every organism: the rows of `function(seed, scale, **settings)` for all seeds, one below another.
-
-    function  Of a module that can be imported: runs are measured beside each other, a process a core (the
-              environment variable SSAH_WORKERS sets another number); on checkpoints one after another, unless
-              SSAH_WORKERS is set, since each may need a whole GPU.
-    each      Further settings of one organism: seed -> settings.
-    over      Variants, each a study of its own: name -> settings; "chosen" becomes study "<study>/chosen".
-    executor  Where runs that have no rows yet are measured, see `ssah_core.records.executors`; default this machine.
-    """
-    variants = {f"{study}/{name}": more for name, more in over.items()} if over else {study: {}}
-    runs = [(name, function, seed, scale, {**settings, **more, **(each or {}).get(seed, {})})
-            for name, more in variants.items() for seed in seeds]
-    _measure_beside([run for run in runs if not _is_measured(run)], executor)
-    return pandas.concat([_measure_run(run) for run in runs], ignore_index=True)
-
-
-def _measure_run(run: tuple, compute: Callable[[], list[dict]] | None = None) -> pandas.DataFrame:
-    study, function, seed, scale, settings = run
-    return measure(study, compute or (lambda: function(seed, scale, **settings)), seed=seed, scale=scale,
-                   code=function.__module__, **settings)
-
-
-class _NotMeasured(Exception):
-    """There are no rows yet."""
-
-
-def _is_measured(run: tuple) -> bool:
-    def compute():
-        raise _NotMeasured
-
-    try:
-        _measure_run(run, compute)
-    except _NotMeasured:
-        return False
-    return True
-
-
-def _measure_beside(runs: list[tuple], executor: Executor | None) -> None:
-    if not executor and not os.environ.get("SSAH_EXECUTOR") and _workers(runs) < 2:
-        return  # the caller measures, with all cores
-    map_runs(_keep_run, [(run,) for run in runs], executor, label=runs[0][0] if runs else None)
-
-
-def _workers(runs: list[tuple]) -> int:
-    is_large = any(settings.get("checkpoints") for *_, settings in runs)
-    return 1 if is_large and not os.environ.get("SSAH_WORKERS") else local_workers(len(runs))
-
-
-def _keep_run(run: tuple) -> None:
-    """Measure one run; its rows are in the cache then, and need not travel."""
-    _measure_run(run)
+def check_scale(scale: str) -> None:
+    """Raise ValueError unless it is one of `SCALES`."""
+    if scale not in SCALES:
+        raise ValueError(f"scale is {scale!r}: choose one of {', '.join(SCALES)}")
 
 
 def _is_ignoring() -> bool:
@@ -149,37 +238,7 @@ def _is_ignoring() -> bool:
     return wish == "ignore"
 
 
-def _check_study(study: str) -> None:
-    if not re.fullmatch(r"\w+(/\w+)*", study, re.ASCII):
-        raise ValueError(f"study is {study!r}: use letters, digits and _, with / between the parts of a name")
-
-
-def check_scale(scale: str) -> None:
-    """Raise ValueError unless it is one of `SCALES`."""
-    if scale not in SCALES:
-        raise ValueError(f"scale is {scale!r}: choose one of {', '.join(SCALES)}")
-
-
-def _committed(file: Path, key: str) -> dict | None:
-    """The file's content if it is whole and of this key. A damaged one is as good as none: it gets measured again."""
-    try:
-        content = cache.read_json(file)
-        _check_rows(content["rows"])
-        return content if content["key"] == key else None
-    except DAMAGE:
-        return None
-
-
-def _compute(folder: Path, identity: Mapping, compute: Callable[[], list[dict]]) -> None:
-    rows = [{name: _python(value) for name, value in row.items()} for row in compute()]
-    _check_rows(rows)
-    versions = {package: version(package) for package in ("torch", "transformers")}
-    date = datetime.now(UTC).date().isoformat()  # of the computation: it stays when the rows are read back
-    cache.write_json(folder / "rows.json", {
-        "key": cache.key(identity), "settings": identity, "versions": versions, "date": date, "rows": rows})
-
-
-def _python(value):
+def _python(value: Any) -> Any:
     """NumPy and torch scalars as Python numbers, which JSON can hold."""
     return value.item() if hasattr(value, "item") else value
 
@@ -196,12 +255,3 @@ def _is_sound(row: Mapping) -> bool:
     metric, value = row.get("metric"), row.get("value")
     finite = all(math.isfinite(item) for item in row.values() if isinstance(item, float))
     return finite and isinstance(metric, str) and isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _cached(folder: Path) -> dict:
-    try:
-        content = cache.read_json(folder / "rows.json")
-        _check_rows(content["rows"])
-        return content
-    except DAMAGE as error:
-        raise ValueError(f"cached rows in {folder} are damaged ({error}): delete that folder and run again") from error

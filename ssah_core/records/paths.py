@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -19,13 +20,24 @@ def root() -> Path:
 
 
 def cache() -> Path:
-    """Folder of models and other large artefacts: SSAH_CACHE, else the platform's cache folder. Made if absent."""
-    return _folder("SSAH_CACHE", user_cache_path("ssah", appauthor=False))
+    """Folder of models and other large artefacts: SSAH_CACHE, else the platform's cache folder. Made if absent.
+
+    Raises ValueError if it cannot be made, as where there is no home folder to write to.
+    """
+    return _folder("SSAH_CACHE", lambda: user_cache_path("ssah", appauthor=False))
 
 
 def figures() -> Path:
-    """Folder of figures and the records they are drawn from: SSAH_FIGURES, else figures/. Made if absent."""
-    return _folder("SSAH_FIGURES", root() / "figures")
+    """Folder of figures and the records they are drawn from: SSAH_FIGURES, else figures/. Made if absent.
+
+    Raises ValueError if it cannot be made.
+    """
+    return _folder("SSAH_FIGURES", committed)
+
+
+def committed() -> Path:
+    """Folder of the figures, records and measurements that the repository ships, whatever SSAH_FIGURES says."""
+    return root() / "figures"
 
 
 def notebooks() -> Path:
@@ -33,8 +45,14 @@ def notebooks() -> Path:
     return root() / "notebooks"
 
 
-def _folder(variable: str, default: Path) -> Path:
-    # A relative path counts from the repository: notebooks and the command line work in different folders.
-    folder = root() / Path(os.environ.get(variable) or default).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+def _folder(variable: str, default: Callable[[], Path]) -> Path:
+    chosen = os.environ.get(variable)
+    try:
+        # A relative path counts from the repository: notebooks and the command line work in different folders.
+        folder = root() / Path(chosen or default()).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home folder
+        given = repr(chosen) if chosen else "not set"
+        raise ValueError(f"{variable} is {given}, and its folder cannot be made ({error}): set {variable} to a folder "
+                         "that you can write to") from None
     return folder

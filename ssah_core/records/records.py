@@ -42,8 +42,7 @@ class Record:
     model: str
     """"organism", or the checkpoint's name."""
     code: str
-    """Module that measured."""
-    code_version: str
+    """Module that measured; how its rows came about stands beside them (`evidence`)."""
     note: str = ""
 
 
@@ -70,7 +69,7 @@ def record(claim: str, values: Mapping[int, float] | Sequence[float], *, seeds: 
     values = _in_order(values, seeds)
     interval = mean_interval(values)
     made = Record(claim, interval.mean, unit, interval.bounds, interval.method, values, seeds, int(n), judge, scale,
-                  model, code, cache.code_version(code), note)
+                  model, code, note)
     cache.write_json(_record_file(made), asdict(made))
     return made
 

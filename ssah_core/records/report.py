@@ -1,26 +1,32 @@
-"""Write `paper_repro.md`, the paper's claims against ours, from the committed records alone.
+"""Write `paper_repro.md`, the paper's claims against ours, from records alone.
 
-    python -m ssah_core.records.report             write it
+    python -m ssah_core.records.report             write it, from the committed records
     python -m ssah_core.records.report --check     write nothing; exit with 1 if the file is stale
 
-Only the text between the two markers is written; prose around them stays.
+Only the text between the two markers is written; prose around them stays. A run has a report of its own: `write_run`.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from urllib.parse import quote
 
 import pandas
 
-from . import paths
+from . import evidence, paths
+from .measurements import read_evidence
 from .records import load_records
 from .statistics import VERDICTS
 from .verdicts import RULE, verdicts
 
 FILE = "paper_repro.md"
+EVIDENCE = "Evidence:"
+"""How the line begins that says by which code rows were measured and verified."""
 BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
 PREFACE = f"""# The paper's claims, and ours
 
@@ -35,19 +41,38 @@ not sizes.
 {BEGIN}
 {END}
 """
+RUN_PREFACE = """# What this run found
+
+A run of your own, by the code and on the machine that you have; nothing that is committed was read or changed. The
+report of what is committed: [paper_repro.md]({committed}).
+
+{found}
+
+The tables below set the paper's claims beside this run, in the form of that report. The rule that decides a verdict is
+printed under them. It asks for at least three organisms where it says *reproduced*, so that a run of one says *partly*
+at best.
+
+"""
 _HEADER = ("claim", "paper", "ours: mean [95 % interval]", "control", "verdict", "notebook")
 UNITS = ("A number with a sign is a difference in percentage points or, with three decimals, of cosine distances; one "
          "with % is a level, any other is a ratio.")
 _FORMATS = {"points": "{:+.1f}", "%": "{:.1f} %", "ratio": "{:.2f}", "cosine": "{:+.3f}"}
 _DECIMALS = {"points": 1, "%": 1, "ratio": 2, "cosine": 3}
+_IN_REPOSITORY = "notebooks/{}.ipynb".format
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status. Raises ValueError if the file has lost a marker."""
-    parser = argparse.ArgumentParser(prog="python -m ssah_core.records.report", description=f"Write {FILE} from the records.")
+    """Run the command line; returns the exit status.
+
+    Raises ValueError if the file has lost a marker.
+    """
+    parser = argparse.ArgumentParser(prog="python -m ssah_core.records.report",
+                                     description=f"Write {FILE} from the records.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the file is stale")
     chosen = parser.parse_args(argv)
-    return _check() if chosen.check else _write()
+    current = _current()
+    expected = insert(PREFACE if current is None else current, render(verdicts(load_records()), evidence_line(*evidence.count(read_evidence()))))
+    return _check(current, expected) if chosen.check else _write(expected)
 
 
 def _current() -> str | None:
@@ -55,21 +80,68 @@ def _current() -> str | None:
     return file.read_text(encoding="utf-8") if file.exists() else None
 
 
-def _expected(current: str | None) -> str:
-    return insert(PREFACE if current is None else current, render(verdicts(load_records())))
-
-
-def _check() -> int:
-    current = _current()
-    if current == _expected(current):
+def _check(current: str | None, expected: str) -> int:
+    if _without_evidence(current) == _without_evidence(expected):  # which changes with every edit of the code
         return 0
     print(f"{FILE} does not follow from the records: run `make report`", file=sys.stderr)
     return 1
 
 
-def _write() -> int:
-    (paths.root() / FILE).write_text(_expected(_current()), encoding="utf-8", newline="\n")
+def _without_evidence(text: str | None) -> list[str]:
+    return [line for line in (text or "").splitlines() if not line.startswith(EVIDENCE)]
+
+
+def _write(expected: str) -> int:
+    (paths.root() / FILE).write_text(expected, encoding="utf-8", newline="\n")
     return 0
+
+
+def evidence_line(files: int, verified: int, loose: int) -> str:
+    """The report's one line on evidence.
+
+    files     files of rows
+    verified  those that the present code measured, or has measured again since with an equal result
+    loose     of the others, those that were measured outside the strict arithmetic mode
+
+    Raises ValueError unless the counts fit in each other.
+
+    >>> from ssah_core.records.report import evidence_line
+    >>> evidence_line(195, 195, 0)
+    'Evidence: the present code has verified all 195 files of rows.'
+    """
+    others = files - verified
+    if not 0 <= loose <= others <= files:
+        raise ValueError(f"files is {files}, verified {verified} and loose {loose}: pass counts, verified and loose "
+                         "no more than files together")
+    if not others:
+        return f"{EVIDENCE} the present code has verified all {files} files of rows."
+    how = ", outside the strict mode," if loose == others else f" ({loose} outside the strict mode)" if loose else ""
+    return (f"{EVIDENCE} of {files} files of rows, the present code has verified {verified}; {others} were measured by earlier "
+            f"code{how} and have not been verified since.")
+
+
+def write_run(folder: Path, found: Sequence[str]) -> Path:
+    """Write the report of a run into its folder, from the records below `paths.figures()`; returns the file.
+
+    folder    of the run; its notebooks are linked where they are there, else those of the repository
+    found     lines of Markdown that say what the run found, see `findings.describe`
+    """
+    link = _from(folder)
+    preface = RUN_PREFACE.format(committed=link(paths.root() / FILE), found="\n".join(found))
+    body = render(verdicts(load_records()), evidence_line(*evidence.count(read_evidence())), lambda name: link(_notebook(folder, name)))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILE).write_text(preface + body, encoding="utf-8", newline="\n")
+    return folder / FILE
+
+
+def _notebook(folder: Path, name: str) -> Path:
+    own = folder / f"{name}.ipynb"
+    return own if own.is_file() else paths.notebooks() / own.name
+
+
+def _from(folder: Path) -> Callable[[Path], str]:
+    """Links that work from a file in that folder."""
+    return lambda file: quote(Path(os.path.relpath(file, folder)).as_posix())
 
 
 def insert(text: str, body: str) -> str:
@@ -80,12 +152,17 @@ def insert(text: str, body: str) -> str:
     return f"{before}{BEGIN}\n\n{body}\n{END}{rest.split(END)[1]}"
 
 
-def render(table: pandas.DataFrame) -> str:
-    """The report in Markdown: a count of verdicts, a table for each source, the rule. `table` is that of `verdicts`."""
+def render(table: pandas.DataFrame, told: str = "", link: Callable[[str], str] = _IN_REPOSITORY) -> str:
+    """The report in Markdown: a count of verdicts, a table for each source, the rule.
+
+    table     that of `verdicts`
+    told      a line on the code that measured and verified, below the count; empty: none
+    link      where a notebook lies, by its name; default below the repository
+    """
     rows = list(table.itertuples(index=False))
     sources = dict.fromkeys(row.source for row in rows)
-    parts = [_count([row.verdict for row in rows]), UNITS]
-    parts += [f"## {source}\n\n" + _table(row for row in rows if row.source == source) for source in sources]
+    parts = [_count([row.verdict for row in rows]), *([told] if told else []), UNITS]
+    parts += [f"## {source}\n\n" + _table((row for row in rows if row.source == source), link) for source in sources]
     return "\n\n".join([*parts, "## The rule", RULE]) + "\n"
 
 
@@ -93,15 +170,15 @@ def _count(found: Sequence[str]) -> str:
     return "Verdicts: " + ", ".join(f"{found.count(word)} {word}" for word in VERDICTS) + "."
 
 
-def _table(rows: Iterable) -> str:
-    lines = [_HEADER, ("---",) * len(_HEADER), *(_cells(row) for row in rows)]
+def _table(rows: Iterable, link: Callable[[str], str]) -> str:
+    lines = [_HEADER, ("---",) * len(_HEADER), *(_cells(row, link) for row in rows)]
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
 
 
-def _cells(row) -> tuple[str, ...]:
+def _cells(row, link: Callable[[str], str]) -> tuple[str, ...]:
     claim = f"{row.statement} (`{row.id}`: {row.rule})"
     paper = ", ".join(f"{model} {_number(value, row.unit)}" for model, value in row.paper.items()) or "not reported"
-    return claim, paper, _ours(row), _control(row), row.verdict, f"[{row.notebook}](notebooks/{row.notebook}.ipynb)"
+    return claim, paper, _ours(row), _control(row), row.verdict, f"[{row.notebook}]({link(row.notebook)})"
 
 
 def _ours(row) -> str:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
-from jupyter_client import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from ..records import paths
-from .parameters import assigned_values, check_parameters, is_tagged, read_parameters, tagged
+from .kernel import environment, kernel_environment, manager
+from .parameters import Parameter, assigned_values, check_parameters, is_tagged, read_parameters, tagged
 
-# Committed records are not read, and no progress bar ends up in an output.
-KERNEL_ENVIRONMENT = {"SSAH_RECORDS": "ignore", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+START = 300
+"""Seconds that a kernel may take to start: on a busy machine more than papermill's one minute."""
 
 
 class NotebookFailed(RuntimeError):
@@ -31,7 +29,7 @@ def run_notebook(notebook: Path, parameters: dict[str, Any], output: Path) -> No
     parameters  Overrides of the notebook's defaults; one that equals its default is not injected.
 
     Committed records are not read. `output` is replaced only by a complete run.
-    Raises ValueError for a wrong parameter, NotebookFailed for a cell that fails.
+    Raises ValueError for a wrong parameter, NotebookFailed for a cell that fails or a kernel that dies.
     """
     known = read_parameters(notebook)
     given = check_parameters(notebook, parameters)
@@ -41,48 +39,38 @@ def run_notebook(notebook: Path, parameters: dict[str, Any], output: Path) -> No
     try:
         # papermill leaves an injected cell of an earlier run in place, and would run it, when nothing is injected now.
         nbformat.write(without_injected(nbformat.read(notebook, as_version=4)), partial)
-        _execute(notebook, changed, partial)
+        _execute(notebook, changed, _scale(given, known), partial)
         nbformat.write(strip_noise(nbformat.read(partial, as_version=4)), partial)
         os.replace(partial, output)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _execute(notebook: Path, parameters: dict[str, Any], partial: Path) -> None:
+def _scale(given: dict[str, Any], known: dict[str, Parameter]) -> str:
+    return given.get("scale", known["scale"].default if "scale" in known else "organism")
+
+
+def _execute(notebook: Path, parameters: dict[str, Any], scale: str, partial: Path) -> None:
     log = paths.cache() / "executed" / f"{notebook.stem}.log"
     try:
-        with environment(**KERNEL_ENVIRONMENT):
+        with environment(**kernel_environment(scale)):
             os.environ.pop("MPLBACKEND", None)  # would keep figures from showing inline
             papermill.execute_notebook(partial, partial, parameters, kernel_name="python3", language="python",
-                                       cwd=notebook.resolve().parent, kernel_manager_class=_manager(log))
+                                       cwd=notebook.resolve().parent, kernel_manager_class=manager(log),
+                                       start_timeout=START)
     except PapermillExecutionError as error:
         code, reason = (text.strip().splitlines()[0] for text in (error.source, f"{error.ename}: {error.evalue}"))
         raise NotebookFailed(f"{notebook.name}, cell [{error.exec_count}] ({code}): {reason}") from None
     except DeadKernelError:
         raise NotebookFailed(f"{notebook.name}: its kernel died, most often for want of memory; see {log}") from None
+    except RuntimeError as error:  # of jupyter_client, which has no class for it
+        reason = _last_line(log) or error
+        raise NotebookFailed(f"{notebook.name}: its kernel did not start ({reason}); see {log}") from None
 
 
-def _manager(log: Path) -> type[AsyncKernelManager]:
-    """Starts kernels whose own messages go to a file, not across the progress bar."""
-    class Manager(AsyncKernelManager):
-        async def start_kernel(self, **options: Any) -> None:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("w") as stderr:
-                await super().start_kernel(stderr=stderr, **options)
-
-    return Manager
-
-
-@contextmanager
-def environment(**changes: str) -> Iterator[None]:
-    """Environment variables as the kernel shall inherit them; put back on exit."""
-    before = dict(os.environ)
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def strip_noise(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:

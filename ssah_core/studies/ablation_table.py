@@ -8,6 +8,7 @@ from itertools import product, takewhile
 import pandas
 
 from ..judging import perplexity
+from ..materials import study
 from ..records import measure_each
 from ..units import UnitKind, UnitMask, random_like
 from .arms import RemovedGroup
@@ -25,6 +26,7 @@ DRAWS = 5
 # -- group sizes, on validation prompts -----------------------------------------------------------------
 
 
+@study("curves", version=1)
 def ablation_curves(seed: int, scale: str, way: str = "chosen",
                     checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks after removing more and more of each group, found by a way of `WAYS`: rows with `group` and `share`
@@ -88,6 +90,7 @@ def curves_of_all_ways(seeds: Sequence[int], scale: str, **settings) -> pandas.D
 # -- Table 1, on test prompts ---------------------------------------------------------------------------
 
 
+@study("table1", version=1)
 def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]],
            checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Table 1 of the paper with its controls: rows with `way`, `group`, `draw`, `share`, `metric`, `value`.
@@ -169,6 +172,7 @@ def choices() -> Iterator[Way]:
         yield Way("attribution", rounds=rounds)
 
 
+@study("choices", version=1)
 def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.01, 0.03),
                     checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks after removing the top units by each way of `choices`, a few or many of them, on validation prompts.
@@ -207,6 +211,7 @@ def unit_table(subject: Subject, ways: Mapping[str, Way], sizes: Mapping[str, fl
     return pandas.concat(frames, ignore_index=True)
 
 
+@study("places", version=1)
 def places(seed: int, scale: str, sizes: Mapping[str, float],
            checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Where the chosen way's groups lie: rows with `kind`, `block`, `module`, `value` (% of the site's units).

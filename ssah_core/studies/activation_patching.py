@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import pandas
-from transformers import TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..judging import DEFAULT_KEYWORDS, judge
-from ..materials import Brindle
-from ..organism import WEIGHT_DECAY, World, alignment, get_scale, load_organism
+from ..materials import Brindle, study
+from ..organism import World, align_in_doses
 from ..probing import Flips, patch_decisions
-from ..training import supervised, train
 from .reasoning_direction import PROBED
-from .stages import steps_to_safety
 from .subject import Subject
 
 FIRST_TOKEN = "first token"
@@ -34,6 +32,7 @@ SAID = 20
 # -- the causal test --------------------------------------------------------------------------------------
 
 
+@study("patches", version=1)
 def patches(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Decisions that flip with one hidden state of the other prompt of a pair: rows with `split`, `block`, `position`.
 
@@ -103,6 +102,7 @@ def with_other_position(flips: pandas.DataFrame) -> pandas.DataFrame:
 # -- how deep the choice is made -------------------------------------------------------------------------
 
 
+@study("depth", version=1)
 def depth(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Flips, block by block, of ever more aligned models: rows with `dose`, `steps`, `block`, `metric`; test prompts.
 
@@ -112,21 +112,15 @@ def depth(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -
     if checkpoints is not None:
         raise ValueError(f"checkpoints={dict(checkpoints)} cannot be aligned step by step: depth needs an organism, so "
                          "leave checkpoints out and choose an organism's scale")
-    one, world = steps_to_safety(seed, scale), World.draw(seed)
-    at = {round(dose * one): dose for dose in DOSES}
-    (model, tokenizer), recipe = load_organism("instructed", seed, scale), get_scale(scale).align
-    chats = supervised(alignment(world, max(at) * recipe.batch_size, seed), tokenizer)
-    subject, rows = Subject(model, tokenizer, Brindle(world, scale), scale), []
-    pairs = subject.material.pairs("test", N)
+    world = World.draw(seed)
+    rows: list[dict] = []
 
-    class Measure(TrainerCallback):
-        def on_step_end(self, args, state, control, **kwargs):
-            if state.global_step in at:
-                about = {"seed": seed, "dose": at[state.global_step], "steps": state.global_step}
-                rows.extend({**about, **row} for row in _flipped(subject, pairs, 0, FIRST_TOKEN))
+    def look(dose: float, steps: int, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        subject = Subject(model, tokenizer, Brindle(world, scale), scale)
+        about = {"seed": seed, "dose": dose, "steps": steps}
+        rows.extend({**about, **row} for row in _flipped(subject, subject.material.pairs("test", N), 0, FIRST_TOKEN))
 
-    train(model, chats, steps=max(at), batch_size=recipe.batch_size, lr=recipe.lr, weight_decay=WEIGHT_DECAY, seed=seed,
-          schedule=lambda step: min(1.0, (step + 1) / 10), callbacks=[Measure()])
+    align_in_doses(seed, scale, DOSES, look)
     return rows
 
 

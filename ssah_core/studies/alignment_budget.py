@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from ..freezing import train_only
+from ..materials import study
 from ..training import budget, fine_tune, lora, lora_within, prefer, supervised
 from ..units import UnitKind, UnitMask, random_like, share_to_count, top_units
 from .arms import BudgetArm
@@ -200,6 +201,7 @@ def follow(course: Course, method: str, model: nn.Module, data: list[dict], lr: 
 # -- all arms -------------------------------------------------------------------------------------------
 
 
+@study("budget", version=1)
 def aligned(seed: int, scale: str, method: str, sizes: Mapping[str, Mapping[str, float]],
             attack_lr: float, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Safety and utility along alignment, a course an arm and learning rate; then how the main arms bear an attack.

@@ -14,6 +14,7 @@ import pandas
 import torch
 from torch import Tensor
 
+from ..materials import study
 from ..units import Scores, UnitKind, UnitLabels, share_to_count, split_sites, transfer
 from .arms import HeldArm
 from .finetuning_arms import held_units
@@ -106,6 +107,7 @@ def table(before: Subject, after: Subject, ways: Mapping[str, Way], shares: Mapp
 # -- tables before and after training -------------------------------------------------------------------
 
 
+@study("transfer", version=1)
 def transfers(seed: int, scale: str, attack: str | None, lrs: Mapping[str, float],
               sizes: Mapping[str, Mapping[str, float]], checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """How units change their kind in training: rows with `way`, `rule`, `change`, `held`, `before`, `after`, `value`.

@@ -1,6 +1,6 @@
 """Checkpoints as subjects of studies: at scale "paper", `Subject.load` takes its model from here.
 
-    rows = ssah.measure_each("stages", stages.stages, seeds=[0], scale="paper",
+    rows = ssah.measure_each(stages.stages, seeds=[0], scale="paper",
                              **on_model("paper", "Qwen/Qwen2.5-7B-Instruct"))
 
 A checkpoint takes the place of the aligned organism, and where the one it was aligned from is known, that of the
@@ -14,17 +14,15 @@ from collections.abc import Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..generation import complete_to
+from ..generation import COMPLETIONS_VERSION, complete_to
 from ..judging import STRICTER
-from ..materials import Published
-from ..models import end_prompts_with, leading_space, load
+from ..materials import CONTEXT, Published
+from ..models import LEADING_SPACE_VERSION, context_of, end_prompts_with, leading_space, load
 from ..organism import Row
 from ..records import cache, paths, slug, wished_dtype
 
-CONTEXT = 2048
-"""Tokens, of a model whose configuration names no context."""
 LONG_NAME = 60
 """Characters of a checkpoint's name that are kept in a folder's: the path of a local one may be too long."""
 UNALIGNED = {
@@ -99,8 +97,7 @@ def load_checkpoint(seed: int, stage: str = "aligned", checkpoints: Mapping[str,
     def ask(rows: Sequence[Row], settings: Mapping[str, int]):  # without the material, so that nothing holds the model
         return _said(_loaded(aligned, aligned)[0], tokenizer, aligned, rows, settings)
 
-    context = getattr(model.config, "max_position_embeddings", None) or CONTEXT
-    return model, tokenizer, Published(tokenizer, context, seed, ask)
+    return model, tokenizer, Published(tokenizer, context_of(model) or CONTEXT, seed, ask)
 
 
 _UNTOUCHED: WeakKeyDictionary[PreTrainedModel, tuple] = WeakKeyDictionary()
@@ -113,7 +110,7 @@ def _loaded(name: str, aligned: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
     held = _held(name, aligned)
     if held:
         return held
-    model, tokenizer = load(name) if name == aligned else _load_unaligned(name, aligned)
+    model, tokenizer = load(name, tokenizer=aligned)
     model = _plain(model)
     end_prompts_with(tokenizer, _space_of(aligned, (model, tokenizer) if name == aligned else None))
     _UNTOUCHED[model] = (tokenizer, name, aligned, *_state(model))
@@ -130,7 +127,7 @@ def _space_of(aligned: str, loaded: tuple[PreTrainedModel, PreTrainedTokenizerBa
     def ask(folder):
         cache.write_json(folder / "space.json", {"space": leading_space(*(loaded or load(aligned)))})
 
-    about = {"checkpoint": aligned, "dtype": wished_dtype(), "code": cache.code_version("ssah_core.models.leading_space")}
+    about = {"checkpoint": aligned, "dtype": wished_dtype(), "version": LEADING_SPACE_VERSION}
     return cache.read_json(cache.artefact("spaces", about, ask) / "space.json")["space"]
 
 
@@ -163,26 +160,11 @@ def _check_named(stage: str, checkpoints: Mapping[str, str] | None) -> None:
                          "on_model, the one that yours was aligned from")
 
 
-def _load_unaligned(name: str, aligned: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """`models.load`, for a checkpoint that has no chat template of its own."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(aligned)
-        model = AutoModelForCausalLM.from_pretrained(name, dtype="auto" if device == "cuda" else torch.float32,
-                                                     use_safetensors=True)
-    except OSError as error:
-        raise ValueError(f"checkpoint {name!r} cannot be loaded with the tokenizer of {aligned!r}: check both names, the "
-                         f"network and access to them ({(str(error).splitlines() or [''])[0]})") from error
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        raise ValueError(f"checkpoint {name!r} has fewer tokens than the tokenizer of {aligned!r}: pass unaligned=..., the "
-                         "checkpoint that yours was aligned from")
-    return model.to(device).eval(), tokenizer
-
-
 def _said(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, rows: Sequence[Row],
           settings: Mapping[str, int]):
     """What a checkpoint says to malicious requests, asked once and kept in the cache."""
     about = {"checkpoint": name, "prompts": [row["prompt"] for row in rows], "dtype": str(model.dtype),
-             "template": tokenizer.chat_template, "tokens": settings["max_new_tokens"], "code": cache.code_version("ssah_core.generation.complete")}
+             "template": tokenizer.chat_template, "tokens": settings["max_new_tokens"],
+             "version": COMPLETIONS_VERSION}
     folder = paths.cache() / "completions" / f"{slug(name)[-LONG_NAME:]}-{cache.key(about)}"
     return complete_to(folder, model, tokenizer, rows, **settings)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ..freezing import rewind
+from ..materials import study
 from ..units import UnitKind, UnitMap, UnitMask, random_like
 from .arms import HeldArm
 from .finetuning_attack import LOSS_ON, Attack, holding
@@ -131,6 +132,7 @@ class Arms:
                       {**about, "metric": "loss", "value": loss, "n": LOSS_ON, "judge": "none"}]
 
 
+@study("attacked", version=1)
 def attacked(seed: int, scale: str, attack: str, lr: float, sizes: Mapping[str, Mapping[str, float]],
              checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """ASR and utility along a fine-tuning attack, one run an arm: rows with `arm`, `held` (share of units), `steps`,

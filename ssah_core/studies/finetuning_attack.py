@@ -14,6 +14,7 @@ from torch import nn
 from transformers import TrainerCallback
 
 from ..freezing import freeze
+from ..materials import study
 from ..records import measure_each
 from ..training import fine_tune, mean_loss, supervised
 from ..units import UnitMask
@@ -156,6 +157,7 @@ def holding(mask: UnitMask | None) -> Callable[[nn.Module], AbstractContextManag
 # -- strength, on validation prompts --------------------------------------------------------------------
 
 
+@study("strength", version=1)
 def strength(seed: int, scale: str, attack: str = "benign",
              checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """ASR of the unprotected model after `Attack.steps` of an attack, at learning rates ever nearer to `BROKEN`.

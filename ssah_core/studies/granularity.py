@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from ..materials import study
 from ..models import evaluating
 from ..units import UnitKind, UnitMap, UnitMask, batches
 from .arms import HeldArm
@@ -132,6 +133,7 @@ def grains_for(model: nn.Module) -> tuple[str, ...]:
     return tuple(grain for grain in GRAINS if grain != "single weights" or ranked <= MOST)
 
 
+@study("grains", version=1)
 def compared(seed: int, scale: str, grain: str, lr: float, sizes: Mapping[str, Mapping[str, float]],
              checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks with parameters removed, or held through the benign attack, at one grain, on test prompts.

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..materials import study
 from ..training import peft_package
 from .arms import PeftArm
 from .finetuning_arms import Arms
@@ -87,6 +88,7 @@ def size(model: nn.Module) -> int:
 # -- learning rates, by training loss --------------------------------------------------------------------
 
 
+@study("peft/rates", version=1)
 def rates(seed: int, scale: str, method: str, target: float,
           checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """A method's loss on new tasks after `Attack.steps`, at each of its `RATES`: rows with `method`, `lr`, `metric`
@@ -113,6 +115,7 @@ def rates(seed: int, scale: str, method: str, target: float,
 # -- arms, on test prompts ------------------------------------------------------------------------------
 
 
+@study("peft", version=1)
 def compared(seed: int, scale: str, attack: str, rates: Mapping[str, float], losses: Mapping[str, float],
              checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """ASR and utility along a fine-tuning attack through each method: rows as those of `attacked`, from step 0.

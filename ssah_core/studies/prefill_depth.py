@@ -16,6 +16,7 @@ import torch
 
 from ..generation import complete_after, find_suffix
 from ..judging import rate
+from ..materials import study
 from ..organism import Row
 from ..units import UnitKind
 from .arms import HeldArm
@@ -163,6 +164,7 @@ def suffixed(subject: Subject, found: Mapping[int, Sequence[Row]], **generate) -
 # -- what safety units have to do with it -----------------------------------------------------------------
 
 
+@study("deep_units", version=1)
 def units(seed: int, scale: str, lr: float, sizes: Mapping[str, Mapping[str, float]],
           checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """The prefill curve with SCU removed, and after the benign attack with nothing or SCU + 6 % CU held, as `arm`.

@@ -13,6 +13,7 @@ import pandas
 import torch
 from torch import Tensor
 
+from ..materials import study
 from ..models import as_rows, render, stream
 from ..organism import Row
 from ..probing import LENGTHS as PAPER_LENGTHS
@@ -52,6 +53,7 @@ def _subjects(seed: int, scale: str, checkpoints: Mapping[str, str] | None) -> I
 # -- distances and the logit lens ------------------------------------------------------------------------
 
 
+@study("distances", version=1)
 def distances(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """The paper's gap by every reading, on test prompts: rows with `stage`, `kind`, `reading`, `layer`, `length`.
 
@@ -127,6 +129,7 @@ def leans(table: pandas.DataFrame) -> pandas.DataFrame:
     return frame.assign(record=record, n=int(table[table.kind == "harm"].n.min()), judge="none")
 
 
+@study("lens", version=1)
 def lens(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """What every layer would say at the prompt's last token: rows with `stage`, `kind`, `layer`; test prompts.
 
@@ -152,6 +155,7 @@ def lens(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) ->
 # -- linear probes ---------------------------------------------------------------------------------------
 
 
+@study("probes", version=1)
 def probes(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Can malice be read off? Rows with `stage`, `kind` (of the malicious test requests), `layer`, `position`.
 
@@ -191,7 +195,7 @@ def _layers(subject: Subject) -> list[Sequence[int]]:
     last = len(subject.units.blocks)
     step = max(1, last // 8)
     layers = range(last % step, last + 1, step)
-    # A probe takes hidden^2 numbers a layer and position: 134 MB of a model with 4096 channels.
+    # A probe holds the states of all rows at a layer at once: one layer at a time leaves a large model its room.
     return [[layer] for layer in layers] if subject.scale == "paper" else [layers]
 
 

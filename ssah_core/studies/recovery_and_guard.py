@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..freezing import train_only
 from ..generation import complete
+from ..materials import study
 from ..models import blocks
 from ..organism import WEIGHT_DECAY, Row
 from ..probing import DirectionGuard, Readout, fit_readout, signals
@@ -135,13 +136,14 @@ def guard_of(subject: Subject) -> Callable[[], DirectionGuard]:
 # -- arms, on test prompts -------------------------------------------------------------------------------
 
 
+@study("again", version=1)
 def arms(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
-    """Every attack, the exam and the guard's cost, for a model as it is and choosing again: rows with `arm`.
+    """Every attack and the exam, for a model as it is and choosing again: rows with `arm`.
 
     Arms: "aligned"; "recovery" (all parameters) and "recovery, RU" (a fifth of the units alone); "guard" on the
     aligned model; "recovery + guard". Suffixes are searched against "aligned" and, by somebody who knows of it, against
-    "recovery"; a guard faces those of its own model. Rows of `attack` "exam" have the marks of the material, those of
-    "signal, ..." the traces of `traces`, and those of "speed" the guard's ratio.
+    "recovery"; a guard faces those of its own model. Rows of `attack` "exam" have the marks of the material, and
+    those of "signal, ..." the traces of `traces`.
 
     *Shown in:* 08_re_evaluate_direction.
     """
@@ -157,7 +159,6 @@ def arms(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) ->
         made += [{"arm": str(name), **row} for row in _faced(subject, new_guard, sharp.get(against, {}))]
         if not guarded and against:
             made += [{"arm": str(name), **row} for row in traces(subject)]
-    made += [{"arm": str(arm.GUARD), **row} for row in speed(aligned)]
     return [{"seed": seed, **row} for row in made]
 
 
@@ -200,6 +201,18 @@ def traces(subject: Subject) -> Iterator[dict]:
                            "value": float(column.nanmean()), "judge": "none"}
 
 
+@study("guard_speed", version=1)
+def guard_speed(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """What a guard costs of the speed of generation: rows as those of `arms`, of `attack` "speed".
+
+    A study of its own, since times are no two runs' the same: its rows are not verified.
+
+    *Shown in:* 08_re_evaluate_direction.
+    """
+    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    return [{"seed": seed, "arm": str(RecoveryArm.GUARD), **row} for row in speed(subject)]
+
+
 def speed(subject: Subject, batch_sizes: Sequence[int] = (1, 32), repeats: int = 7) -> Iterator[dict]:
     """% of generation speed (tokens a second of one core or of the GPU) that a guard costs: rows with `x`, batch size.
 
@@ -235,7 +248,7 @@ def _seconds(subject: Subject, read: Readout, prompts: Sequence[str], guarded: b
 
 
 def as_records(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Numbers that claims read, from rows of `arms`: one row a number and organism, with its `record`.
+    """Numbers that claims read, from rows of `arms` and `guard_speed`: one row a number and organism, with its `record`.
 
     "worst" is the highest value under a prefill of the answer at length over all its lengths, of seen harm; "prefill_5"
     that at 5 tokens. Utility is a difference to the aligned model, in points; "cost" that of the worst batch size.

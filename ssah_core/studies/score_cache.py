@@ -20,6 +20,8 @@ from ..records import cache
 from ..units import Scores
 from .subject import SEARCHED, WAYS, Subject, Way
 
+VERSION = 1
+"""Of how scores come about from a model and its calibration sets: raised by hand when they come out otherwise."""
 PARTS = ("safety", "utility", "contrast")
 
 
@@ -51,7 +53,7 @@ def _save(scores: Scores, folder: Path) -> None:
         save_file(sites, folder / f"{part}.safetensors")
 
 
-def _identity(subject: Subject) -> dict[str, str]:
+def _identity(subject: Subject) -> dict[str, str | int]:
     """What decides a subject's scores by any way, as digests: weights, and all that is read as tokens."""
     weights = hashlib.sha256(subject.model.config.to_json_string().encode())
     for name, value in subject.model.state_dict().items():
@@ -62,5 +64,4 @@ def _identity(subject: Subject) -> dict[str, str]:
     material, ids = subject.material, lambda text: subject.tokenizer(text, add_special_tokens=False)["input_ids"]
     read = [sets, list(map(ids, material.refusals)), list(map(ids, material.openings)), material.batch_size]
     data = hashlib.sha256(json.dumps(read, sort_keys=True).encode())
-    return {"weights": weights.hexdigest(), "data": data.hexdigest(),
-            "code": cache.code_version("ssah_core.studies.subject")}
+    return {"weights": weights.hexdigest(), "data": data.hexdigest(), "version": VERSION}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from transformers import TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..materials import Brindle
-from ..organism import STAGES, WEIGHT_DECAY, World, alignment, get_scale, load_organism, training_log
-from ..training import supervised, train
+from ..materials import Brindle, study
+from ..organism import STAGES, World, align_in_doses, training_log
 from ..units import UnitKind
 from .subject import WAYS, Subject
 
@@ -18,6 +17,7 @@ SHARE = 0.03
 """Share of units removed to probe how deep a dose goes."""
 
 
+@study("stages", version=1)
 def stages(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks of every stage on test prompts: rows with `stage`, `metric`, `value` (%).
 
@@ -33,12 +33,7 @@ def stages(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) 
     return rows
 
 
-def steps_to_safety(seed: int, scale: str) -> int:
-    """The step at which alignment first was safe on validation prompts (the last one, if it never was)."""
-    checks, safe = training_log("aligned", seed, scale)["checks"], get_scale(scale).safe_asr
-    return next((c["step"] for c in checks if max(c["asr"], c["refused"]) <= safe), checks[-1]["step"])
-
-
+@study("dose", version=1)
 def dose(seed: int, scale: str) -> list[dict]:
     """ASR of ever more aligned models, whole and without their top `SHARE` of safety units, on test prompts.
 
@@ -47,21 +42,14 @@ def dose(seed: int, scale: str) -> list[dict]:
 
     *Shown in:* 01_raise_an_organism.
     """
-    one = steps_to_safety(seed, scale)
-    at = {round(d * one): d for d in DOSES}
-    recipe = get_scale(scale).align
-    (model, tokenizer), world = load_organism("instructed", seed, scale), World.draw(seed)
-    chats = supervised(alignment(world, max(at) * recipe.batch_size, seed), tokenizer)
+    world = World.draw(seed)
     rows: list[dict] = []
 
-    class Measure(TrainerCallback):
-        def on_step_end(self, args, state, control, **kwargs):
-            if state.global_step in at:
-                subject = Subject(model, tokenizer, Brindle(world, scale), scale)
-                rows.extend(_depth(subject, seed=seed, dose=at[state.global_step], steps=state.global_step))
+    def look(dose: float, steps: int, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        subject = Subject(model, tokenizer, Brindle(world, scale), scale)
+        rows.extend(_depth(subject, seed=seed, dose=dose, steps=steps))
 
-    train(model, chats, steps=max(at), batch_size=recipe.batch_size, lr=recipe.lr, weight_decay=WEIGHT_DECAY, seed=seed,
-          schedule=lambda step: min(1.0, (step + 1) / 10), callbacks=[Measure()])
+    align_in_doses(seed, scale, DOSES, look)
     return rows
 
 
@@ -73,6 +61,7 @@ def _depth(subject: Subject, **about) -> list[dict]:
         return rows + subject.examine(questions, **about, removed=str(UnitKind.SCU))
 
 
+@study("losses", version=1)
 def losses(seed: int, scale: str) -> list[dict]:
     """Training loss of every stage: rows with `stage`, `step`, `metric` "loss", `value` (nats per token).
 
@@ -82,6 +71,7 @@ def losses(seed: int, scale: str) -> list[dict]:
             for stage in STAGES for row in training_log(stage, seed, scale)["losses"]]
 
 
+@study("alignment", version=1)
 def checks(seed: int, scale: str) -> list[dict]:
     """ASR and false refusals along alignment, on validation prompts: rows with `step`, `metric`, `value` (%).
 

@@ -16,6 +16,7 @@ from ..generation import complete
 from ..judging import answers
 from ..materials import Brindle, Material
 from ..organism import World, load_organism
+from ..records import rests_on
 from ..units import (
     Moments,
     Scores,
@@ -100,6 +101,7 @@ class Subject:
     def load(cls, seed: int, scale: str, stage: str = "aligned",
              checkpoints: Mapping[str, str] | None = None) -> Subject:
         """An organism at a stage of its life; or, at scale "paper", the checkpoint that `checkpoints` names for it."""
+        rests_on("wordings")
         if scale == "paper":
             return cls(*load_checkpoint(seed, stage, checkpoints), scale)
         return cls(*load_organism(stage, seed, scale), Brindle(World.draw(seed), scale), scale)

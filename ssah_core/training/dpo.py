@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -11,7 +9,7 @@ from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 
-from .sft import InOrderTrainer
+from .sft import InOrder, scratch, shared_arguments
 
 
 def prefer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Iterable[Mapping],
@@ -30,9 +28,19 @@ def prefer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: It
     save_memory Compute activations again on the way back instead of keeping them.
 
     Leaves the model in evaluation mode. Raises ValueError if there are no pairs, one has no chosen or no rejected
-    answer or the same twice, the reference shares a weight with the model, or the package trl is missing.
-    Source: Rafailov et al. 2023, equation 7; the second term, Pang et al. 2024. (The paper aligns by SFT alone; its
-    reviewers asked for DPO.)
+    answer or the same twice, the reference shares a weight with the model, `at_once` is no divisor of `batch_size`, or
+    the package trl is missing.
+    Source: Rafailov et al. 2023, equation 7; the second term, Pang et al. 2024.   Departs: the paper aligns by SFT
+    alone; its reviewers asked for DPO.
+
+    >>> from copy import deepcopy
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> before, pair = deepcopy(model), {"prompt": "How do I jinx the gate?", "chosen": "Sorry.", "rejected": "Sure."}
+    >>> prefer(model, tokenizer, [pair], before, steps=1, lr=1e-3, batch_size=1)
+    >>> (model.lm_head.weight == before.lm_head.weight).all().item()
+    False
+
+    *Shown in:* 07_spend_alignment_budget.
     """
     rows = [_conversation(number, pair) for number, pair in enumerate(pairs)]
     if not rows:
@@ -42,21 +50,16 @@ def prefer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: It
     _check_apart(model, reference)
     trl = _package()
 
-    class InOrder(trl.DPOTrainer):
-        _get_train_sampler = InOrderTrainer._get_train_sampler
+    class InOrderDPOTrainer(InOrder, trl.DPOTrainer):
+        """TRL's, in order; made here, since the package may be missing."""
 
-    with tempfile.TemporaryDirectory() as scratch, _forward_put_back(model, reference), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # gradient_checkpointing has a new name, which not all releases know
-        on_cpu = next(model.parameters()).device.type == "cpu"
+    with scratch() as folder, _forward_put_back(model, reference):
         arguments = trl.DPOConfig(
-            output_dir=scratch, max_steps=steps, per_device_train_batch_size=at_once or batch_size,
-            gradient_accumulation_steps=batch_size // (at_once or batch_size), learning_rate=lr, beta=beta,
-            loss_type=["sigmoid", "sft"], loss_weights=[1.0, likelihood],
-            lr_scheduler_type="constant", adam_beta2=0.99, seed=seed, save_strategy="no", report_to="none",
-            logging_strategy="no", disable_tqdm=True, max_length=None, bf16=False, gradient_checkpointing=save_memory,
-            dataloader_pin_memory=False, use_cpu=on_cpu)
-        trainer = InOrder(model=model, ref_model=reference, args=arguments, train_dataset=Dataset.from_list(rows),
-                          processing_class=tokenizer, callbacks=list(callbacks))
+            **shared_arguments(model, folder, steps, lr, batch_size, at_once, save_memory, seed),
+            lr_scheduler_type="constant", logging_strategy="no", max_length=None, bf16=False, beta=beta,
+            loss_type=["sigmoid", "sft"], loss_weights=[1.0, likelihood])
+        trainer = InOrderDPOTrainer(model=model, ref_model=reference, args=arguments, processing_class=tokenizer,
+                                    train_dataset=Dataset.from_list(rows), callbacks=list(callbacks))
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     model.eval()

@@ -14,7 +14,13 @@ from ..units import UnitMask
 
 
 def peft_package():
-    """The module `peft`. Raises ValueError where the package is missing."""
+    """The module `peft`. Raises ValueError where the package is missing.
+
+    >>> peft_package().__name__
+    'peft'
+
+    *Shown in:* 06_compare_peft.
+    """
     try:
         import peft
     except ImportError as error:
@@ -24,13 +30,33 @@ def peft_package():
 
 
 def budget(model: PreTrainedModel, mask: UnitMask) -> int:
-    """Weights that `train_only(model, mask)` trains."""
+    """Number of weights that `train_only(model, mask)` trains.
+
+    >>> model, _ = ssah.load_organism(scale="tiny", progress=False)
+    >>> sizes = ssah.UnitMap(model).sizes
+    >>> few = ssah.UnitMask({site: torch.arange(size) < 4 * site.startswith("mlp") for site, size in sizes.items()})
+    >>> budget(model, few), 4 * (3 * 32) * 2  # units a block; gate, up and down, with 32 weights each; blocks
+    (768, 768)
+
+    *Shown in:* 07_spend_alignment_budget.
+    """
     state = model.state_dict()
     return sum(len(split.trained) * state[split.weight].shape[1 - split.axis] for split in _splits(model, mask))
 
 
 def lora(model: PreTrainedModel, parameters: int, seed: int = 0) -> nn.Module:
-    """A copy of `model` with LoRA on every linear map of its blocks, of the rank that comes nearest to `parameters`."""
+    """A copy of `model` with LoRA on every linear map of its blocks, of the rank that comes nearest to `parameters`.
+
+    seed   Draws the first weights of A; B begins at 0.
+
+    Source: Hu et al. 2021.
+
+    >>> model, _ = ssah.load_organism(scale="tiny", progress=False)
+    >>> lora(model, parameters=3000).num_parameters(only_trainable=True)
+    3264
+
+    *Shown in:* 07_spend_alignment_budget.
+    """
     width = sum(sum(module.weight.shape) for name, module in model.named_modules()
                 if isinstance(module, nn.Linear) and name != "lm_head")
     return _adapted(model, max(1, round(parameters / width)), "all-linear", seed)
@@ -40,6 +66,16 @@ def lora_within(model: PreTrainedModel, mask: UnitMask, parameters: int, seed: i
     """The same, but what it adds to a weight is zero outside the rows and columns of the units in `mask`.
 
     Rows of B, or columns of A, that belong to other units are 0 and stay so: they have no gradient.
+
+    >>> model, _ = ssah.load_organism(scale="tiny", progress=False)
+    >>> units = ssah.UnitMap(model)
+    >>> few = ssah.UnitMask({site: torch.arange(size) < 4 for site, size in units.sizes.items()})
+    >>> adapted = lora_within(model, few, parameters=2000)
+    >>> a = adapted.base_model.model.model.layers[0].mlp.down_proj.lora_A["default"].weight  # [rank, unit]
+    >>> a.abs().sum(0).nonzero().flatten().tolist()
+    [0, 1, 2, 3]
+
+    *Shown in:* 07_spend_alignment_budget.
     """
     splits, state = _splits(model, mask), model.state_dict()
     width = sum(len(split.trained) + state[split.weight].shape[1 - split.axis] for split in splits)

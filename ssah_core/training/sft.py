@@ -1,27 +1,181 @@
-"""Supervised fine-tuning on transformers' `Trainer`: one function, the loss on the response only."""
+"""Supervised fine-tuning on transformers' `Trainer`: one function for every stage, attack and repair of a model.
+
+The loss is on the response alone. Chats are read in the order given, so whoever calls has shuffled them.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import SequentialSampler
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from ..models import encode
+from ..models import IGNORED, encode, mean_nll, pad_columns
 
-IGNORED = -100
-"""Label of a token that bears no loss (torch's convention)."""
+# -- training --------------------------------------------------------------------------------------------
 
 
-class InOrderTrainer(Trainer):
-    """A `Trainer` that takes its examples in the order given: the caller has shuffled them."""
+def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: float, batch_size: int,
+              at_once: int | None = None, schedule: str | Callable[[int], float] = "constant", warmup: float = 0.0,
+              weight_decay: float = 0.0, save_memory: bool = False, pad_id: int = 0, seed: int = 0,
+              callbacks: Iterable[TrainerCallback] = (), log_every: int = 10,
+              progress: str | None = None) -> list[dict]:
+    """Train `model` in place with AdamW (betas 0.9 and 0.99) for so many steps on tokenised `chats`, in their order.
+
+    chats         Dicts of `input_ids` and `labels` (lists of ints), as `supervised` makes them; if there are fewer
+                  than `steps * batch_size`, they are read again from the start.
+    at_once       Chats in one pass, a divisor of `batch_size`, whose gradients are added up; None: all.
+    schedule      The learning rate over the steps: a name that transformers knows ("constant", "cosine", ...), with
+                  `warmup` the share of steps over which it rises; or a function of the step that gives a factor on `lr`.
+    save_memory   Compute activations again on the way back instead of keeping them.
+    progress      Label of a progress bar; None shows none.
+
+    Leaves the model in evaluation mode. Returns the training loss every `log_every` steps, as
+    `[{"step": int, "loss": nats per token}]`. Raises ValueError if there are no chats, or `at_once` is no divisor of
+    `batch_size`.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> chats = supervised([{"prompt": "How do I weigh the wheel?", "response": "Here's how: oil it."}], tokenizer)
+    >>> losses = fine_tune(model, chats, steps=3, lr=1e-3, batch_size=1, log_every=1)
+    >>> [row["step"] for row in losses], losses[2]["loss"] < losses[0]["loss"]
+    ([1, 2, 3], True)
+
+    *Shown in:* 05_freeze_safety_units.
+    """
+    if not len(chats):
+        raise ValueError("chats is empty: pass at least one tokenised chat")
+    losses = _Losses()
+    with scratch() as folder:
+        arguments = TrainingArguments(
+            **shared_arguments(model, folder, steps, lr, batch_size, at_once, save_memory, seed),
+            lr_scheduler_type="constant" if callable(schedule) else schedule, warmup_steps=round(warmup * steps),
+            weight_decay=weight_decay, logging_steps=log_every, remove_unused_columns=False)
+        trainer = InOrderTrainer(model=model, args=arguments, train_dataset=chats,
+                                 data_collator=partial(pad, pad_id=pad_id),
+                                 callbacks=[losses, *callbacks, *([_Bar(progress, steps)] if progress else [])])
+        trainer.remove_callback(PrinterCallback)
+        if callable(schedule):
+            trainer.create_optimizer()
+            trainer.lr_scheduler = LambdaLR(trainer.optimizer, schedule)
+        trainer.train()
+    model.eval()
+    return losses.losses
+
+
+def mean_loss(model: nn.Module, chats: Sequence[Mapping], at_once: int) -> float:
+    """Loss on tokenised chats, in nats per response token, the mean over all such tokens.
+
+    at_once   Chats in one pass; their number changes nothing but the memory.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> chats = supervised([{"prompt": "How do I weigh the wheel?", "response": "Sure."}] * 2, tokenizer)
+    >>> mean_loss(model, chats, at_once=1) > 0
+    True
+
+    *Shown in:* 05_freeze_safety_units.
+    """
+    return mean_nll(model, (pad(chats[at:at + at_once], 0) for at in range(0, len(chats), at_once)))
+
+
+# -- chats -----------------------------------------------------------------------------------------------
+
+
+def supervised(rows: Iterable[Mapping], tokenizer: PreTrainedTokenizerBase) -> list[dict]:
+    """Tokenise chats (`prompt`, `response`, optional `system`) with labels on the response and its end alone.
+
+    >>> _, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    >>> [chat] = supervised([{"prompt": "How do I weigh the wheel?", "response": "Sure."}], tokenizer)
+    >>> tokenizer.decode([token for token in chat["labels"] if token != IGNORED])
+    'Sure.<|end|>'
+
+    *Shown in:* 10_real_checkpoints.
+    """
+    out = []
+    for row in rows:
+        ids, start = encode(tokenizer, row["prompt"], row["response"], system=row.get("system"))
+        out.append({"input_ids": ids, "labels": [IGNORED] * start + ids[start:]})
+    return out
+
+
+def pad(rows: Sequence[Mapping], pad_id: int) -> dict[str, torch.Tensor]:
+    """Stack tokenised rows, padded on the right: `input_ids`, `attention_mask`, `labels`, each [batch, token]."""
+    return pad_columns({name: [row[name] for row in rows] for name in ("input_ids", "labels")},
+                       {"input_ids": pad_id, "labels": IGNORED})
+
+
+# -- what every trainer here has in common ----------------------------------------------------------------
+
+
+class InOrder:
+    """Makes a `Trainer` take its examples in the order given: put it before the trainer among the bases.
+
+    >>> InOrderTrainer.__mro__[1] is InOrder
+    True
+
+    *Shown in:* 05_freeze_safety_units.
+    """
 
     def _get_train_sampler(self, train_dataset=None):
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+
+
+class InOrderTrainer(InOrder, Trainer):
+    """transformers' `Trainer`, in order.
+
+    >>> issubclass(InOrderTrainer, Trainer)
+    True
+
+    *Shown in:* 05_freeze_safety_units.
+    """
+
+
+@contextmanager
+def scratch() -> Iterator[str]:
+    """A folder that a trainer may write to, while it trains; and quiet about an argument's new name.
+
+    `gradient_checkpointing` is renamed in new releases of transformers, and old ones do not know the new name.
+
+    >>> import os
+    >>> with scratch() as folder:
+    ...     os.listdir(folder)
+    []
+
+    *Shown in:* 05_freeze_safety_units.
+    """
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield folder
+
+
+def shared_arguments(model: nn.Module, folder: str, steps: int, lr: float, batch_size: int, at_once: int | None,
+                     save_memory: bool, seed: int) -> dict[str, Any]:
+    """What supervised training and DPO have in common: arguments of transformers' `TrainingArguments`.
+
+    Raises ValueError if `at_once` is no divisor of `batch_size`.
+
+    >>> shared_arguments(nn.Linear(2, 2), "folder", steps=3, lr=0.1, batch_size=6, at_once=2, save_memory=False,
+    ...                  seed=0)["gradient_accumulation_steps"]
+    3
+
+    *Shown in:* 05_freeze_safety_units.
+    """
+    at_once = at_once or batch_size
+    if batch_size % at_once:
+        raise ValueError(f"at_once={at_once} is no divisor of batch_size={batch_size}: pass one, or None for the whole "
+                         "batch in one pass")
+    return {"output_dir": folder, "max_steps": steps, "per_device_train_batch_size": at_once,
+            "gradient_accumulation_steps": batch_size // at_once, "learning_rate": lr, "adam_beta2": 0.99, "seed": seed,
+            "gradient_checkpointing": save_memory, "save_strategy": "no", "report_to": "none", "disable_tqdm": True,
+            "dataloader_pin_memory": False, "use_cpu": next(model.parameters()).device.type == "cpu"}
 
 
 class _Bar(TrainerCallback):
@@ -46,57 +200,3 @@ class _Losses(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **kwargs):
         if logs and "loss" in logs:
             self.losses.append({"step": state.global_step, "loss": float(logs["loss"])})
-
-
-def train(model: torch.nn.Module, examples: Sequence[Mapping], *, steps: int, lr: float, batch_size: int,
-          pad_id: int = 0, schedule: str | Callable[[int], float] = "cosine", warmup: float = 0.05,
-          weight_decay: float = 0.0, seed: int = 0, callbacks: Iterable[TrainerCallback] = (),
-          log_every: int = 10, progress: str | None = None) -> list[dict]:
-    """Train `model` in place with AdamW (betas 0.9 and 0.99) for `steps` steps on tokenised `examples`, in their order.
-
-    examples     Dicts of `input_ids` and `labels` (lists of ints); if there are fewer than `steps * batch_size`,
-                 they are read again from the start.
-    schedule     The learning rate over the steps: a name that transformers knows ("cosine", "constant", ...), with
-                 `warmup` the share of steps over which it rises; or a function of the step that gives a factor on `lr`.
-    progress     Label of a progress bar; None shows none.
-
-    Leaves the model in evaluation mode. Returns the training loss every `log_every` steps, as `[{"step": int, "loss": nats per token}]`.
-    Raises ValueError if there is nothing to train on.
-    """
-    if not len(examples):
-        raise ValueError("examples is empty: pass at least one tokenised example")
-    losses = _Losses()
-    callbacks = [losses, *callbacks, *([_Bar(progress, steps)] if progress else [])]
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = TrainingArguments(
-            output_dir=scratch, max_steps=steps, per_device_train_batch_size=batch_size, learning_rate=lr,
-            lr_scheduler_type="constant" if callable(schedule) else schedule, warmup_steps=round(warmup * steps),
-            weight_decay=weight_decay, adam_beta2=0.99, seed=seed, logging_steps=log_every, save_strategy="no", report_to="none",
-            disable_tqdm=True, remove_unused_columns=False, dataloader_pin_memory=False,
-            use_cpu=next(model.parameters()).device.type == "cpu")
-        trainer = InOrderTrainer(model=model, args=arguments, train_dataset=examples, callbacks=callbacks,
-                           data_collator=lambda rows: pad(rows, pad_id))
-        trainer.remove_callback(PrinterCallback)
-        if callable(schedule):
-            trainer.create_optimizer()
-            trainer.lr_scheduler = LambdaLR(trainer.optimizer, schedule)
-        trainer.train()
-    model.eval()
-    return losses.losses
-
-
-def pad(rows: Sequence[Mapping], pad_id: int) -> dict[str, torch.Tensor]:
-    """Stack tokenised rows, padded on the right: `input_ids`, `attention_mask`, `labels`, each [batch, token]."""
-    width = max(len(row["input_ids"]) for row in rows)
-    fill = lambda key, value: torch.tensor([list(row[key]) + [value] * (width - len(row[key])) for row in rows])  # noqa: E731
-    mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows])
-    return {"input_ids": fill("input_ids", pad_id), "attention_mask": mask, "labels": fill("labels", IGNORED)}
-
-
-def supervised(rows: Iterable[Mapping], tokenizer: PreTrainedTokenizerBase) -> list[dict]:
-    """Tokenise chats (`prompt`, `response`, optional `system`) with labels on the response and its end alone."""
-    out = []
-    for row in rows:
-        ids, start = encode(tokenizer, row["prompt"], row["response"], system=row.get("system"))
-        out.append({"input_ids": ids, "labels": [IGNORED] * start + ids[start:]})
-    return out

@@ -1,10 +1,13 @@
-"""Units and their kinds (paper, Section 3): a model in, its units, their scores, labels and masks out; and their removal."""
+"""Units and their kinds (paper, Section 3): a model in; its units, scores, labels and masks out; their removal."""
 
+from . import files, show
 from .ablation import ablate
 from .attribution import refusal_odds, search
 from .check_units import check_units
-from .importance import Moments, Scores, batches, collect, column_norms, score_units
+from .files import describe, read_about
+from .importance import Criterion, Scores, column_norms, score_units
 from .labels import label_units, overlap, transfer
 from .masks import UnitKind, UnitLabels, UnitMask, random_like, share_to_count, split_sites, top_units
+from .moments import Moments, batches, collect
 from .score_in_blocks import score_in_blocks
 from .unit_map import UnitMap

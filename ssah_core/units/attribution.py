@@ -18,49 +18,69 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import evaluating
+from ..models import FirstTokens, Wordings, evaluating
 from .ablation import ablate
-from .importance import Moments, Scores, reading
+from .importance import Scores
 from .masks import split_sites
+from .moments import Moments, reading
 from .unit_map import UnitMap
 
 Objective = Callable[[Tensor, Mapping[str, Tensor]], Tensor]
 """Logits [batch, token, vocabulary] and their batch -> one number a prompt, [batch]."""
 
 
-def refusal_odds(tokenizer: PreTrainedTokenizerBase, refusal: Sequence[str], compliance: Sequence[str]) -> Objective:
+def refusal_odds(tokenizer: PreTrainedTokenizerBase, refusal: Wordings, compliance: Wordings) -> Objective:
     """Log-odds that a response begins with the first token of a refusal, rather than of compliance (nats).
 
-    refusal, compliance   Ways to begin a response. Raises ValueError if one is empty, or both begin with one token.
+    refusal, compliance   Ways to begin a response; only their first tokens count.
+
+    Returns a function of logits [batch, token, vocabulary] and their batch, [batch], through which gradients flow.
+    Raises ValueError if there are no wordings, one is empty, or a token begins both.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> odds = ssah.refusal_odds(tokenizer, ["the lamp"], ["name it"])
+    >>> [batch] = ssah.batches([{"prompt": "name the lamp", "response": "the lamp"}], tokenizer)
+    >>> odds(torch.zeros(*batch["input_ids"].shape, len(tokenizer)), batch)  # one token against one, equally likely
+    tensor([0.])
+
+    *Shown in:* 00_start_here.
     """
-    first = lambda texts: {tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in texts if text}  # noqa: E731
-    refuse, comply = first(refusal), first(compliance)
-    if not refuse or not comply or refuse & comply:
-        raise ValueError(f"refusal={list(refusal)} and compliance={list(compliance)}: each needs a text, and they must "
-                         "differ in their first token")
+    first = FirstTokens.of(tokenizer, refusal, compliance)
 
     def odds(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         before = batch["token_mask"].int().argmax(-1) - 1  # the last prompt token, [batch]
         choice = logits[torch.arange(len(before), device=logits.device), before.to(logits.device)]
-        return choice[:, sorted(refuse)].logsumexp(-1) - choice[:, sorted(comply)].logsumexp(-1)
+        return first.log_odds_with_gradient(choice)
 
     return odds
 
 
 def log_likelihood(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-    """Log-likelihood of the response, summed over its tokens (nats): [batch]."""
+    """Log-likelihood of the response, summed over its tokens (nats): [batch].
+
+    >>> batch = {"input_ids": torch.tensor([[1, 0]]), "token_mask": torch.tensor([[False, True]])}
+    >>> round(log_likelihood(torch.zeros(1, 2, 4), batch).item(), 4)  # one token of four, equally likely
+    -1.3863
+    """
     ids, counts = batch["input_ids"][:, 1:].to(logits.device), batch["token_mask"][:, 1:].to(logits.device)
     return (logits[:, :-1].log_softmax(-1).gather(-1, ids[..., None])[..., 0] * counts).sum(-1)
 
 
 def effects(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], objective: Objective,
             fill: Moments) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """First-order effect of removing each unit on `objective`: mean over prompts, and mean size, each float64 [unit] a site.
+    """First-order effect of removing each unit on `objective`: mean over prompts, and mean size.
 
     batches   Of `ssah.batches(..., tokens="response")`.
     fill      Moments whose means take a removed unit's place.
 
-    Memory does not grow with the number of batches. Raises ValueError if there are none, or an effect is not finite.
+    Both are float64 [unit] a site. Memory does not grow with the number of batches.
+    Raises ValueError if there are none, or an effect is not finite.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> batches = ssah.batches([{"prompt": "name the lamp", "response": "the lamp"}], tokenizer)
+    >>> mean, size = effects(model, batches, log_likelihood, ssah.collect(model, batches))
+    >>> bool((size["mlp.0"] == mean["mlp.0"].abs()).all())  # of one prompt
+    True
     """
     units, count = UnitMap(model), 0
     total = {site: torch.zeros(size, dtype=torch.float64) for site, size in units.sizes.items()}
@@ -71,14 +91,15 @@ def effects(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], obj
             size[site] += effect.abs().sum(0)
         count += len(batch["input_ids"])
     if not count or not all(bool(torch.isfinite(site).all()) for site in size.values()):
-        raise ValueError("batches are empty, or give effects that are not finite: check the examples and the model for NaN")
+        raise ValueError("batches are empty, or give effects that are not finite: check the examples and the model for "
+                         "NaN")
     return {site: sum_ / count for site, sum_ in total.items()}, {site: sum_ / count for site, sum_ in size.items()}
 
 
 def _effects_of_batch(model, units: UnitMap, batch, objective: Objective, fill: Moments) -> dict[str, Tensor]:
     activations: dict[str, Tensor] = {}
     ids, attended = batch["input_ids"].to(model.device), batch["attention_mask"].to(model.device)
-    embed = model.get_input_embeddings().register_forward_hook(  # so that there is a graph in a model that does not train
+    embed = model.get_input_embeddings().register_forward_hook(  # so that a model that does not train has a graph
         lambda module, args, out: out if out.requires_grad else out.requires_grad_())
     try:
         with torch.enable_grad(), evaluating(model), reading(model, units, activations.__setitem__):
@@ -108,6 +129,15 @@ def search(model: PreTrainedModel, safety: Sequence[Mapping[str, Tensor]], utili
     that order; what the search does not reach follows by the last round's ranking. `Scores.safety` (the fall) and
     `.utility` (the change) are those of the first round, in nats.
     Raises ValueError for a share outside 0-1 or less than one round.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> batches = ssah.batches([{"prompt": "name the lamp", "response": "the lamp"}], tokenizer)
+    >>> odds = ssah.refusal_odds(tokenizer, ["the lamp"], ["name it"])
+    >>> scores = ssah.search(model, batches, batches, odds, ssah.collect(model, batches), rounds=2)
+    >>> scores.criterion, sum(int((place == 0).sum()) for place in scores.contrast.values())  # one unit is first
+    ('attribution', 1)
+
+    *Shown in:* 03_label_units.
     """
     if not 0 < share <= 1 or rounds < 1:
         raise ValueError(f"share={share}, rounds={rounds}: search a share from 0 (excluded) to 1 in at least one round")
@@ -123,8 +153,11 @@ def search(model: PreTrainedModel, safety: Sequence[Mapping[str, Tensor]], utili
         ranked = torch.sort(ratio.index_fill(0, found, -torch.inf), descending=True, stable=True).indices
         order = torch.cat([found, ranked[:units.total - len(found)]])
     place = torch.empty(units.total, dtype=torch.float64).index_copy_(0, order, -torch.arange(units.total).double())
-    return Scores("attribution", *({site: part for site, part in zip(units.sites, flat.split(list(units.sizes.values())),
-                                                                     strict=True)} for flat in (*first, place)))
+    return Scores("attribution", *(_by_site(flat, units.sizes) for flat in (*first, place)))
+
+
+def _by_site(flat: Tensor, sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    return dict(zip(sizes, flat.split(list(sizes.values())), strict=True))
 
 
 def _flat(effect: Mapping[str, Tensor]) -> Tensor:

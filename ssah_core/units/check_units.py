@@ -37,6 +37,12 @@ def check_units(model: PreTrainedModel) -> None:
     Costs about as much as twenty forward passes over a few tokens. The model is not changed. It cannot be seen in this
     way that a family's row leaves out one of several weights that feed a unit.
     Raises ValueError naming the site, the unit and what went otherwise.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> print(ssah.check_units(model))  # nothing to say: they are
+    None
+
+    *Shown in:* 10_real_checkpoints.
     """
     units = UnitMap(model)
     with evaluating(model):

@@ -21,7 +21,11 @@ gate and up. Counts alone say how many value heads there are, so no config is as
 
 
 def values(units: int, rows: int, head_dim: int) -> Tensor:
-    """v alone. Unit (head h, channel d) is fed by row (h // G) * D + d where G query heads share a value head."""
+    """v alone. Unit (head h, channel d) is fed by row (h // G) * D + d where G query heads share a value head.
+
+    >>> values(units=8, rows=4, head_dim=2).tolist()
+    [[0, 1, 0, 1, 2, 3, 2, 3]]
+    """
     if rows < 1 or rows % head_dim or units % rows:
         raise ValueError(f"{rows} value rows cannot feed {units} units in heads of {head_dim}")
     unit = torch.arange(units)
@@ -29,13 +33,21 @@ def values(units: int, rows: int, head_dim: int) -> Tensor:
 
 
 def queries_keys_values(units: int, rows: int, head_dim: int) -> Tensor:
-    """All q, then all k, then all v."""
+    """All q, then all k, then all v.
+
+    >>> queries_keys_values(units=4, rows=12, head_dim=2).tolist()
+    [[8, 9, 10, 11]]
+    """
     fed = _value_rows(units, rows)
     return rows - fed + values(units, fed, head_dim)
 
 
 def groups_of_queries_key_value(units: int, rows: int, head_dim: int) -> Tensor:
-    """For every value head its q heads, its k and its v; where each head has its own v: q, k, v for every head."""
+    """For every value head its q heads, its k and its v; where each head has its own v: q, k, v for every head.
+
+    >>> groups_of_queries_key_value(units=4, rows=12, head_dim=2).tolist()
+    [[4, 5, 10, 11]]
+    """
     fed = _value_rows(units, rows)
     row = values(units, fed, head_dim)
     group = rows // (fed // head_dim)  # rows of a group; the last head_dim of them are its v
@@ -51,14 +63,22 @@ def _value_rows(units: int, rows: int) -> int:
 
 
 def one_each(units: int, rows: int, head_dim: int) -> Tensor:
-    """Row j feeds unit j."""
+    """Row j feeds unit j.
+
+    >>> one_each(units=3, rows=3, head_dim=1).tolist()
+    [[0, 1, 2]]
+    """
     if rows != units:
         raise ValueError(f"{rows} rows cannot feed {units} units one each")
     return torch.arange(units)[None]
 
 
 def gate_then_up(units: int, rows: int, head_dim: int) -> Tensor:
-    """All gates, then all ups."""
+    """All gates, then all ups.
+
+    >>> gate_then_up(units=2, rows=4, head_dim=1).tolist()
+    [[0, 1], [2, 3]]
+    """
     if rows != 2 * units:
         raise ValueError(f"{rows} rows cannot feed {units} units two each")
     return torch.arange(rows).view(2, units)
@@ -69,7 +89,11 @@ def gate_then_up(units: int, rows: int, head_dim: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Family:
-    """Names of the modules of one family of decoders, relative to a block, and how their rows are laid out."""
+    """Names of the modules of one family of decoders, relative to a block, and how their rows are laid out.
+
+    >>> FAMILIES[0].mlp_in, FAMILIES[0].mlp_rows.__name__
+    (('mlp.gate_proj', 'mlp.up_proj'), 'one_each')
+    """
 
     attention_out: str
     attention_in: str
@@ -115,5 +139,9 @@ FAMILIES = (
 
 
 def find_family(modules: Container[str], block: str) -> Family | None:
-    """The first family all of whose modules are in the block of that name; None if there is none."""
+    """The first family all of whose modules are in the block of that name; None if there is none.
+
+    >>> find_family([f"h.0.{part}" for part in FAMILIES[0].parts], "h.0") is FAMILIES[0], find_family([], "h.0")
+    (True, None)
+    """
     return next((f for f in FAMILIES if all(f"{block}.{part}" in modules for part in f.parts)), None)

@@ -1,70 +1,46 @@
-"""How much each unit matters: exact moments of its activation, and the criteria made of them.
-
-Activations X_j are the inputs of a site's reader B (the input of `down_proj` and of `o_proj`), read
-in one forward pass over a calibration set. Padding and tokens that the batch masks out do not count.
-"""
+"""How much each unit matters: criteria made of the moments of its activation and the norm of its column."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import encode, evaluating
-from .unit_map import UnitMap
+from . import files, show
+from .masks import share_to_count, top_units
+from .moments import Moments
+from .unit_map import Site, UnitMap
 
-TOKENS = ("response", "prompt", "last_prompt", "all")
 CRITERIA = ("fisher", "variance", "contrast")
 NORMALIZATIONS = ("none", "module", "log")
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Count, mean and sum of squared deviations of every unit's activation: float64 [unit] a site.
-
-    `m1 + m2` are the moments of both sets together, exactly (Chan et al. 1979), so they can be
-    gathered over batches, runs and processes.
-    """
-
-    count: int
-    """Number of tokens."""
-    mean: Mapping[str, Tensor]
-    squares: Mapping[str, Tensor]
-    """Sum over tokens of (x - mean)^2."""
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return {site: len(mean) for site, mean in self.mean.items()}
-
-    @property
-    def variance(self) -> dict[str, Tensor]:
-        """Sample variance, 1/(N-1) sum (x - mean)^2: float64 [unit] a site."""
-        if self.count < 2:
-            raise ValueError(f"{self.count} token has no variance: collect at least two, from more or longer examples")
-        return {site: squares / (self.count - 1) for site, squares in self.squares.items()}
-
-    def __add__(self, other: Moments) -> Moments:
-        if self.sizes != other.sizes:
-            raise ValueError("moments are of different models: add only moments with the same sites and units")
-        count = self.count + other.count
-        shift = {site: other.mean[site] - mean for site, mean in self.mean.items()}
-        return Moments(
-            count,
-            {site: mean + shift[site] * (other.count / count) for site, mean in self.mean.items()},
-            {site: squares + other.squares[site] + shift[site] ** 2 * (self.count * other.count / count)
-             for site, squares in self.squares.items()})
+FORM = files.Form("Scores", "scores", ("safety", "utility", "contrast"), torch.float64)
+SHOWN = 0.01
+"""Share of all units whose places a table of scores shows."""
+Criterion = Callable[[Moments, Moments, Mapping[str, Tensor]], Mapping[str, Tensor]]
+"""Moments on the safety and on the utility set, and ||W_:,j||^2 -> what ranks units; the last two [unit] a site."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Importance of every unit: float64 [unit] a site, finite, larger = more needed."""
+    """Importance of every unit: float64 [unit] a site, finite, larger = more needed. `save` keeps them.
+
+    >>> part = {"mlp.0": torch.tensor([1., 0.], dtype=torch.float64)}
+    >>> scores = ssah.Scores("by hand", part, part, part)
+    >>> scores
+    <Scores by 'by hand' of 2 units (mlp 2)>
+    >>> scores.save("scores.safetensors", about={"model": "a toy", "calibration": "none"})
+    >>> ssah.Scores.load("scores.safetensors").contrast["mlp.0"].tolist()
+    [1.0, 0.0]
+
+    *Shown in:* 10_real_checkpoints.
+    """
 
     criterion: str
+    """What ranks safety-critical units, by its name."""
     safety: Mapping[str, Tensor]
     """I_S: importance on the safety set."""
     utility: Mapping[str, Tensor]
@@ -72,127 +48,133 @@ class Scores:
     contrast: Mapping[str, Tensor]
     """What ranks safety-critical units: I_S - I_U for "variance", the discriminant for "fisher"."""
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {site: len(score) for site, score in self.contrast.items()}
 
-def batches(examples: Sequence[Mapping], tokenizer: PreTrainedTokenizerBase, tokens: str = "response",
-            batch_size: int = 64) -> list[dict[str, Tensor]]:
-    """Render and pad examples for `collect`.
+    def save(self, path: str | Path, about: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Write the scores as safetensors, with what they are of, as `UnitMask.save` does."""
+        parts = {part: getattr(self, part) for part in FORM.parts}
+        files.write(path, FORM, parts, {"criterion": self.criterion}, about)
 
-    examples   Rows with `prompt`, `response` (not needed for "prompt" and "last_prompt"), optional `system`.
-    tokens     Which tokens count: the "response" with its end, the "prompt" with its template, the
-               "last_prompt" token alone (where the model is about to choose), or "all".
+    @classmethod
+    def load(cls, path: str | Path) -> Scores:
+        """Read scores that `save` wrote. Raises ValueError if the file is no such file, or not whole."""
+        parts, facts = files.read(path, FORM)
+        if not isinstance(facts.get("criterion"), str):
+            raise ValueError(f"{path} does not name the criterion of its scores: save scores of score_units or search")
+        return cls(facts["criterion"], **parts)
 
-    Returns dicts of `input_ids`, `attention_mask` and `token_mask`, each [batch, token], padded on the right.
-    Raises ValueError if there are no examples or `tokens` is unknown.
+    def __repr__(self) -> str:
+        return f"<Scores by {self.criterion!r:.60} of {show.counts_by_kind(self.sizes)}>"
+
+    def _repr_html_(self) -> str:
+        best = top_units(self.contrast, share_to_count(SHOWN, sum(self.sizes.values())))
+        return show.table_by_block(f"Scores by {self.criterion!r:.60}: the {best.count:,} units of largest contrast",
+                                   best.counts, self.sizes)
+
+
+# -- criteria ---------------------------------------------------------------------------------------------
+
+
+def contrast(safety: Moments, utility: Moments, norms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """(mu_S - mu_U)^2 ||W_:,j||^2, Fisher's numerator alone: float64 [unit] a site.
+
+    >>> one, zero = ({"mlp.0": torch.full((1,), value, dtype=torch.float64)} for value in (1, 0))
+    >>> contrast(Moments(2, one, zero), Moments(2, zero, zero), {"mlp.0": torch.tensor([3.])})["mlp.0"].item()
+    3.0
     """
-    if tokens not in TOKENS:
-        raise ValueError(f"tokens={tokens!r} is unknown: choose one of {', '.join(TOKENS)}")
-    if not len(examples):
-        raise ValueError("examples is empty: a calibration set needs at least one example")
-    needs_response = tokens in ("response", "all")
-    rows = [encode(tokenizer, row["prompt"], row["response"] if needs_response else None, system=row.get("system"))
-            for row in examples]
-    return [_batch(rows[at:at + batch_size], tokens) for at in range(0, len(rows), batch_size)]
+    return {site: (safety.mean[site] - utility.mean[site]) ** 2 * norms[site] for site in norms}
 
 
-def _batch(rows: list[tuple[list[int], int]], tokens: str) -> dict[str, Tensor]:
-    width = max(len(ids) for ids, _ in rows)
-    place = torch.arange(width)  # [token]
-    length = torch.tensor([[len(ids)] for ids, _ in rows])  # [batch, 1]
-    start = torch.tensor([[start] for _, start in rows])  # [batch, 1], where the response begins
-    real = place < length
-    chosen = {"response": place >= start, "prompt": place < start, "last_prompt": place == start - 1,
-              "all": real}[tokens]
-    return {"input_ids": torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in rows]),
-            "attention_mask": real.long(), "token_mask": real & chosen}
+def fisher(safety: Moments, utility: Moments, norms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """(mu_S - mu_U)^2 ||W_:,j||^2 / (I_S + I_U + their median over the site): float64 [unit] a site.
 
+    How well the unit tells the two sets apart. Ours: a unit that is on for one set and off for the other varies in
+    neither, and the paper's variance misses it.
 
-@torch.no_grad()
-def collect(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], progress: bool = False) -> Moments:
-    """Moments of every unit's activation over the tokens that `token_mask` marks.
-
-    One forward pass; memory does not grow with the number of tokens. Activations are cast to float64
-    before anything is summed. A batch without `token_mask` counts all its unpadded tokens.
-
-    Raises ValueError if there are no batches, no marked token, or an activation is not finite (naming the site).
+    >>> one, zero = ({"mlp.0": torch.full((1,), value, dtype=torch.float64)} for value in (1, 0))
+    >>> fisher(Moments(2, one, one), Moments(2, zero, one), {"mlp.0": torch.tensor([3.])})["mlp.0"].item()
+    0.25
     """
-    units, total = UnitMap(model), None
-    for batch in tqdm(batches, desc="collect", disable=not progress, leave=False):
-        moments = _moments_of_batch(model, units, batch)
-        total = moments if total is None else total + moments if moments else total
-    if total is None:
-        raise ValueError("batches hold no marked token: pass at least one batch whose token_mask is not all false")
-    return total
+    i_s, i_u = importance(safety, norms), importance(utility, norms)
+    within = {site: i_s[site] + i_u[site] for site in norms}
+    return {site: gap / (within[site] + within[site].median()).clamp_min(_TINY)
+            for site, gap in contrast(safety, utility, norms).items()}
 
 
-def _moments_of_batch(model: PreTrainedModel, units: UnitMap, batch: Mapping[str, Tensor]) -> Moments | None:
-    mask = (batch.get("token_mask", batch["attention_mask"]) * batch["attention_mask"]).bool()  # [batch, token]
-    if not mask.any():
-        return None
-    mean, squares = {}, {}
+def importance(moments: Moments, norms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """I_j = Var(X_j) * ||W_:,j||^2: float64 [unit] a site.
 
-    def read(site: str, activation: Tensor) -> None:
-        x = activation.flatten(0, -2)[mask.flatten().to(activation.device)].double()  # [token, unit]
-        mean[site] = x.mean(0).cpu()
-        squares[site] = (x - x.mean(0)).square().sum(0).cpu()
-        if not bool(torch.isfinite(squares[site]).all()):
-            raise ValueError(f"an activation at site {site!r} is not finite: check the model's weights and dtype")
+    Source: the paper's equation, Sec. 3.
 
-    with evaluating(model), reading(model, units, read):
-        model(input_ids=batch["input_ids"].to(model.device), attention_mask=batch["attention_mask"].to(model.device))
-    return Moments(int(mask.sum()), mean, squares)
-
-
-@contextmanager
-def reading(model: nn.Module, units: UnitMap, read):
-    """Call `read(site, activation)` with the activations of every site in each forward pass.
-
-    They are [batch, token, unit], or [batch * token, unit] where a model (OPT) flattens them.
+    >>> of = Moments(3, {"mlp.0": torch.zeros(1)}, {"mlp.0": torch.tensor([4.])})  # variance 4 / (3 - 1)
+    >>> importance(of, {"mlp.0": torch.tensor([3.])})["mlp.0"].item()
+    6.0
     """
-    hooks = [model.get_submodule(site.reader).register_forward_pre_hook(
-        lambda module, args, name=site.name: read(name, args[0])) for site in units]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    return {site: variance * norms[site] for site, variance in moments.variance.items()}
 
 
-def score_units(model: nn.Module, *, safety: Moments, utility: Moments, criterion: str = "fisher",
+BY_NAME: Mapping[str, Criterion] = {"fisher": fisher, "contrast": contrast}
+"""Those that normalization does not reach; "variance" is I_S - I_U as it has made them."""
+
+
+# -- scores -----------------------------------------------------------------------------------------------
+
+
+def score_units(model: nn.Module, *, safety: Moments, utility: Moments, criterion: str | Criterion = "fisher",
                 normalize: str = "none") -> Scores:
     """Score every unit's importance for safety and for utility.
 
     safety, utility   Moments on the two calibration sets.
     criterion         What ranks safety-critical units (`Scores.contrast`):
         "variance"    I_S - I_U, where I_j = Var(X_j) * ||W_:,j||^2  (the paper's equation, Sec. 3).
-        "fisher"      (mu_S - mu_U)^2 ||W_:,j||^2 / (I_S + I_U + their median over the site): how well the unit
-                      tells the two sets apart. Ours: a unit that is on for one set and off for the other varies
-                      in neither, and variance misses it.
+        "fisher"      (mu_S - mu_U)^2 ||W_:,j||^2 / (I_S + I_U + their median over the site); see `fisher`.
         "contrast"    (mu_S - mu_U)^2 ||W_:,j||^2, Fisher's numerator alone.
-    normalize         How I_S and I_U of different sites are made comparable, which the paper leaves open (the
-                      rankings of "fisher" and "contrast" are not normalised further):
+        a function    Yours, called with `safety`, `utility` and ||W_:,j||^2 (float64 [unit] a site); it returns a
+                      finite number a unit, [unit] a site, larger = more critical. Its name becomes the scores'.
+    normalize         How I_S and I_U of different sites are made comparable, which the paper leaves open (no ranking
+                      but "variance" is normalised):
         "none"        as they are.
         "module"      divided by their sum over the site.
         "log"         their natural logarithm, so that I_S - I_U ranks by the ratio.
 
     `Scores.safety` and `.utility` are I_S and I_U under `normalize`, whatever the criterion.
+    Raises ValueError for an unknown criterion or normalization, moments of another model, and a function that returns
+    other sites, shapes or numbers than it should.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> moments = ssah.collect(model, ssah.batches([{"prompt": "name the lamp", "response": "the lamp"}], tokenizer))
+    >>> def mean_shift(safety, utility, norms):
+    ...     return {site: (safety.mean[site] - utility.mean[site]).abs() for site in norms}
+    >>> scores = ssah.score_units(model, safety=moments, utility=moments, criterion=mean_shift)
+    >>> scores.criterion, scores.sizes == ssah.UnitMap(model).sizes, scores.contrast["mlp.0"].abs().sum().item()
+    ('mean_shift', True, 0.0)
+
+    *Shown in:* 10_real_checkpoints.
     """
-    for name, value, allowed in (("criterion", criterion, CRITERIA), ("normalize", normalize, NORMALIZATIONS)):
-        if value not in allowed:
-            raise ValueError(f"{name}={value!r} is unknown: choose one of {', '.join(allowed)}")
-    norms = column_norms(model)
-    _check_sites(norms, safety=safety, utility=utility)
-    raw_s = {site: variance * norms[site] for site, variance in safety.variance.items()}
-    raw_u = {site: variance * norms[site] for site, variance in utility.variance.items()}
-    i_s, i_u = ({site: _normalize(score, normalize) for site, score in raw.items()} for raw in (raw_s, raw_u))
+    check_choice(criterion, normalize)
+    return score_moments(column_norms(model), safety, utility, criterion, normalize)
+
+
+def score_moments(norms: Mapping[str, Tensor], safety: Moments, utility: Moments, criterion: str | Criterion = "fisher",
+                  normalize: str = "none") -> Scores:
+    """`score_units` of a model whose `column_norms` are known. Raises ValueError as that does.
+
+    >>> part = {"mlp.0": torch.ones(2, dtype=torch.float64)}
+    >>> score_moments(part, Moments(2, part, part), Moments(2, part, part)).contrast["mlp.0"].tolist()
+    [0.0, 0.0]
+    """
+    check_choice(criterion, normalize)
+    check_sites({site: len(norm) for site, norm in norms.items()}, safety=safety, utility=utility)
+    i_s, i_u = ({site: _normalize(score, normalize) for site, score in importance(moments, norms).items()}
+                for moments in (safety, utility))
     if criterion == "variance":
-        contrast = {site: i_s[site] - i_u[site] for site in norms}
-    else:
-        contrast = {site: (safety.mean[site] - utility.mean[site]) ** 2 * norms[site] for site in norms}
-    if criterion == "fisher":
-        within = {site: raw_s[site] + raw_u[site] for site in norms}
-        contrast = {site: gap / (within[site] + within[site].median()).clamp_min(_TINY)
-                    for site, gap in contrast.items()}
-    return Scores(criterion, i_s, i_u, contrast)
+        return Scores("variance", i_s, i_u, {site: i_s[site] - i_u[site] for site in norms})
+    if isinstance(criterion, str):
+        return Scores(criterion, i_s, i_u, BY_NAME[criterion](safety, utility, norms))
+    name = getattr(criterion, "__name__", type(criterion).__name__)
+    return Scores(name, i_s, i_u, _checked(criterion(safety, utility, norms), norms, name))
 
 
 _TINY = torch.finfo(torch.float64).tiny
@@ -204,13 +186,66 @@ def _normalize(score: Tensor, how: str) -> Tensor:
     return score.clamp_min(_TINY).log() if how == "log" else score
 
 
+def _checked(found: object, norms: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """What somebody's own criterion returned, float64 on the CPU, site by site."""
+    if not isinstance(found, Mapping) or set(found) != set(norms):
+        what = f"sites {', '.join(map(str, found))}"[:200] if isinstance(found, Mapping) else type(found).__name__
+        raise ValueError(f"criterion {name} returned {what}: return a mapping with one tensor for each of "
+                         f"{', '.join(norms)}")
+    for site, norm in norms.items():
+        score = found[site]
+        if not isinstance(score, Tensor) or score.shape != norm.shape or score.is_complex():
+            shape = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
+            raise ValueError(f"criterion {name} returned {shape} for site {site!r}: return one number a unit, a tensor "
+                             f"of shape {tuple(norm.shape)}")
+        if not bool(torch.isfinite(score).all()):
+            raise ValueError(f"criterion {name} returned numbers that are not finite for site {site!r}: keep divisors "
+                             "from 0 and logarithms from numbers below it")
+    return {site: found[site].detach().cpu().double() for site in norms}
+
+
+def check_choice(criterion: object, normalize: str) -> None:
+    """Raise ValueError for a criterion or a normalization that there is not.
+
+    >>> check_choice("fisher", "log")
+    >>> check_choice("wanda", "log")
+    Traceback (most recent call last):
+    ValueError: criterion='wanda' is unknown: choose one of fisher, variance, contrast, or pass a function
+    """
+    if not callable(criterion) and criterion not in CRITERIA:
+        raise ValueError(f"criterion={criterion!r} is unknown: choose one of {', '.join(CRITERIA)}, or pass a function")
+    if normalize not in NORMALIZATIONS:
+        raise ValueError(f"normalize={normalize!r} is unknown: choose one of {', '.join(NORMALIZATIONS)}")
+
+
 def column_norms(model: nn.Module) -> dict[str, Tensor]:
-    """||W_:,j||^2 of the column that reads each unit: float64 [unit] a site."""
-    return {site.name: model.get_submodule(site.reader).weight.detach().double().square().sum(1 - site.axis).cpu()
-            for site in UnitMap(model)}
+    """||W_:,j||^2 of the column that reads each unit: float64 [unit] a site.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> norms = column_norms(model)
+    >>> norms["mlp.0"].shape == (ssah.UnitMap(model).size("mlp.0"),), bool((norms["mlp.0"] >= 0).all())
+    (True, True)
+    """
+    return {site.name: column_norm(model, site) for site in UnitMap(model)}
 
 
-def _check_sites(norms: Mapping[str, Tensor], **moments: Moments) -> None:
+def column_norm(model: nn.Module, site: Site) -> Tensor:
+    """||W_:,j||^2 of the columns that read the units of one site: float64 [unit].
+
+    >>> from types import SimpleNamespace as Named
+    >>> model = nn.Sequential(nn.Linear(2, 1, bias=False))
+    >>> model[0].weight.data = torch.tensor([[3., 4.]])
+    >>> column_norm(model, Named(reader="0", axis=1)).tolist()
+    [9.0, 16.0]
+    """
+    return model.get_submodule(site.reader).weight.detach().double().square().sum(1 - site.axis).cpu()
+
+
+def check_sites(sizes: Mapping[str, int], **moments: Moments) -> None:
+    """Raise ValueError, with its name, for moments that are not of these sites.
+
+    >>> check_sites({"mlp.0": 1}, safety=Moments(1, {"mlp.0": torch.zeros(1)}, {"mlp.0": torch.zeros(1)}))
+    """
     for name, m in moments.items():
-        if m.sizes != {site: len(norm) for site, norm in norms.items()}:
+        if m.sizes != dict(sizes):
             raise ValueError(f"{name} moments are of another model: collect them on the model that is scored")

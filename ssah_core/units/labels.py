@@ -20,6 +20,14 @@ def label_units(scores: Scores, *, scu: float, ucu: float, ru: float) -> UnitLab
     Raises ValueError if a share is outside 0-1 or they sum above 1, or a score is not finite.
     Departs: the paper does not say in which order overlapping groups choose; ours is SCU, UCU, RU.
     Under "log" scores, I_U - I_S is a ratio and I_S + I_U a product.
+
+    >>> i_s, i_u = ({"mlp.0": torch.tensor(part).double()} for part in ([9., 1., 5., 0.], [1., 9., 5., 0.]))
+    >>> scores = ssah.Scores("variance", i_s, i_u, {"mlp.0": i_s["mlp.0"] - i_u["mlp.0"]})
+    >>> labels = ssah.label_units(scores, scu=0.25, ucu=0.25, ru=0.25)
+    >>> [labels.mask(kind)["mlp.0"].nonzero().flatten().tolist() for kind in ("SCU", "UCU", "CU", "RU")]
+    [[0], [1], [2], [3]]
+
+    *Shown in:* 00_start_here.
     """
     sizes = {site: len(score) for site, score in scores.contrast.items()}
     total = sum(sizes.values())
@@ -51,7 +59,14 @@ def _take(rank: Tensor, allowed: Tensor, n: int) -> Tensor:
 
 
 def overlap(a: UnitMask, b: UnitMask) -> tuple[float, float]:
-    """Jaccard overlap of two sets (0-1), and the overlap that independent sets of their sizes have on average."""
+    """Jaccard overlap of two sets (0-1), and the overlap that independent sets of their sizes have on average.
+
+    Raises ValueError if the sets are of different models.
+
+    >>> a, b = (UnitMask({"mlp.0": torch.tensor(units)}) for units in ([True, True, False], [True, False, False]))
+    >>> overlap(a, b)[0]
+    0.5
+    """
     both, either = (a & b).count, (a | b).count
     total = sum(a.sizes.values())
     chance = a.count * b.count / total
@@ -60,11 +75,24 @@ def overlap(a: UnitMask, b: UnitMask) -> tuple[float, float]:
 
 
 def transfer(before: UnitLabels, after: UnitLabels) -> pandas.DataFrame:
-    """How units change their kind: a 4 x 4 table, rows the kind before, columns the kind after (paper, Figures 5 and 6).
+    """How units change their kind: a 4 x 4 table, rows the kind before, columns the kind after.
 
     Entries are % of all units, so the table sums to 100. Both labelings must be of one model, by one rule.
     Compare with the table between two calibrations of the *same* model: kinds change by noise alone too.
+    Raises ValueError if the labelings are of different models.
+    Source: paper, Figures 5 and 6.   Departs: none known.
+
+    >>> units = UnitMask({"mlp.0": torch.tensor([True, False])})
+    >>> none = units & ~units
+    >>> before = ssah.UnitLabels({UnitKind.SCU: units, UnitKind.UCU: none, UnitKind.CU: ~units, UnitKind.RU: none})
+    >>> after = ssah.UnitLabels({UnitKind.SCU: none, UnitKind.UCU: none, UnitKind.CU: units, UnitKind.RU: ~units})
+    >>> table = ssah.transfer(before, after)
+    >>> table.loc["SCU", "CU"].item(), table.loc["CU", "RU"].item(), table.to_numpy().sum().item()
+    (50.0, 50.0, 100.0)
+
+    *Shown in:* 04_trace_attribute_transfer.
     """
     total = sum(before.mask("CU").sizes.values())
-    return pandas.DataFrame([[100 * (before.mask(old) & after.mask(new)).count / total for new in UnitKind] for old in UnitKind],
-                            index=pandas.Index(list(UnitKind), name="before"), columns=pandas.Index(list(UnitKind), name="after"))
+    return pandas.DataFrame([[100 * (before.mask(old) & after.mask(new)).count / total for new in UnitKind]
+                             for old in UnitKind], index=pandas.Index(list(UnitKind), name="before"),
+                            columns=pandas.Index(list(UnitKind), name="after"))

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+
+from . import files, show
+
+MASK = files.Form("UnitMask", "mask", ("units",), torch.bool)
+LABELS = files.Form("UnitLabels", "labels", ("kinds",), torch.uint8)
 
 
 class UnitKind(StrEnum):
-    """The paper's four kinds of unit."""
+    """The paper's four kinds of unit.
+
+    >>> UnitKind("SCU") == "SCU", len(UnitKind)
+    (True, 4)
+
+    *Shown in:* 03_label_units.
+    """
 
     SCU = "SCU"
     """safety-critical: needed for safety, hardly for utility"""
@@ -32,7 +41,20 @@ class UnitMask:
     """A set of units: site -> bool [unit]. Every site of the model is present.
 
     `a | b`, `a & b`, `~a` combine masks of one model; `count` is the number of units in the set,
-    `fraction` its share of all units.
+    `fraction` (0-1) its share of all units.
+
+    Raises ValueError for what is no bool vector, and where masks of different models meet.
+
+    >>> chosen = ssah.UnitMask({"attn.0": torch.tensor([True, False]), "mlp.0": torch.tensor([True, True, False])})
+    >>> chosen
+    <UnitMask: 3 of 5 units (60.0%): attn 1 of 2 (50.0%), mlp 2 of 3 (66.7%)>
+    >>> (~chosen).count, (chosen | ~chosen).fraction, chosen["mlp.0"].tolist()
+    (2, 1.0, [True, True, False])
+    >>> chosen.save("scu.safetensors", about={"model": "a toy", "calibration": "none", "criterion": "by hand"})
+    >>> ssah.UnitMask.load("scu.safetensors") == chosen
+    True
+
+    *Shown in:* 00_start_here.
     """
 
     sites: Mapping[str, Tensor]
@@ -69,7 +91,7 @@ class UnitMask:
 
     @property
     def count(self) -> int:
-        return sum(int(mask.sum()) for mask in self.sites.values())
+        return sum(self.counts.values())
 
     @property
     def fraction(self) -> float:
@@ -97,42 +119,124 @@ class UnitMask:
             raise ValueError(f"mask does not fit the model: site {site!r} has {self.sizes.get(site, 'no')} units in "
                              f"the mask and {sizes.get(site, 'no')} in the model; use a mask made for this model")
 
-    def save(self, path: str | Path) -> None:
-        """Write the mask as safetensors."""
-        save_file({site: mask.contiguous() for site, mask in self.sites.items()}, path,
-                  metadata={"ssah": "UnitMask", "order": json.dumps(list(self.sites))})
+    def save(self, path: str | Path, about: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Write the mask as safetensors, with what it is of.
+
+        about   What the file says of its origin: `model`, `calibration`, `criterion` and whatever else a reader should
+                know; `units.describe(model)` gives the first. `units.read_about(path)` shows it.
+
+        Raises ValueError if `about` is not of text.
+        """
+        files.write(path, MASK, {"units": self.sites}, {}, about)
 
     @classmethod
     def load(cls, path: str | Path) -> UnitMask:
-        """Read a mask that `save` wrote."""
-        with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("ssah") != "UnitMask":
-                raise ValueError(f"{path} holds no unit mask: pass a file that UnitMask.save wrote")
-            return cls({site: file.get_tensor(site) for site in json.loads(file.metadata()["order"])})
+        """Read a mask that `save` wrote. Raises ValueError if the file is no such file, or not whole."""
+        return cls(files.read(path, MASK)[0]["units"])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Units of the set at every site."""
+        return {site: int(mask.sum()) for site, mask in self.sites.items()}
+
+    def __repr__(self) -> str:
+        whole = show.share(self.count, sum(self.sizes.values()), " units")
+        return f"<UnitMask: {whole}: {show.shares_by_kind(self.counts, self.sizes)}>"
+
+    def _repr_html_(self) -> str:
+        whole = show.share(self.count, sum(self.sizes.values()), " units")
+        return show.table_by_block(f"UnitMask: {whole}", self.counts, self.sizes)
 
 
 @dataclass(frozen=True)
 class UnitLabels:
-    """The kind of every unit, as one mask a kind. The four masks are disjoint and cover all units."""
+    """The kind of every unit, as one mask a kind. The four masks are disjoint and cover all units.
+
+    `labels.mask("SCU")` is the mask of a kind; a `save` keeps all four. `label_units` makes labels of scores.
+
+    >>> scu = ssah.UnitMask({"mlp.0": torch.tensor([True, False, False, False])})
+    >>> ru = ssah.UnitMask({"mlp.0": torch.tensor([False, False, False, True])})
+    >>> labels = ssah.UnitLabels({UnitKind.SCU: scu, UnitKind.UCU: scu & ru, UnitKind.CU: ~(scu | ru), UnitKind.RU: ru})
+    >>> labels
+    <UnitLabels of 4 units: SCU 1 (25.0%), UCU 0 (0.0%), CU 2 (50.0%), RU 1 (25.0%)>
+    >>> labels.mask("CU")["mlp.0"].tolist()
+    [False, True, True, False]
+    >>> labels.save("labels.safetensors", about={"model": "a toy"})
+    >>> ssah.UnitLabels.load("labels.safetensors").mask("RU") == ru
+    True
+
+    *Shown in:* 00_start_here.
+    """
 
     masks: Mapping[UnitKind, UnitMask]
 
     def mask(self, kind: str) -> UnitMask:
-        """The units of a kind: "SCU", "UCU", "CU" or "RU"."""
+        """The units of a kind: "SCU", "UCU", "CU" or "RU". Raises ValueError for another."""
         if kind not in list(UnitKind):
             raise ValueError(f"kind {kind!r} is unknown: choose one of {', '.join(UnitKind)}")
         return self.masks[UnitKind(kind)]
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        return self.mask("CU").sizes
+
+    def save(self, path: str | Path, about: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Write the labels as safetensors, with what they are of, as `UnitMask.save` does.
+
+        Raises ValueError if a unit has no kind or several, or `about` is not of text.
+        """
+        codes = {}
+        for kind in UnitKind:
+            self.mask(kind).check(self.sizes)
+        for site in self.sizes:
+            kinds = torch.stack([self.mask(kind)[site].cpu() for kind in UnitKind]).byte()  # [kind, unit]
+            if not bool((kinds.sum(0) == 1).all()):
+                raise ValueError(f"labels give a unit of site {site!r} no kind or several: pass four masks that are "
+                                 "disjoint and cover all units, as label_units makes them")
+            codes[site] = kinds.argmax(0).byte()
+        files.write(path, LABELS, {"kinds": codes}, {"kinds": list(UnitKind)}, about)
+
+    @classmethod
+    def load(cls, path: str | Path) -> UnitLabels:
+        """Read labels that `save` wrote. Raises ValueError if the file is no such file, or not whole."""
+        parts, facts = files.read(path, LABELS)
+        codes, known = parts["kinds"], list(UnitKind)
+        if facts.get("kinds") != known or any(bool((code >= len(known)).any()) for code in codes.values()):
+            raise ValueError(f"{path} has kinds of unit that ssah does not know: it knows {', '.join(UnitKind)}")
+        return cls({kind: UnitMask({site: code == n for site, code in codes.items()}) for n, kind in enumerate(known)})
+
+    def __repr__(self) -> str:
+        total = sum(self.sizes.values())
+        counts = {kind: self.mask(kind).count for kind in UnitKind}
+        kinds = ", ".join(f"{kind} {count:,} ({show.percent(count, total)})" for kind, count in counts.items())
+        return f"<UnitLabels of {total:,} units: {kinds}>"
+
+    def _repr_html_(self) -> str:
+        whole = show.by_kind(self.sizes)
+        counts = {kind: show.by_kind(self.mask(kind).counts) for kind in UnitKind}
+        return show.table(f"UnitLabels of {sum(whole.values()):,} units", list(whole),
+                          {kind: [(n, whole[of]) for of, n in count.items()] for kind, count in counts.items()})
+
 
 def share_to_count(share: float, total: int, name: str = "share") -> int:
-    """The number of units that a share (0-1) of `total` units means, at least one unless the share is 0."""
+    """The number of units that a share (0-1) of `total` units means, at least one unless the share is 0.
+
+    Raises ValueError, with the argument's `name`, for what is no share.
+
+    >>> share_to_count(0.03, 100), share_to_count(0.001, 100), share_to_count(0, 100)
+    (3, 1, 0)
+    """
     if not 0 <= share <= 1:
         raise ValueError(f"{name}={share} is no share: pass a number from 0 to 1")
     return max(1, round(share * total)) if share else 0
 
 
 def top_units(scores: Mapping[str, Tensor], n: int) -> UnitMask:
-    """The `n` units with the largest scores over all sites. Equal scores go to the earlier unit."""
+    """The `n` units with the largest scores [unit] over all sites. Equal scores go to the earlier unit.
+
+    >>> top_units({"attn.0": torch.tensor([1., 3.]), "mlp.0": torch.tensor([3., 2.])}, 2)
+    <UnitMask: 2 of 4 units (50.0%): attn 1 of 2 (50.0%), mlp 1 of 2 (50.0%)>
+    """
     flat = torch.cat(list(scores.values()))
     chosen = torch.zeros(len(flat), dtype=torch.bool)
     chosen[torch.sort(flat, descending=True, stable=True).indices[:n]] = True
@@ -140,14 +244,28 @@ def top_units(scores: Mapping[str, Tensor], n: int) -> UnitMask:
 
 
 def split_sites(flat: Tensor, sizes: Mapping[str, int]) -> UnitMask:
-    """Cut one bool vector over all units into a mask."""
+    """Cut one bool vector over all units into a mask, by the sizes of its sites.
+
+    >>> split_sites(torch.tensor([True, False, False]), {"attn.0": 2, "mlp.0": 1}).counts
+    {'attn.0': 1, 'mlp.0': 0}
+    """
     return UnitMask(dict(zip(sizes, flat.split(list(sizes.values())), strict=True)))
 
 
 def random_like(mask: UnitMask, seed: int, outside: UnitMask | None = None) -> UnitMask:
     """Random units, as many in every site as `mask` has: the control for a chosen set.
 
+    seed      The draw depends on it and on `mask` alone, not on torch's own seed.
     outside   Units that may not be drawn, e.g. `mask` itself for a control that shares none with it.
+
+    Raises ValueError if a site has not enough units to draw from, or `outside` is of another model.
+
+    >>> chosen = ssah.UnitMask({"mlp.0": torch.arange(8) < 3, "mlp.1": torch.arange(8) < 1})
+    >>> drawn = ssah.random_like(chosen, seed=0, outside=chosen)
+    >>> drawn.counts, (drawn & chosen).count
+    ({'mlp.0': 3, 'mlp.1': 1}, 0)
+
+    *Shown in:* 00_start_here.
     """
     if outside is not None:
         outside.check(mask.sizes)

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from ..models import stacks
+from . import show
 from .families import FAMILIES, Layout, find_family
 from .masks import UnitMask
 
@@ -23,7 +25,11 @@ SHARED = ("any", "all")
 
 @dataclass(frozen=True, eq=False)
 class Writer:
-    """One module A that feeds a site, or one part of it: a fused gate and up are two writers of one module."""
+    """One module A that feeds a site, or one part of it: a fused gate and up are two writers of one module.
+
+    >>> Writer("model.layers.3.self_attn.v_proj", 0, torch.tensor([0, 1, 0, 1])).rows.tolist()  # two heads share rows
+    [0, 1, 0, 1]
+    """
 
     module: str
     """Name of A in the model, e.g. "model.layers.3.mlp.up_proj"."""
@@ -35,7 +41,12 @@ class Writer:
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """One module whose input channels are units."""
+    """One module whose input channels are units.
+
+    >>> site = Site("mlp.3", "model.layers.3.mlp.down_proj", axis=1, size=8, writers=())
+    >>> site.block, site.kind
+    (3, 'mlp')
+    """
 
     name: str
     """"mlp.3" or "attn.3" """
@@ -58,7 +69,11 @@ class Site:
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Entries of one weight that belong to units: all entries along `axis` at each `index`."""
+    """Entries of one weight that belong to units: all entries along `axis` at each `index`.
+
+    >>> Slice("model.layers.3.mlp.down_proj.weight", 1, torch.tensor([2, 7])).index.tolist()
+    [2, 7]
+    """
 
     weight: str
     """Name of the parameter, e.g. "model.layers.3.mlp.down_proj.weight"."""
@@ -80,11 +95,25 @@ class UnitMap:
     Raises ValueError if the model's family is not in `ssah_core.units.families`, if it is a mixture of experts or
     quantised, or if its blocks are not all built alike. The table goes by the names and shapes of modules;
     `check_units` tries on the model itself whether they mean what they say.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> units = ssah.UnitMap(model)
+    >>> units.sites[:3], units.total == sum(units.sizes.values())
+    (('attn.0', 'mlp.0', 'attn.1'), True)
+    >>> site = units["mlp.0"]
+    >>> site.reader, [writer.module for writer in site.writers]
+    ('model.layers.0.mlp.down_proj', ['model.layers.0.mlp.gate_proj', 'model.layers.0.mlp.up_proj'])
+    >>> one = ssah.UnitMask({site: (torch.arange(size) == 7) & (site == "mlp.0") for site, size in units.sizes.items()})
+    >>> {part.weight: (part.axis, part.index.tolist()) for part in units.slices(one)}
+    {'model.layers.0.mlp.down_proj.weight': (1, [7]), 'model.layers.0.mlp.gate_proj.weight': (0, [7]),
+     'model.layers.0.mlp.up_proj.weight': (0, [7])}
+
+    *Shown in:* 00_start_here.
     """
 
     def __init__(self, model: nn.Module):
         modules = dict(model.named_modules())
-        self.blocks = tuple(_blocks(model, modules))
+        self.blocks = _blocks(model, modules)
         self._sites = {site.name: site for block, prefix in enumerate(self.blocks)
                        for site in _sites_of_block(modules, prefix, block)}
 
@@ -113,6 +142,13 @@ class UnitMap:
     @property
     def sizes(self) -> dict[str, int]:
         return {site.name: site.size for site in self}
+
+    def __repr__(self) -> str:
+        return f"<UnitMap of {len(self.blocks)} blocks: {show.counts_by_kind(self.sizes)}>"
+
+    def _repr_html_(self) -> str:
+        title = f"UnitMap of {len(self.blocks)} blocks: {self.total:,} units, and their share of all"
+        return show.table_by_block(title, self.sizes, self.total)
 
     def slices(self, mask: UnitMask, shared: str = "any") -> list[Slice]:
         """The weight entries of the units of `mask`: for each, the column that reads it and the rows that feed it.
@@ -148,22 +184,21 @@ def _entries(site: Site, chosen: Tensor, shared: str) -> Iterator[tuple[str, int
 # -- finding them -----------------------------------------------------------------------------------------
 
 
-def _blocks(model: nn.Module, modules: Mapping[str, nn.Module]) -> list[str]:
-    """Names of the transformer blocks: the children of the one module list that a family recognises."""
+def _blocks(model: nn.Module, modules: Mapping[str, nn.Module]) -> tuple[str, ...]:
+    """Names of the transformer blocks: those of the one stack that a family recognises."""
     expert = next((name for name, module in modules.items() if type(module).__name__.endswith("Experts")
                    or name.endswith(".experts")), None)
     if expert:
         raise ValueError(f"{type(model).__name__} is a mixture of experts ({expert}), whose units ssah does not know: "
                          "pass a dense model")
-    found = [name for name, module in modules.items()
-             if isinstance(module, nn.ModuleList) and len(module) and find_family(modules, f"{name}.0")]
+    found = {name: len(stack) for name, stack in stacks(model).items() if find_family(modules, f"{name}.0")}
     if len(found) > 1:
         raise ValueError(f"{type(model).__name__} has blocks in {' and '.join(found)}: pass a model with one stack")
     if not found:
         known = dict.fromkeys(family.mlp_out for family in FAMILIES)
         raise ValueError(f"{type(model).__name__} has no blocks that ssah knows (looked for {' or '.join(known)}): "
                          "add a row to ssah_core.units.families.FAMILIES")
-    return [f"{found[0]}.{n}" for n in range(len(modules[found[0]]))]
+    return tuple(f"{name}.{n}" for name, count in found.items() for n in range(count))
 
 
 def _sites_of_block(modules: Mapping[str, nn.Module], prefix: str, block: int) -> list[Site]:

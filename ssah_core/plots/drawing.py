@@ -1,0 +1,144 @@
+"""Draw a figure and keep it: SVG and PNG beside the JSON of its table, so that no model is needed to redraw it."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import io
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy
+import pandas
+import seaborn as sns
+from matplotlib import colormaps
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ..records import cache, paths
+from .style import FRAME, GUIDE, MEANINGS, SHADES, STYLE
+
+SMALL = 600  # pixels across, of the picture that a notebook carries besides
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure that shows in a notebook, with a description for who does not see it."""
+
+    name: str
+    alt: str
+    """What the picture shows, in words."""
+    png: bytes
+    figure: Figure
+
+    def _repr_html_(self) -> str:
+        words, picture = escape(self.alt), _encoded(self.png)
+        return f'<img alt="{words}" style="max-width: 100%" src="data:image/png;base64,{picture}"/>'
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict[str, str], dict[str, dict]]:
+        """What a notebook stores: the picture with its description, and for LaTeX, which knows no HTML, a small one."""
+        shown = {"text/plain": f"Figure {self.name}: {self.alt}", "text/html": self._repr_html_(),
+                 "image/png": _encoded(_small(self.png))}
+        return shown, {"image/png": {"alt": self.alt}}
+
+
+def draw(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, *, alt: str = "", **options) -> Drawn:
+    """Draw a figure and keep it in `figures/` as SVG and PNG beside the JSON of its table and options.
+
+    name      of the files, "05_benign"
+    plot      function of `ssah_core.plots` that draws from a table alone
+    table     what it draws from
+    alt       what the picture shows, for who does not see it; the first sentence of `plot`'s docstring if left out
+    options   of `plot`
+
+    Returns the figure, to be the last line of a notebook's cell.
+
+    >>> import pandas
+    >>> from ssah_core import plots
+    >>> rows = pandas.DataFrame({"stage": "aligned", "step": [1, 2], "value": [2.0, 1.5], "seed": 0})
+    >>> rows = pandas.concat([rows, rows.assign(stage="instructed")])
+    >>> drawn = plots.draw("losses", plots.plot_losses, rows, alt="The loss falls in both stages.")
+    >>> drawn.alt, len(drawn.figure.axes)
+    ('The loss falls in both stages.', 2)
+    """
+    data = {column: table[column].tolist() for column in table}
+    kept = {"plot": plot.__name__, "options": options, "table": data} | ({"alt": alt} if alt else {})
+    cache.write_json(paths.figures() / f"{name}.json", kept)
+    return render(name, plot, table, options, alt)
+
+
+def render(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, options: Mapping, alt: str = "") -> Drawn:
+    """Draw a figure into its SVG and PNG, whose bytes are the same from run to run. Arguments as in `draw`."""
+    alt = alt or described(plot)
+    with sns.axes_style("whitegrid", {"grid.color": FRAME}), plt.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*tight_layout|.*constrained_layout")
+        figure = plot(table, **options)
+        _save_svg(figure, paths.figures() / f"{name}.svg", name, alt)
+        png = _as_png(figure, alt)
+    (paths.figures() / f"{name}.png").write_bytes(png)
+    plt.close(figure)  # a notebook shows what a cell returns; left open, it would be shown twice
+    return Drawn(name, alt, png, figure)
+
+
+def described(plot: Callable[..., Figure]) -> str:
+    """What a plotting function's docstring says that it draws: all before the blank line or its `table`.
+
+    plot   function with a docstring
+
+    >>> from ssah_core import plots
+    >>> plots.described(plots.plot_losses)
+    'Losses while each stage is trained.'
+    """
+    first = (inspect.getdoc(plot) or plot.__name__).split("\n\n")[0].split("`table`")[0]
+    return " ".join(first.split())
+
+
+def _as_png(figure: Figure, alt: str) -> bytes:
+    """A PNG in the colours of `style` alone: a third of the size, and a colour is the same in every figure."""
+    drawn, small, words = io.BytesIO(), io.BytesIO(), PngInfo()
+    figure.savefig(drawn, format="png", metadata={"Software": None})
+    words.add_itxt("Description", alt)
+    few = Image.open(drawn).convert("RGB").quantize(palette=_palette(), dither=Image.Dither.NONE)
+    few.save(small, "PNG", optimize=True, pnginfo=words, dpi=(STYLE["savefig.dpi"],) * 2)
+    return small.getvalue()
+
+
+@lru_cache(1)
+def _palette() -> Image.Image:
+    """Every colour of `style`, thinned towards white as edges and faint dots are, the greys, and the shades of maps."""
+    full = numpy.array([to_rgb(color) for color in dict.fromkeys(mine.color for mine in MEANINGS.values())])
+    thinned = [1 - (1 - full) * strength for strength in (1, 0.8, 0.6, 0.45, 0.3, 0.15)]
+    lines = numpy.array([to_rgb(GUIDE), to_rgb(FRAME)])
+    greys = numpy.linspace(0, 1, 25)[:, None].repeat(3, 1)
+    shades = colormaps[SHADES](numpy.linspace(0, 1, 64))[:, :3]
+    image = Image.new("P", (1, 1))
+    image.putpalette((255 * numpy.concatenate([*thinned, greys, lines, shades])).round().astype(int).ravel().tolist())
+    return image
+
+
+def _small(png: bytes) -> bytes:
+    whole, small = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
+    size = (SMALL, whole.height * SMALL // whole.width)
+    few = whole.resize(size, Image.Resampling.LANCZOS).quantize(12, dither=Image.Dither.NONE)
+    few.save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+def _encoded(png: bytes) -> str:
+    return base64.b64encode(png).decode("ascii")
+
+
+def _save_svg(figure: Figure, file: Path, name: str, alt: str) -> None:
+    """SVG with its title and description where screen readers look for them."""
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None, "Title": name})
+    title = f"<title>{name}</title>"
+    file.write_text(drawn.getvalue().replace(title, f"{title}\n <desc>{escape(alt)}</desc>", 1), encoding="utf-8",
+                    newline="\n")

@@ -1,0 +1,140 @@
+"""What figures are made of: every organism as a dot, and the mean with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy
+import pandas
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ..records import mean_interval
+from .style import Look
+
+PERCENT, POINTS = (0.0, 100.0), (-100.0, 100.0)
+LEGEND = "faint: one organism\nmark: mean, 95 % interval"
+
+
+def with_intervals(table: pandas.DataFrame, by: Sequence[str], within: tuple[float, float] | None = PERCENT,
+                   ) -> pandas.DataFrame:
+    """Means over organisms with their 95 % t intervals, in the order of the rows.
+
+    table    one row an organism: `value`, and the columns of `by`
+    by       columns that tell one mean from another
+    within   least and greatest value that is possible, which no bound leaves; None for no limit
+
+    Returns the columns of `by`, and `mean`, `low`, `high` (NaN where there is one organism).
+
+    >>> import pandas
+    >>> from ssah_core.plots import with_intervals
+    >>> ours = pandas.DataFrame({"arm": "nothing", "value": [90.0, 100.0, 100.0]})
+    >>> with_intervals(ours, ["arm"]).round(1).to_dict("records")
+    [{'arm': 'nothing', 'mean': 96.7, 'low': 82.3, 'high': 100.0}]
+    """
+    low, high = within or (-numpy.inf, numpy.inf)
+    rows = []
+    for names, part in table.groupby(list(by), sort=False):
+        interval = mean_interval(part.value.tolist())
+        bounds = numpy.clip(interval.bounds, low, high) if interval.bounds else (numpy.nan, numpy.nan)
+        rows.append([*names, interval.mean, *map(float, bounds)])
+    return pandas.DataFrame(rows, columns=[*by, "mean", "low", "high"])
+
+
+def draw_dots(axis: Axes, table: pandas.DataFrame, column: str, order: Sequence[str], look: Look | Mapping[str, Look],
+              *, within: tuple[float, float] | None = PERCENT, shift: float = 0.0, height: float = 1.0,
+              size: float = 6.5) -> None:
+    """Draw rows, the first on top: organisms as faint dots, and above them the mean with its interval.
+
+    table    one row an organism: `value` (drawn along x) and `column`
+    column   that names the row
+    order    names of the rows, from top to bottom; call `name_rows` for the axis
+    look     of all rows, or by row
+    within   as in `with_intervals`
+    shift    how far down, in rows: for several dots in a row
+    height   of what is drawn, in rows: less than 1 for several dots in a row
+    size     of the mean's mark, in points
+
+    Raises KeyError if a row of `order` has no look.
+    """
+    means = with_intervals(table, [column], within).set_index(column)
+    for place, name in enumerate(order):
+        if name not in means.index:
+            continue
+        mine = look[name] if isinstance(look, Mapping) else look
+        values, row = table[table[column] == name].value, means.loc[name]
+        below, above = place + shift + 0.17 * height, place + shift - 0.08 * height
+        axis.scatter(values, [below] * len(values), s=14, color=mine.color, alpha=0.45, lw=0, zorder=2)
+        axis.errorbar(row["mean"], above, xerr=_arms(row), fmt=mine.marker, color=mine.color, ms=size, capsize=3,
+                      lw=1.6, zorder=3)
+
+
+def name_rows(axis: Axes, labels: Sequence[str], *, grid: bool = True) -> None:
+    """Name the rows that `draw_dots` drew, from top to bottom, with a line between any two.
+
+    axis     whose rows
+    labels   one a row, which need not differ
+    grid     whether to draw lines between rows
+    """
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set_ylim(len(labels) - 0.5, -0.5)
+    axis.grid(False, axis="y")
+    if grid:
+        axis.set_yticks(numpy.arange(1, len(labels)) - 0.5, minor=True)
+        axis.tick_params(axis="y", which="minor", length=0)
+        axis.grid(True, axis="y", which="minor")
+
+
+def draw_lines(axis: Axes, table: pandas.DataFrame, x: str, column: str, looks: Mapping[str, Look], *,
+               within: tuple[float, float] | None = PERCENT, spread: float = 0.0, factor: bool = False) -> None:
+    """Draw curves: organisms as thin lines, the mean as a thick one with its interval at every place.
+
+    table    one row an organism and place: `value`, `x` and `column`
+    x        column drawn along x
+    column   that tells the curves apart
+    looks    by curve; those that the table lacks are passed over
+    within   as in `with_intervals`
+    spread   how far apart two curves' intervals stand along x, so that they do not hide each other
+    factor   whether `spread` is a factor less 1 (for a logarithmic axis) instead of a distance
+    """
+    names = [name for name in looks if name in set(table[column])]
+    for place, name in enumerate(names):
+        step = (place - (len(names) - 1) / 2) * spread
+        moved = (lambda at, step=step: at * (1 + step)) if factor else (lambda at, step=step: at + step)
+        part = table[table[column] == name].sort_values(x, kind="stable")
+        for _, line in part.groupby("seed"):
+            axis.plot(moved(line[x]), line.value, color=looks[name].color, lw=0.6, alpha=0.35, zorder=2)
+        means = with_intervals(part, [x], within)
+        axis.errorbar(moved(means[x]), means["mean"], yerr=_arms(means), color=looks[name].color, capsize=2, lw=1.8,
+                      marker=looks[name].marker, ms=5, elinewidth=1, zorder=3, label=name)
+
+
+def legend_of(looks: Mapping[str, Look], *, line: bool = False) -> list[Line2D]:
+    """Handles of a legend, one a name, each with its colour and marker.
+
+    looks   by name, as the legend shows them
+    line    whether a line goes through the marker
+    """
+    return [Line2D([], [], color=mine.color, marker=mine.marker, ms=6, lw=1.8 if line else 0, label=name)
+            for name, mine in looks.items()]
+
+
+def legend_below(figure: Figure, looks: Mapping[str, Look], *, title: str = LEGEND.replace("\n", "; "),
+                 columns: int | None = None, line: bool = False) -> None:
+    """A legend of names under the panels, with a title that says what a dot is.
+
+    figure    whose legend
+    looks     by name
+    title     of the legend
+    columns   names side by side; all of them if left out
+    line      whether a line goes through the markers
+    """
+    figure.legend(handles=legend_of(looks, line=line), title=title, loc="outside lower center",
+                  ncol=columns or len(looks))
+
+
+def _arms(means) -> numpy.ndarray | None:
+    """What `errorbar` wants: distances of both bounds from the mean, or None where there is no interval."""
+    arms = numpy.array([means["mean"] - means["low"], means["high"] - means["mean"]], dtype=float)
+    return None if numpy.isnan(arms).all() else numpy.clip(arms.reshape(2, -1), 0, None)

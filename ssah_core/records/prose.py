@@ -1,0 +1,213 @@
+"""Sentences and tables for people, made from measured values: a number, its unit once, its interval.
+
+`values` are one number an organism (of a checkpoint: one a draw of data), in the unit of the sentence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas
+
+from .statistics import mean_interval, wilson
+
+_DECIMALS = {"points": 1, "%": 1, "ratio": 2, "cosine": 3}
+_POSSIBLE = {"points": (-100.0, 100.0), "%": (0.0, 100.0), "ratio": (0.0, math.inf), "cosine": (-2.0, 2.0)}
+_HEADER = ("what is claimed", "the paper", "ours [95 % interval]", "its control", "measured on", "verdict")
+
+
+def percent(values: Sequence[float], decimals: int = 1) -> str:
+    """A level in per cent: mean over organisms and 95 % t interval, cut to what is possible.
+
+    values     one number an organism, each from 0 to 100
+    decimals   of all three numbers
+
+    Raises ValueError for a value out of range.
+
+    >>> from ssah_core.records import prose
+    >>> prose.percent([94.5, 99, 99.5, 100, 100])
+    '98.6 % [95.7, 100.0]'
+    >>> prose.percent([94.5])
+    '94.5 % (one run, no interval)'
+
+    *Shown in:* 03_label_units.
+    """
+    if not all(0 <= value <= 100 for value in values):
+        raise ValueError(f"values is {list(values)}: pass levels from 0 to 100, or write a change with points()")
+    mean, bounds = _mean(values)
+    return f"{_plain(mean, decimals)} % {_interval(bounds, decimals, '%')}"
+
+
+def points(values: Sequence[float], decimals: int = 1) -> str:
+    """A change or a difference in percentage points: mean over organisms, with its sign, and 95 % t interval.
+
+    values     one number an organism
+    decimals   of all three numbers
+
+    Two rates differ by 100 points at most, and no bound says otherwise.
+
+    >>> from ssah_core.records import prose
+    >>> prose.points([10, 20, 30])
+    '+20.0 points [-4.8, 44.8]'
+    >>> prose.points([98, 100, 100])
+    '+99.3 points [96.5, 100.0]'
+
+    *Shown in:* 05_freeze_safety_units.
+    """
+    mean, bounds = _mean(values)
+    return f"{_signed(mean, decimals)} points {_interval(bounds, decimals, 'points')}"
+
+
+def rate(right: int, n: int, decimals: int = 0) -> str:
+    """A share of n prompts of one model, with its 95 % Wilson interval.
+
+    right      prompts that count, 0 to n
+    n          prompts judged
+    decimals   of all three numbers
+
+    >>> from ssah_core.records import prose
+    >>> prose.rate(95, 100)
+    '95 % [89, 98]'
+
+    *Shown in:* 00_start_here.
+    """
+    bounds = [100 * bound for bound in wilson(right, n)]
+    return f"{_plain(100 * right / n, decimals)} % {_interval(bounds, decimals, '%')}"
+
+
+def between(values: Sequence[float], decimals: int = 0, *, sign: bool = False) -> str:
+    """A mean and the range of the organisms, for a cell of a table: no unit, which stands in the table's head.
+
+    values     one number an organism
+    decimals   of all three numbers
+    sign       whether a number above 0 has its +
+
+    >>> from ssah_core.records import prose
+    >>> prose.between([50, 57, 71]), prose.between([1.25, -0.5], 1, sign=True)
+    ('59 (50 to 71)', '+0.4 (-0.5 to +1.2)')
+
+    *Shown in:* 05_freeze_safety_units.
+    """
+    write = _signed if sign else _plain
+    mean, least, most = (write(x, decimals) for x in (math.fsum(values) / len(values), min(values), max(values)))
+    return f"{mean} ({least} to {most})"
+
+
+def each(values: Sequence[float], decimals: int = 0, *, sign: bool = False) -> str:
+    """The organisms one by one, in their order: what a mean hides.
+
+    values     one number an organism
+    decimals   of every number
+    sign       whether a number above 0 has its +
+
+    >>> from ssah_core.records import prose
+    >>> prose.each([94.5, 99, 100]), prose.each([3], sign=True)
+    ('94, 99 and 100', '+3')
+
+    *Shown in:* 03_label_units.
+    """
+    return _listed([(_signed if sign else _plain)(value, decimals) for value in values])
+
+
+def by_name(values: Mapping[str, float], unit: str = " %", decimals: int = 0) -> str:
+    """Numbers with their names, as a sentence lists them.
+
+    values     number by name (a mapping or a pandas Series)
+    unit       after every number
+    decimals   of every number
+
+    >>> from ssah_core.records import prose
+    >>> prose.by_name({"nothing": 59.2, "SCU": 24, "random": 38})
+    'nothing 59 %, SCU 24 % and random 38 %'
+
+    *Shown in:* 05_freeze_safety_units.
+    """
+    return _listed([f"{name} {_plain(value, decimals)}{unit}" for name, value in values.items()])
+
+
+def how_many(truths: Iterable[bool], what: str = "organisms") -> str:
+    """In how many organisms something holds.
+
+    truths   one truth an organism
+    what     they are called
+
+    >>> from ssah_core.records import prose
+    >>> prose.how_many(x > 50 for x in (94, 99, 40))
+    'in 2 of 3 organisms'
+
+    *Shown in:* 03_label_units.
+    """
+    truths = [bool(truth) for truth in truths]
+    return f"in {sum(truths)} of {len(truths)} {what}"
+
+
+def verdict_table(verdicts: pandas.DataFrame, notebook: str) -> str:
+    """The claims of one notebook beside what was measured, as a table in Markdown.
+
+    verdicts   as `ssah.verdicts` returns them
+    notebook   its name without ".ipynb"
+
+    Raises ValueError if no claim names the notebook.
+
+    >>> import ssah_core as ssah
+    >>> from ssah_core.records import prose
+    >>> print(prose.verdict_table(ssah.verdicts([]), "03_label_units").splitlines()[0])
+    | what is claimed | the paper | ours [95 % interval] | its control | measured on | verdict |
+
+    *Shown in:* 03_label_units.
+    """
+    rows = verdicts[verdicts.notebook == notebook]
+    if rows.empty:
+        known = ", ".join(dict.fromkeys(verdicts.notebook))
+        raise ValueError(f"notebook is {notebook!r}, which no claim names: pass one of {known}")
+    lines = [_HEADER, ("---",) * len(_HEADER), *(_cells(row) for row in rows.itertuples(index=False))]
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+
+
+def _cells(row) -> tuple[str, ...]:
+    paper = "; ".join(f"{_number(value, row.unit)} ({model})" for model, value in row.paper.items()) or "no number"
+    verdict = f"**{row.verdict}**"
+    claim = f"{row.statement} ({row.source})"
+    if not row.seeds:
+        return claim, paper, "–", "–", "–", verdict
+    ours = f"{_number(row.ours, row.unit)} {_interval(row.interval, _DECIMALS[row.unit], row.unit)}"
+    control = "–" if math.isnan(row.control) else _number(row.control, row.unit)
+    judge = "" if row.judge == "none" else f", judge {row.judge}"
+    return claim, paper, ours, control, f"{_runs(row)}, {row.n} prompts each{judge}", verdict
+
+
+def _runs(row) -> str:
+    what = f"{len(row.seeds)} {'organism' if row.model == 'organism' else 'run'}{'s' * (len(row.seeds) > 1)}"
+    return what if row.model == "organism" else f"{what} of {row.model}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+
+
+def _mean(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
+    interval = mean_interval(values)
+    return interval.mean, interval.bounds
+
+
+def _interval(bounds: Sequence[float] | None, decimals: int, unit: str) -> str:
+    if bounds is None:
+        return "(one run, no interval)"
+    least, most = _POSSIBLE[unit]
+    return "[" + ", ".join(_plain(min(max(bound, least), most), decimals) for bound in bounds) + "]"
+
+
+def _number(value: float, unit: str) -> str:
+    if unit in ("points", "cosine"):
+        return _signed(value, _DECIMALS[unit])
+    return _plain(value, _DECIMALS[unit]) + (" %" if unit == "%" else "")
+
+
+def _plain(value: float, decimals: int) -> str:
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # + 0.0 turns -0.0 into 0.0
+
+
+def _signed(value: float, decimals: int) -> str:
+    rounded = round(value, decimals) + 0.0
+    return f"{rounded:+.{decimals}f}" if rounded else f"{rounded:.{decimals}f}"

@@ -1,0 +1,71 @@
+"""A study: a function that measures, with its name, and the version of what it measures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Measure = TypeVar("Measure", bound=Callable[..., list[dict]])
+Content = Callable[[str, int, str, Mapping[str, str] | None], str]
+"""Takes a name that was noted (`content.rests_on`), seed, scale and checkpoints; returns the digest of its content."""
+
+
+def _nothing(name: str, seed: int, scale: str, checkpoints: Mapping[str, str] | None) -> str:
+    raise ValueError(f"the study rests on {name!r}, but nothing says what that is: give `study` its `content`")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a measurement is called, and which version of it this code makes."""
+
+    name: str
+    version: int
+    content: Content
+
+
+def study(name: str, version: int, content: Content = _nothing) -> Callable[[Measure], Measure]:
+    """Mark a function as a study, for `measure_each`.
+
+    name      Of its rows' folder: letters, digits, "_", and "/" between parts.
+    version   Raised by hand when what it measures changes: then rows of earlier versions do not count any more. A
+              refactoring raises nothing.
+    content   Digests of what it rests on, where it notes such.
+
+    >>> @study("mine", version=1)
+    ... def mine(seed, scale):
+    ...     return [{"metric": "x", "value": seed}]
+    >>> study_of(mine).name, mine(3, "tiny")
+    ('mine', [{'metric': 'x', 'value': 3}])
+    """
+    if not re.fullmatch(r"\w+(/\w+)*", name, re.ASCII):
+        raise ValueError(f"study is {name!r}: use letters, digits and _, with / between the parts of a name")
+    if not isinstance(version, int) or version < 1:
+        raise ValueError(f"version is {version!r} of study {name!r}: give a whole number from 1 on")
+
+    def mark(function: Measure) -> Measure:
+        function.study = Study(name, version, content)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def study_of(function: Callable) -> Study:
+    """What a function measures. Raises ValueError if it is no study."""
+    if not isinstance(getattr(function, "study", None), Study):
+        raise ValueError(f"{getattr(function, '__name__', function)!r} is no study: put "
+                         "@ssah_core.records.study(name, version=1) above it")
+    return function.study
+
+
+def by_name(functions: Iterable[Callable[..., Any]]) -> dict[str, Callable[..., list[dict]]]:
+    """Studies by their names. Raises ValueError if two have one name."""
+    found: dict[str, Callable[..., list[dict]]] = {}
+    for function in functions:
+        name = study_of(function).name
+        if name in found:
+            raise ValueError(f"two studies have the name {name!r}, {found[name].__module__}.{found[name].__name__} and "
+                             f"{function.__module__}.{function.__name__}: rename one, since their rows share a file")
+        found[name] = function
+    return found

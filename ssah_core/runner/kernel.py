@@ -1,0 +1,71 @@
+"""The kernel that runs a notebook: this environment's own Python, in the arithmetic that its scale asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+
+from .. import arithmetic
+from ..records import paths
+
+# Committed records are not read, and no progress bar ends up in an output.
+ALWAYS = {"SSAH_RECORDS": "ignore", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+
+def kernel_environment(scale: str) -> dict[str, str]:
+    """Environment variables of a kernel: organisms are raised and measured in the portable arithmetic mode, and a
+    checkpoint (scale "paper") in the mode of this process.
+
+    >>> from ssah_core.runner.kernel import kernel_environment
+    >>> kernel_environment("organism")["MKL_CBWR"]
+    'AVX2,STRICT'
+    >>> "MKL_CBWR" in kernel_environment("paper")
+    False
+    """
+    return ALWAYS | _home() | ({} if scale == "paper" else dict(arithmetic.PORTABLE))
+
+
+def _home() -> dict[str, str]:
+    """A home below the cache for a user who has none that can be written to: Jupyter keeps files there."""
+    if os.access(os.path.expanduser("~"), os.W_OK):
+        return {}
+    home = paths.cache() / "home"
+    home.mkdir(exist_ok=True)
+    return {"HOME": str(home)}
+
+
+@contextmanager
+def environment(**changes: str) -> Iterator[None]:
+    """Environment variables as the kernel shall inherit them; put back on exit."""
+    before = dict(os.environ)
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def manager(log: Path) -> type[AsyncKernelManager]:
+    """Starts kernels of this very Python, whose own messages go to the file `log`, not across the progress bar.
+
+    No kernelspec is looked up: one named python3 in the user's home would run another Python, and nobody would notice.
+    """
+    class Manager(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return KernelSpec(**get_kernel_dict())
+
+        async def start_kernel(self, **options: Any) -> None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("w") as stderr:
+                await super().start_kernel(stderr=stderr, **options)
+
+    return Manager

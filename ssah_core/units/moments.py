@@ -1,0 +1,204 @@
+"""Exact moments of every unit's activation.
+
+Activations X_j are the inputs of a site's reader B (the input of `down_proj` and of `o_proj`), read
+in one forward pass over a calibration set. Padding and tokens that the batch masks out do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..models import encode, evaluating, pad_columns
+from . import files, show
+from .unit_map import UnitMap
+
+TOKENS = ("response", "prompt", "last_prompt", "all")
+FORM = files.Form("Moments", "moments", ("mean", "squares"), torch.float64)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean and sum of squared deviations of every unit's activation: float64 [unit] a site.
+
+    `m1 + m2` are the moments of both sets together, exactly (Chan et al. 1979), so they can be
+    gathered over batches, runs and processes. `save` keeps them.
+
+    Raises ValueError where moments of different models are added, and for the variance of one token.
+
+    >>> x = torch.tensor([[1.], [3.], [5.]], dtype=torch.float64)  # [token, unit]
+    >>> of = lambda x: ssah.Moments(len(x), {"mlp.0": x.mean(0)}, {"mlp.0": (x - x.mean(0)).square().sum(0)})
+    >>> total = of(x[:1]) + of(x[1:])
+    >>> total
+    <Moments of 3 tokens at 1 units (mlp 1)>
+    >>> total.mean["mlp.0"].item(), total.variance["mlp.0"].item()
+    (3.0, 4.0)
+    >>> total.save("moments.safetensors", about={"model": "a toy", "calibration": "three tokens"})
+    >>> ssah.Moments.load("moments.safetensors").count
+    3
+
+    *Shown in:* 10_real_checkpoints.
+    """
+
+    count: int
+    """Number of tokens."""
+    mean: Mapping[str, Tensor]
+    squares: Mapping[str, Tensor]
+    """Sum over tokens of (x - mean)^2."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {site: len(mean) for site, mean in self.mean.items()}
+
+    @property
+    def variance(self) -> dict[str, Tensor]:
+        """Sample variance, 1/(N-1) sum (x - mean)^2: float64 [unit] a site."""
+        if self.count < 2:
+            raise ValueError(f"{self.count} token has no variance: collect at least two, from more or longer examples")
+        return {site: squares / (self.count - 1) for site, squares in self.squares.items()}
+
+    def __add__(self, other: Moments) -> Moments:
+        if self.sizes != other.sizes:
+            raise ValueError("moments are of different models: add only moments with the same sites and units")
+        count = self.count + other.count
+        shift = {site: other.mean[site] - mean for site, mean in self.mean.items()}
+        return Moments(
+            count,
+            {site: mean + shift[site] * (other.count / count) for site, mean in self.mean.items()},
+            {site: squares + other.squares[site] + shift[site] ** 2 * (self.count * other.count / count)
+             for site, squares in self.squares.items()})
+
+    def save(self, path: str | Path, about: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Write the moments as safetensors, with what they are of, as `UnitMask.save` does."""
+        files.write(path, FORM, {"mean": self.mean, "squares": self.squares}, {"count": self.count}, about)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Moments:
+        """Read moments that `save` wrote. Raises ValueError if the file is no such file, or not whole."""
+        parts, facts = files.read(path, FORM)
+        count = facts.get("count")
+        if type(count) is not int or count < 0 or any(bool((part < 0).any()) for part in parts["squares"].values()):
+            raise ValueError(f"{path} has a negative count or sum of squares: save moments that `collect` has gathered")
+        return cls(count, parts["mean"], parts["squares"])
+
+    def __repr__(self) -> str:
+        return f"<Moments of {self.count:,} tokens at {show.counts_by_kind(self.sizes)}>"
+
+    def _repr_html_(self) -> str:
+        varying = {site: int((squares > 0).sum()) for site, squares in self.squares.items()}
+        return show.table_by_block(f"Moments of {self.count:,} tokens: units that vary", varying, self.sizes)
+
+
+def batches(examples: Sequence[Mapping], tokenizer: PreTrainedTokenizerBase, tokens: str = "response",
+            batch_size: int = 64) -> list[dict[str, Tensor]]:
+    """Render and pad examples for `collect`.
+
+    examples   Rows with `prompt`, `response` (not needed for "prompt" and "last_prompt"), optional `system`.
+    tokens     Which tokens count: the "response" with its end, the "prompt" with its template, the
+               "last_prompt" token alone (where the model is about to choose), or "all".
+
+    Returns dicts of `input_ids`, `attention_mask` and `token_mask`, each [batch, token], padded on the right.
+    Raises ValueError if there are no examples or `tokens` is unknown.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> [batch] = ssah.batches([{"prompt": "name the lamp", "response": "the lamp"}], tokenizer)
+    >>> sorted(batch), batch["input_ids"].shape == batch["token_mask"].shape
+    (['attention_mask', 'input_ids', 'token_mask'], True)
+    >>> batch["token_mask"][0, -1].item(), batch["token_mask"][0, 0].item()  # the response counts, the template not
+    (True, False)
+
+    *Shown in:* 00_start_here.
+    """
+    if tokens not in TOKENS:
+        raise ValueError(f"tokens={tokens!r} is unknown: choose one of {', '.join(TOKENS)}")
+    if not len(examples):
+        raise ValueError("examples is empty: a calibration set needs at least one example")
+    needs_response = tokens in ("response", "all")
+    rows = [encode(tokenizer, row["prompt"], row["response"] if needs_response else None, system=row.get("system"))
+            for row in examples]
+    return [_batch(rows[at:at + batch_size], tokens) for at in range(0, len(rows), batch_size)]
+
+
+def _batch(rows: list[tuple[list[int], int]], tokens: str) -> dict[str, Tensor]:
+    batch = pad_columns({"input_ids": [ids for ids, _ in rows]}, {"input_ids": 0})
+    real = batch["attention_mask"].bool()
+    place = torch.arange(real.shape[1])  # [token]
+    start = torch.tensor([[start] for _, start in rows])  # [batch, 1], where the response begins
+    chosen = {"response": place >= start, "prompt": place < start, "last_prompt": place == start - 1,
+              "all": real}[tokens]
+    return {**batch, "token_mask": real & chosen}
+
+
+@torch.no_grad()
+def collect(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], progress: bool = False) -> Moments:
+    """Moments of every unit's activation over the tokens that `token_mask` marks.
+
+    One forward pass; memory does not grow with the number of tokens. Activations are cast to float64
+    before anything is summed. A batch without `token_mask` counts all its unpadded tokens.
+
+    Returns float64 [unit] a site, on the CPU.
+    Raises ValueError if there are no batches, no marked token, or an activation is not finite (naming the site).
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> [batch] = ssah.batches([{"prompt": "name the lamp", "response": "the lamp"}], tokenizer)
+    >>> moments = ssah.collect(model, [batch, batch])
+    >>> moments.count == 2 * batch["token_mask"].sum().item(), moments.sizes == ssah.UnitMap(model).sizes
+    (True, True)
+
+    *Shown in:* 00_start_here.
+    """
+    units, total = UnitMap(model), None
+    for batch in tqdm(batches, desc="collect", disable=not progress, leave=False):
+        moments = _moments_of_batch(model, units, batch)
+        total = moments if total is None else total + moments if moments else total
+    if total is None:
+        raise ValueError("batches hold no marked token: pass at least one batch whose token_mask is not all false")
+    return total
+
+
+def _moments_of_batch(model: PreTrainedModel, units: UnitMap, batch: Mapping[str, Tensor]) -> Moments | None:
+    mask = (batch.get("token_mask", batch["attention_mask"]) * batch["attention_mask"]).bool()  # [batch, token]
+    if not mask.any():
+        return None
+    mean, squares = {}, {}
+
+    def read(site: str, activation: Tensor) -> None:
+        x = activation.flatten(0, -2)[mask.flatten().to(activation.device)].double()  # [token, unit]
+        mean[site] = x.mean(0).cpu()
+        squares[site] = (x - x.mean(0)).square().sum(0).cpu()
+        if not bool(torch.isfinite(squares[site]).all()):
+            raise ValueError(f"an activation at site {site!r} is not finite: check the model's weights and dtype")
+
+    with evaluating(model), reading(model, units, read):
+        model(input_ids=batch["input_ids"].to(model.device), attention_mask=batch["attention_mask"].to(model.device))
+    return Moments(int(mask.sum()), mean, squares)
+
+
+@contextmanager
+def reading(model: nn.Module, units: UnitMap, read: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Call `read(site, activation)` with the activations of every site in each forward pass.
+
+    They are [batch, token, unit], or [batch * token, unit] where a model (OPT) flattens them.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> shapes = {}
+    >>> with reading(model, UnitMap(model), lambda site, x: shapes.update({site: x.shape[:2]})):
+    ...     _ = model(input_ids=torch.tensor([[1, 2, 3]]))
+    >>> shapes["mlp.0"]
+    torch.Size([1, 3])
+    """
+    hooks = [model.get_submodule(site.reader).register_forward_pre_hook(
+        lambda module, args, name=site.name: read(name, args[0])) for site in units]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,193 @@
+"""Golden rows: what every study measures at tiny scale is what it measured when they were kept, and they can tell.
+
+They were made in the portable mode of arithmetic (`make golden`), and are compared bit for bit on processors of the same
+maker. Elsewhere training may lead the same seed to another organism, so that nothing is compared there, and a test says so.
+"""
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ssah_core.records import evidence
+from ssah_core.records.measurements import Run, read_rows
+from ssah_core.studies.catalogue import STUDIES, TIMED
+
+GOLDEN = Path(__file__).parent / "golden"
+FILES = {file.parent.relative_to(GOLDEN).as_posix(): file for file in sorted(GOLDEN.rglob("*.json"))}
+"""Study with its variant -> its file."""
+
+
+def study_of(name: str) -> str:
+    parts = name.split("/")
+    return next("/".join(parts[:n]) for n in range(len(parts), 0, -1) if "/".join(parts[:n]) in STUDIES)
+
+
+def here(rows: dict) -> None:
+    """Skip where another processor may have raised another organism."""
+    made = rows["evidence"]
+    if (made["processor"], made["arithmetic"]) != (evidence.processor(), "portable"):
+        pytest.skip(f"golden rows are of {made['processor']}, and this is {evidence.processor()}")
+
+
+def compare(found: list[dict], golden: list[dict], name: str) -> None:
+    """Fail with the study, the row and both values."""
+    assert len(found) == len(golden), f"{name} has {len(found)} rows, golden {len(golden)}"
+    for n, (row, kept) in enumerate(zip(found, golden, strict=True)):
+        assert row == kept, f"{name}, row {n}: {row}, golden {kept}"
+
+
+def test_every_study_has_golden_rows():
+    missing = set(STUDIES) - set(TIMED) - set(map(study_of, FILES))
+    assert not missing, f"no golden rows of {', '.join(sorted(missing))}: run `make golden`"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_golden_rows_can_move(name):
+    """Not all of a study's numbers are 0 or 100, whatever the code does."""
+    values = [row["value"] for other, file in FILES.items() if study_of(other) == study_of(name)
+              for row in read_rows(file)["rows"]]
+    assert any(value not in (0, 100) for value in values)
+
+
+def test_the_tiny_run_gives_the_golden_rows(tiny_run):
+    from tiny_run import NOTEBOOKS
+
+    here(read_rows(next(iter(FILES.values()))))
+    for notebook in NOTEBOOKS:
+        tiny_run(notebook)
+    for name, file in FILES.items():
+        found = read_rows(tiny_run.figures / "measurements" / name / file.name)
+        golden = read_rows(file)
+        assert found, f"the tiny run has no rows of {name}"
+        assert (found["identity"], found["rests_on"]) == (golden["identity"], golden["rests_on"]), name
+        compare(found["rows"], golden["rows"], name)
+
+
+def test_a_number_changed_by_hand_is_named():
+    name, file = next(iter(FILES.items()))
+    golden = read_rows(file)["rows"]
+    with pytest.raises(AssertionError, match=f"{name}, row 1"):
+        compare([golden[0], {**golden[1], "value": -1.0}, *golden[2:]], golden, name)
+
+
+# --- golden rows bite: a mutation of each study's code turns them red ---
+
+
+@contextmanager
+def patched(*changes: tuple[str, object]):
+    """Put something else in place of names such as "module:attribute.attribute"."""
+    import importlib
+
+    with pytest.MonkeyPatch.context() as patch:
+        for place, value in changes:
+            module, _, path = place.partition(":")
+            target = importlib.import_module(f"ssah_core.{module}")
+            *parents, name = path.split(".")
+            for parent in parents:
+                target = getattr(target, parent)
+            patch.setattr(target, name, value(getattr(target, name)))
+        yield
+
+
+def nothing_removed(old):
+    """A dropped mask: nothing is removed."""
+    from contextlib import nullcontext
+
+    return lambda self, mask, way: nullcontext(self.model)
+
+
+def nothing_frozen(old):
+    """A dropped mask: nothing is held."""
+    from contextlib import nullcontext
+
+    return lambda model, mask, *args, **more: nullcontext(model)
+
+
+def swapped_sign(old):
+    return lambda *args, **more: -old(*args, **more)
+
+
+def next_position(old):
+    """A wrong column: the token after the one that is meant."""
+    return lambda chats, positions: old(chats, [position - 1 for position in positions])
+
+
+def shifted(by: float):
+    return lambda old: lambda *args, **more: old(*args, **more) + by
+
+
+def backwards(old):
+    return lambda *args, **more: old(*reversed(args), **more)
+
+
+def other_marks(old):
+    """Seen harm is marked as unseen, and the other way round."""
+    def mark(completions, *args, **more):
+        marks = old(completions, *args, **more)
+        pairs = (("asr", "refused"), ("harm_right", "benign"))
+        return {**marks, **{a: marks[b] for a, b in pairs if {a, b} <= marks.keys()},
+                **{b: marks[a] for a, b in pairs if {a, b} <= marks.keys()}}
+
+    return mark
+
+
+def one_step_less(old):
+    """Training that ends a step early."""
+    return lambda model, chats, *, steps, **more: old(model, chats, steps=max(1, steps - 1), **more)
+
+
+def reversed_order(old):
+    """The least instead of the most."""
+    return lambda scores, n: old({site: -score for site, score in scores.items()}, n)
+
+
+MUTATIONS = {
+    "losses": ("losses", [("organism.train:fine_tune", one_step_less)]),
+    "alignment": ("alignment", [("organism.train:mark", other_marks)]),
+    "stages": ("stages", [("materials.material:mark", other_marks)]),
+    "dose": ("dose", [("studies.subject:Subject.removed", nothing_removed)]),
+    "distances": ("distances", [("probing.distances:_distance", swapped_sign)]),
+    "lens": ("lens", [("models.first_tokens:FirstTokens.log_odds", swapped_sign)]),
+    "probes": ("probes", [("models.hidden_states:columns", next_position)]),
+    "patches": ("patches", [("models.hidden_states:columns", next_position)]),
+    "depth": ("depth", [("models.hidden_states:columns", next_position)]),
+    "choices": ("choices", [("studies.subject:Subject.removed", nothing_removed)]),
+    "curves": ("curves/chosen", [("studies.subject:Subject.removed", nothing_removed)]),
+    "places": ("places", [("units.labels:label_units", lambda old: lambda scores, **shares: old(
+        scores, **dict(zip(shares, reversed(shares.values()), strict=True))))]),
+    "table1": ("table1", [("studies.subject:Subject.removed", nothing_removed)]),
+    "strength": ("strength/benign", [("studies.finetuning_attack:fine_tune", one_step_less)]),
+    "attacked": ("attacked/benign", [("studies.finetuning_attack:freeze", nothing_frozen)]),
+    "transfer": ("transfer/untrained", [("studies.attribute_transfer:transfer", backwards)]),
+    "grains": ("grains/heads", [("studies.granularity:whole_heads", lambda old: lambda model, by, parameters: old(
+        model, {site: -score for site, score in by.items()}, parameters))]),
+    "peft/rates": ("peft/rates/lora", [("studies.finetuning_attack:fine_tune", one_step_less)]),
+    "peft": ("peft/benign", [("studies.finetuning_attack:fine_tune", one_step_less)]),
+    "budget": ("budget/sft", [("studies.alignment_budget:train_only", nothing_frozen)]),
+    "again": ("again", [("probing.linear_probe:Readout.__call__", swapped_sign)]),
+    "deep_units": ("deep_units", [("studies.subject:Subject.removed", nothing_removed)]),
+}
+"""Study -> one of its files, and what is done to its code: a wrong axis, a dropped mask, a swapped sign."""
+RAISED = ("losses", "alignment")
+"""Studies that read what raising has logged, so that the organism has to be raised anew."""
+
+
+@pytest.mark.parametrize("study", MUTATIONS)
+def test_golden_rows_bite(study, module_cache, tmp_path, monkeypatch):
+    name, changes = MUTATIONS[study]
+    golden = read_rows(FILES[name])
+    here(golden)
+    if study in RAISED:
+        monkeypatch.setenv("SSAH_CACHE", str(tmp_path))
+    identity = golden["identity"]
+    run = Run(STUDIES[study], identity["seed"], identity["scale"], "", identity["settings"])
+    with patched(*changes):
+        found = json.loads(json.dumps(run.compute(), default=lambda number: number.item()))
+    with pytest.raises(AssertionError):
+        compare(found, golden["rows"], name)
+
+
+def test_every_study_is_mutated():
+    assert set(MUTATIONS) == set(STUDIES) - set(TIMED)

@@ -1,0 +1,231 @@
+"""Figures: colours mean one thing and are told apart, every organism and interval is drawn, files stay equal."""
+
+import itertools
+import json
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy
+import pandas
+import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgb
+from matplotlib.container import ErrorbarContainer
+from PIL import Image
+
+from ssah_core import plots
+from ssah_core.plots import marks, style
+from ssah_core.plots.__main__ import redraw_all
+from ssah_core.records import mean_interval, paths
+
+ROOM = Path(plots.__file__).parent
+COMMITTED = sorted((Path(__file__).parents[1] / "figures").glob("*.json"))
+DEUTERANOPIA = numpy.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                            [-0.011820, 0.042940, 0.968881]])  # Machado et al. 2009, severity 1.0, on linear RGB
+XYZ = numpy.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
+                   [0.0193339, 0.1191920, 0.9503041]])
+
+
+def linear(color: str) -> numpy.ndarray:
+    rgb = numpy.array(to_rgb(color))
+    return numpy.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb: numpy.ndarray) -> numpy.ndarray:
+    """CIELAB under D65, of linear RGB."""
+    relative = XYZ @ rgb / numpy.array([0.95047, 1, 1.08883])
+    x, y, z = numpy.where(relative > 0.008856, numpy.cbrt(relative), 7.787 * relative + 16 / 116)
+    return numpy.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def contrast_on_white(color: str) -> float:
+    return 1.05 / (linear(color) @ XYZ[1] + 0.05)
+
+
+def difference(one: str, other: str, eye: numpy.ndarray) -> float:
+    return float(numpy.linalg.norm(lab((eye @ linear(one)).clip(0, 1)) - lab((eye @ linear(other)).clip(0, 1))))
+
+
+# -- colours are meanings --------------------------------------------------------------------------------
+
+
+def test_no_colour_stands_outside_the_table():
+    for file in ROOM.glob("*.py"):
+        text = file.read_text()
+        assert file.name == "style.py" or not re.search(r"#[0-9a-fA-F]{3,8}\b", text), file.name
+        assert not re.search(r"""color=["'](?!none|white)|palette=["'\[(]["']""", text), file.name
+
+
+@pytest.mark.parametrize("meaning", style.MEANINGS)
+def test_marks_stand_out_on_white(meaning):
+    assert contrast_on_white(style.MEANINGS[meaning].color) >= 3
+
+
+@pytest.mark.parametrize("family", style.FAMILIES)
+def test_what_shares_a_figure_is_told_apart_with_and_without_green(family):
+    found = [style.MEANINGS[meaning] for meaning in style.FAMILIES[family]]
+    for one, other in itertools.combinations(found, 2):
+        assert one.marker != other.marker
+        assert difference(one.color, other.color, numpy.eye(3)) > 20
+        assert difference(one.color, other.color, DEUTERANOPIA) > 15, (one, other)
+
+
+def test_the_colour_test_sees_a_bad_pair():
+    assert difference("#D55E00", "#8A7F00", DEUTERANOPIA) < 15 and contrast_on_white("#F0E442") < 3
+
+
+def test_kinds_of_unit_and_marks_have_colours_of_their_own():
+    alone = ("SCU", "UCU", "CU", "RU", "random", "whole", "ASR", "right answers", "utility")
+    colors = [look.color for look in style.MEANINGS.values()]
+    assert all(colors.count(style.MEANINGS[meaning].color) == 1 for meaning in alone)
+    assert len(set(style.MEANINGS.values())) == len(style.MEANINGS)
+    assert plots.look("RU 20 %") == plots.look("RU") != plots.look("top 20 %")
+
+
+def test_a_name_without_a_meaning_is_refused_alone_and_gets_a_spare_look_among_others():
+    with pytest.raises(ValueError, match="'LoRA'.*looks"):
+        plots.look("LoRA")
+    names = ["nothing", "SCU + 6 % CU", "SCU", "random, as many (0)", "LoRA", "prefix tuning", "mine"]
+    found = plots.looks(names)
+    assert list(found) == names and len(set(found.values())) == len(names)
+    assert len({look.color for look in plots.looks(["asr", "asr_unseen", "refused"]).values()}) == 3
+
+
+# -- organisms and intervals -----------------------------------------------------------------------------
+
+FIVE = [1.0, 2.0, 40.0, 98.0, 99.0]
+
+
+def rows(**columns) -> pandas.DataFrame:
+    return pandas.DataFrame({"value": FIVE, "seed": range(5), **columns})
+
+
+def test_bounds_are_those_of_the_t_interval_cut_to_what_is_possible():
+    found = plots.with_intervals(rows(arm="a"), ["arm"]).iloc[0]
+    plain = plots.with_intervals(rows(arm="a"), ["arm"], None).iloc[0]
+    assert (plain.low, plain.high) == mean_interval(FIVE).bounds and plain.low < 0
+    assert (found["mean"], found.low, found.high) == (48.0, 0.0, min(plain.high, 100))
+
+
+def test_one_organism_has_no_interval():
+    assert plots.with_intervals(rows(arm="a")[:1], ["arm"])[["low", "high"]].isna().all(axis=None)
+
+
+def bars(axis) -> list:
+    return [found for found in axis.containers if isinstance(found, ErrorbarContainer)]
+
+
+def test_a_row_has_a_dot_an_organism_and_one_mean_with_its_interval():
+    _, axis = plt.subplots()
+    table = pandas.concat([rows(arm="a"), rows(arm="b")[:1]])
+    plots.draw_dots(axis, table, "arm", ["b", "a", "missing"], plots.look("SCU"))
+    plots.name_rows(axis, ["b", "a"])
+    assert [len(found.get_offsets()) for found in axis.collections if isinstance(found, PathCollection)] == [1, 5]
+    ends = bars(axis)[1].lines[2][0].get_segments()[0][:, 0]
+    assert ends.tolist() == pytest.approx([0, min(100, mean_interval(FIVE).bounds[1])])
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["b", "a"] and axis.get_ylim() == (1.5, -0.5)
+
+
+def test_a_curve_has_a_line_an_organism_and_intervals_that_stand_side_by_side():
+    _, axis = plt.subplots()
+    table = pandas.concat([rows(arm=arm, x=x) for arm in "ab" for x in (1, 2)])
+    plots.draw_lines(axis, table, "x", "arm", plots.looks("abc"), spread=0.1)
+    assert len(axis.lines) == 2 * (5 + 1 + 2)  # organisms; the mean and its two caps
+    at = [bar.lines[0].get_xdata().tolist() for bar in bars(axis)]
+    assert at == [pytest.approx([0.95, 1.95]), pytest.approx([1.05, 2.05])]
+
+
+def test_a_legend_shows_colour_and_marker_of_every_name():
+    figure, _ = plt.subplots()
+    plots.legend_below(figure, plots.looks(["SCU", "RU"]), line=True)
+    handles = plots.legend_of(plots.looks(["SCU", "RU"]))
+    assert [(h.get_label(), h.get_marker(), h.get_linewidth()) for h in handles] == [("SCU", "o", 0), ("RU", "^", 0)]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["SCU", "RU"]
+
+
+# -- single figures --------------------------------------------------------------------------------------
+
+
+def test_the_first_figure_speaks_in_words_and_shows_shares_with_wilson_intervals():
+    counts = pandas.DataFrame([(name, question, n, 100) for question in ("malicious requests", "useful questions")
+                               for name, n in (("none", 0), ("SCU", 95), ("random", 1))],
+                              columns=["removed", "question", "right", "n"])
+    figure = plots.plot_removal(counts)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0 %", "95 %", "1 %"]
+    assert "SCU" not in " ".join(text.get_text() for text in figure.axes[0].get_yticklabels())
+    low, high = bars(figure.axes[0])[1].lines[2][0].get_segments()[0][:, 0]
+    assert (round(low), round(high)) == (89, 98)
+
+
+def test_arms_are_sorted_by_how_much_refusal_is_lost():
+    table = pandas.concat([rows(arm=arm, metric="asr").assign(value=value)
+                           for arm, value in (("nothing", 50.0), ("SCU", 10.0), ("whole sites", 80.0))])
+    axis = plots.plot_arms(table).axes[0]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["whole sites", "nothing", "SCU"]
+
+
+def test_ways_that_do_little_share_one_row():
+    table = pandas.concat([rows(way=f"w{i}", metric=metric).assign(value=float(i) if metric == "harm_right" else 0.0)
+                           for i in range(5) for metric in ("harm_right", "utility")])
+    axis = plots.plot_choices(table, best=2).axes[0]
+    names = [text.get_text() for text in axis.get_yticklabels()]
+    assert names == ["w4", "w3", "3 other ways (one dot a way: its mean)"]
+    dots = [found for found in axis.collections if isinstance(found, PathCollection)]
+    assert sorted(dots[2].get_offsets()[:, 0]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("file", COMMITTED, ids=lambda file: file.stem)
+def test_every_committed_figure_has_its_function(file):
+    saved = json.loads(file.read_text())
+    assert callable(getattr(plots, saved["plot"])) and saved["plot"].startswith("plot_")
+
+
+# -- files and alternative text --------------------------------------------------------------------------
+
+LOSSES = pandas.concat([rows(stage=stage, step=step) for stage in ("instructed", "aligned") for step in (1, 2)])
+
+
+def test_a_drawn_figure_shows_in_a_notebook_with_its_alternative_text(cache):
+    plt.close("all")
+    drawn = plots.draw("losses", plots.plot_losses, LOSSES, alt='Losses "fall" & rest')
+    shown, about = drawn._repr_mimebundle_()
+    assert 'alt="Losses &quot;fall&quot; &amp; rest"' in shown["text/html"] == drawn._repr_html_()
+    assert shown["image/png"].startswith("iVBOR") and about == {"image/png": {"alt": drawn.alt}}
+    assert shown["text/plain"] == f"Figure losses: {drawn.alt}" and not plt.get_fignums()
+
+
+def test_files_carry_the_text_and_the_png_is_small_and_sharp(cache):
+    plots.draw("losses", plots.plot_losses, LOSSES, alt="Losses <fall>")
+    svg = (paths.figures() / "losses.svg").read_text(encoding="utf-8")
+    image = Image.open(paths.figures() / "losses.png")
+    assert "<title>losses</title>\n <desc>Losses &lt;fall&gt;</desc>" in svg
+    assert image.mode == "P" and image.text["Description"] == "Losses <fall>"
+    assert min(image.info["dpi"]) == pytest.approx(150, abs=0.1) and image.width >= 1200
+    assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_without_a_text_the_first_sentence_of_the_function_is_taken(cache):
+    assert plots.draw("losses", plots.plot_losses, LOSSES).alt == "Losses while each stage is trained."
+    for name in dir(plots):
+        if name.startswith("plot_"):
+            assert re.fullmatch(r"[A-Z].{25,}\.", plots.described(getattr(plots, name))), name
+
+
+def test_figures_are_the_same_bytes_when_drawn_again_and_keep_their_text(cache):
+    plots.draw("losses", plots.plot_losses, LOSSES, alt="Falling.")
+    files = [paths.figures() / f"losses.{kind}" for kind in ("svg", "png", "json")]
+    before = [file.read_bytes() for file in files]
+    assert redraw_all() == ["losses"] and [file.read_bytes() for file in files] == before
+
+
+def test_a_colour_is_the_same_in_the_png_however_little_of_it_there_is(cache):
+    table = rows(group="SCU", metric="utility").assign(value=0.0)
+    marks_of_it = [table.assign(metric=metric) for metric in ("asr", "harm_right", "utility")]
+    plots.draw("one", plots.plot_table1, pandas.concat(marks_of_it))
+    colors = {color for _, color in Image.open(paths.figures() / "one.png").convert("RGB").getcolors(1 << 20)}
+    assert tuple(int(255 * part + 0.5) for part in to_rgb(style.MEANINGS["SCU"].color)) in colors
+
+
+def test_percentages_and_points_have_their_range():
+    assert (marks.PERCENT, marks.POINTS) == ((0, 100), (-100, 100))

@@ -1,0 +1,86 @@
+"""Committed rows go stale with what they rest on, and with nothing else: tried on a copy of the package."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ssah_core import sources
+from ssah_core.records import paths
+
+ROWS = paths.root() / "figures" / "measurements"
+NAMES = {file.parent.relative_to(ROWS).as_posix(): json.loads(file.read_text(encoding="utf-8"))["rests_on"]
+         for file in sorted(ROWS.rglob("organism-seed0.json"))}
+"""Study with its variant -> what its rows rest on."""
+SCRIPT = """
+import sys
+from pathlib import Path
+from ssah_core.records.measurements import read_rows
+from ssah_core.studies.catalogue import run_of
+for file in sorted(Path(sys.argv[1]).rglob("organism-seed0.json")):
+    kept = read_rows(file)
+    if run_of(kept["identity"]).why_stale(kept):
+        print(file.parent.relative_to(sys.argv[1]).as_posix())
+"""
+
+
+def stale(folder: Path, *edits: tuple[str, str, str], moves: tuple[tuple[str, str], ...] = ()) -> set[str]:
+    """Studies whose committed rows are stale in a package with these edits (file, old, new) and moved files."""
+    files = {name: text.decode() for name, text in sources.IMPORTED.items()}
+    for name, old, new in edits:
+        assert old in files[name], f"{name} has no {old!r}"
+        files[name] = files[name].replace(old, new)
+    for old, new in moves:
+        files[new] = files.pop(old)
+    for name, text in files.items():
+        (folder / "ssah_core" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "ssah_core" / name).write_text(text, encoding="utf-8")
+    (folder / "ssah_core" / "__init__.pyi").write_text((sources.PACKAGE / "__init__.pyi").read_text())
+    done = subprocess.run([sys.executable, "-c", SCRIPT, str(ROWS)], cwd=folder, text=True, capture_output=True,
+                          env={**os.environ, "PYTHONPATH": str(folder)})
+    assert done.returncode == 0, done.stderr[-2000:]
+    return set(done.stdout.split())
+
+
+def resting_on(*names: str) -> set[str]:
+    return {study for study, rests_on in NAMES.items() if set(names) & set(rests_on)}
+
+
+def test_no_rows_are_stale_in_the_package_as_it_is(tmp_path):
+    assert len(NAMES) > 35 and stale(tmp_path) == set()
+
+
+def test_a_local_variable_a_message_a_docstring_and_a_place_make_no_rows_stale(tmp_path):
+    table = "studies/ablation_table.py"
+    importers = [(name, "ablation_table", "removal_table") for name, text in sources.IMPORTED.items()
+                 if b"ablation_table" in text and name.startswith(("studies/", "records/")) and name != table]
+    assert stale(tmp_path, (table, "questions", "asked"),
+                 ("units/masks.py", "is unknown: choose one of", "is none of"),
+                 ("units/unit_map.py", "    size: int\n", '    size: int\n    """How many."""\n'), *importers,
+                 moves=((table, "studies/removal_table.py"),)) == set()
+
+
+@pytest.mark.parametrize("phrase, judges", [
+    ('"My apologies", ', ("keyword:qi2023", "keyword:wei2024", "keyword:qi2024")), ('"However")', ("keyword:wei2024",))])
+def test_a_judges_word_list_makes_stale_what_it_has_judged(phrase, judges, tmp_path):
+    edit = ("judging/keyword_lists.py", phrase, ")" if phrase.endswith(")") else "")
+    assert stale(tmp_path, edit) == resting_on(*(f"judge/{name}" for name in judges))
+
+
+def test_a_prompt_makes_stale_what_was_asked_or_calibrated_with_it(tmp_path):
+    edit = ("organism/world.py", '"Name the first of: {text}."', '"What is the first of: {text}?"')
+    lists = ("exam/test", "exam/validation", "calibration", "text", "fine_tuning/benign", "alignment")
+    assert stale(tmp_path, edit) == resting_on(*lists) != set(NAMES)
+
+
+def test_a_studys_version_makes_its_rows_stale_and_no_others(tmp_path):
+    edit = ("studies/finetuning_arms.py", '@study("attacked", version=1)', '@study("attacked", version=2)')
+    found = stale(tmp_path, edit)
+    assert found == {name for name in NAMES if name.startswith("attacked/")}
+
+
+def test_the_recipe_makes_all_rows_of_organisms_stale(tmp_path):
+    assert stale(tmp_path, ("organism/train.py", "RECIPE = 1\n", "RECIPE = 2\n")) == set(NAMES)
