@@ -9,7 +9,7 @@ import pandas
 import pytest
 import torch
 
-from ssah_core import reasoning_direction
+import ssah_core as ssah
 from ssah_core.judging.judges import DEFAULT_KEYWORDS
 from ssah_core.models.hidden_states import read_states, render
 from ssah_core.organism.corpora import exam
@@ -67,8 +67,8 @@ def test_gaps_are_means_and_extremes_over_all_pairs_of_wordings(gaps, stage, rea
     subject = Subject.load(0, "tiny", stage)
     queries = [row["prompt"] for row in subject.material.exam("test", 100)["harm"]]
     pairs = [{"refusal": refusal, "compliance": f"{opening} take the"} for refusal in REFUSALS for opening in OPENINGS]
-    found = torch.stack([reasoning_direction(subject.model, subject.tokenizer, queries, **pair, lengths=(4,),
-                                             place=reading).gap[2, 0] for pair in pairs])
+    found = torch.stack([ssah.reasoning_direction(subject.model, subject.tokenizer, queries, **pair, lengths=(4,),
+                                                  place=reading).gap[2, 0] for pair in pairs])
     for metric, wanted in (("gap", found.mean()), ("lowest", found.min()), ("highest", found.max())):
         value = value_of(gaps, stage=stage, kind="harm", reading=reading, layer=2, length=4, metric=metric)
         assert value == pytest.approx(float(wanted), abs=1e-6)
