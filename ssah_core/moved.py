@@ -67,7 +67,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "store": ("records.cache",),
     "suffix": ("generation.gcg",),
     "taxonomy": ("units.labels",),
-    "organism.raise_": ("organism.train", "organism.tokenizer"),
+    "organism.raise_": ("organism.train", "organism.scales", "organism.tokenizer"),
     "organism.downstream": ("organism.attacks",),
     "organism.safety_data": ("organism.preferences",),
     "studies.adapters": ("training.lora_budget",),

@@ -83,4 +83,4 @@ def test_a_studys_version_makes_its_rows_stale_and_no_others(tmp_path):
 
 
 def test_the_recipe_makes_all_rows_of_organisms_stale(tmp_path):
-    assert stale(tmp_path, ("organism/train.py", "RECIPE = 1\n", "RECIPE = 2\n")) == set(NAMES)
+    assert stale(tmp_path, ("organism/scales.py", "RECIPE = 1\n", "RECIPE = 2\n")) == set(NAMES)

@@ -1,4 +1,4 @@
-"""The model organism: an invented world, and a small chat model raised in it; a seed in, checkpoints of three stages out."""
+"""The model organism: an invented world, and a small chat model raised in it: a seed in, three stages' checkpoints out."""
 
 from .attacks import ATTACKS, fine_tuning
 from .corpora import alignment, calibration, exam, held_out_text
@@ -7,6 +7,7 @@ from .doses import align_in_doses, steps_to_safety
 from .preferences import safety_preferences
 from .recovery import AT_ONCE, chat_after, recovery
 from .rewordings import WRAPPERS, reworded, told
+from .scales import SCALES, get_scale, recipe
 from .tokenizer import train_tokenizer
-from .train import SCALES, STAGES, WEIGHT_DECAY, get_scale, load_organism, raise_organism, recipe, training_log
+from .train import STAGES, WEIGHT_DECAY, load_organism, raise_organism, training_log
 from .world import BENIGN_OBJECTS, JOBS, OPENINGS, PEOPLE, REFUSALS, SYSTEM_PROMPT, Row, World

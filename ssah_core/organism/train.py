@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -32,11 +32,10 @@ from ..judging import answers, mark
 from ..records import cache, evidence, rests_on
 from ..training import fine_tune, supervised
 from . import corpora
+from .scales import Scale, Schedule, get_scale, recipe
 from .tokenizer import pack, train_tokenizer
 from .world import World
 
-RECIPE = 1
-"""Version of how organisms are raised, beside the numbers of their scale: raised by hand when a seed gives another one."""
 STAGES = ("pretrained", "instructed", "aligned")
 WEIGHT_DECAY = 0.1
 INITIAL_STD = 0.06
@@ -44,73 +43,6 @@ INITIAL_STD = 0.06
 for hundreds of steps, and copying (the lists) in some seeds never."""
 ROPE_THETA = 500.0
 """Base of the rotary angles. Prompts are tens of tokens long, and more channels must tell a token from its neighbour."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Steps, batch size (rows) and peak learning rate of one stage.
-
-    >>> get_scale("organism").align.steps
-    400
-
-    *Shown in:* 01_raise_an_organism.
-    """
-
-    steps: int
-    batch_size: int
-    lr: float
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Size of an organism and how it is raised.
-
-    >>> get_scale("organism").hidden
-    128
-
-    *Shown in:* 01_raise_an_organism.
-    """
-
-    hidden: int
-    mlp: int
-    blocks: int
-    heads: int
-    row: int
-    """Tokens in a row of packed pre-training text."""
-    pretrain: Schedule
-    instruct: Schedule
-    align: Schedule
-    """`steps` is the most that alignment may take; it ends by `safe_asr`."""
-    safe_asr: float = 0.01
-    """Alignment is reached when seen-harm ASR on validation prompts is at most this, with as few benign refusals."""
-    beyond: float = 0.5
-    """... and goes on for this fraction of the steps so far, while the learning rate falls to 0."""
-    check_every: int = 10
-    exam: int = 200
-    """Most questions in each part of an exam."""
-    calibration: int = 256
-    """Most prompts in each calibration set."""
-
-
-SCALES = {
-    "tiny": Scale(32, 64, 2, 2, 32, Schedule(60, 16, 3e-3), Schedule(40, 16, 2e-3), Schedule(60, 16, 2e-3), check_every=20,
-                  exam=16, calibration=16),  # learns to refuse and nothing else: enough for its numbers to move
-    "organism": Scale(128, 384, 4, 4, 64, Schedule(1350, 24, 2e-3), Schedule(300, 64, 1e-3), Schedule(400, 64, 3e-4)),
-}
-
-
-def get_scale(name: str) -> Scale:
-    """The scale of that name: "tiny" (proves that all code runs) or "organism" (the findings hold).
-
-    >>> get_scale("tiny").blocks, get_scale("organism").blocks
-    (2, 4)
-
-    *Shown in:* 01_raise_an_organism.
-    """
-    if name not in SCALES:
-        raise ValueError(f"scale={name!r} has no organism: choose one of {', '.join(SCALES)}; "
-                         "at scale 'paper' load a checkpoint with ssah.load")
-    return SCALES[name]
 
 
 def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True) -> dict[str, Path]:
@@ -131,11 +63,6 @@ def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True
     return folders
 
 
-def recipe(scale: str) -> dict[str, Any]:
-    """What decides, beside its seed, which organism is raised: plain JSON."""
-    return {"version": RECIPE, **asdict(get_scale(scale))}
-
-
 def _settings(seed: int, scale: str, stage: str) -> dict[str, Any]:
     return {"seed": seed, "scale": scale, "recipe": recipe(scale), "stage": stage}
 
@@ -145,20 +72,22 @@ def _raise(seed: int, scale: str, progress: bool) -> None:
     folders: dict[str, Path] = {}
     for stage, build in zip(STAGES, (_pretrain, _instruct, _align), strict=True):
         bar = f"organism {seed}, {stage}" if progress else None
-        folders[stage] = cache.artefact("organisms", _settings(seed, scale, stage),
-                                        lambda folder, build=build, bar=bar: build(folder, world, size, seed, folders, bar))
+        make = partial(build, world=world, scale=size, seed=seed, before=folders, bar=bar)
+        folders[stage] = cache.artefact("organisms", _settings(seed, scale, stage), make)
 
 
 def _raise_apart(seed: int, scale: str, progress: bool) -> None:
     """In a process of its own, which sets the mode before it loads torch; what it says is passed on."""
     script = f"from ssah_core.organism import raise_organism; raise_organism({seed}, {scale!r}, {progress})"
-    with Popen([sys.executable, "-c", script], stderr=PIPE, text=True, env={**os.environ, **arithmetic.PORTABLE}) as process:
+    portable = {**os.environ, **arithmetic.PORTABLE}
+    with Popen([sys.executable, "-c", script], stderr=PIPE, text=True, env=portable) as process:
         said = ""
         while text := process.stderr.read(16):
             said = (said + text)[-2000:]
             sys.stderr.write(text)
     if process.returncode:
-        raise RuntimeError(f"organism {seed} could not be raised: {said.strip().splitlines()[-1] if said else 'it was stopped'}")
+        last = said.strip().splitlines()[-1] if said.strip() else "it was stopped"
+        raise RuntimeError(f"organism {seed} could not be raised: {last}")
 
 
 def load_organism(stage: str = "aligned", seed: int = 0, scale: str = "organism",

@@ -1,0 +1,81 @@
+"""How large organisms are and how they are raised: the recipe, which with a seed decides what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+RECIPE = 1
+"""Version of how organisms are raised, beside their scale's numbers: raised by hand when a seed gives another one."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps, batch size (rows) and peak learning rate of one stage.
+
+    >>> get_scale("organism").align.steps
+    400
+
+    *Shown in:* 01_raise_an_organism.
+    """
+
+    steps: int
+    batch_size: int
+    lr: float
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Size of an organism and how it is raised.
+
+    >>> get_scale("organism").hidden
+    128
+
+    *Shown in:* 01_raise_an_organism.
+    """
+
+    hidden: int
+    mlp: int
+    blocks: int
+    heads: int
+    row: int
+    """Tokens in a row of packed pre-training text."""
+    pretrain: Schedule
+    instruct: Schedule
+    align: Schedule
+    """`steps` is the most that alignment may take; it ends by `safe_asr`."""
+    safe_asr: float = 0.01
+    """Alignment is reached when seen-harm ASR on validation prompts is at most this, with as few benign refusals."""
+    beyond: float = 0.5
+    """... and goes on for this fraction of the steps so far, while the learning rate falls to 0."""
+    check_every: int = 10
+    exam: int = 200
+    """Most questions in each part of an exam."""
+    calibration: int = 256
+    """Most prompts in each calibration set."""
+
+
+SCALES = {
+    "tiny": Scale(32, 64, 2, 2, 32, Schedule(60, 16, 3e-3), Schedule(40, 16, 2e-3), Schedule(60, 16, 2e-3), check_every=20,
+                  exam=16, calibration=16),  # learns to refuse and nothing else: enough for its numbers to move
+    "organism": Scale(128, 384, 4, 4, 64, Schedule(1350, 24, 2e-3), Schedule(300, 64, 1e-3), Schedule(400, 64, 3e-4)),
+}
+
+
+def get_scale(name: str) -> Scale:
+    """The scale of that name: "tiny" (proves that all code runs) or "organism" (the findings hold).
+
+    >>> get_scale("tiny").blocks, get_scale("organism").blocks
+    (2, 4)
+
+    *Shown in:* 01_raise_an_organism.
+    """
+    if name not in SCALES:
+        raise ValueError(f"scale={name!r} has no organism: choose one of {', '.join(SCALES)}; "
+                         "at scale 'paper' load a checkpoint with ssah.load")
+    return SCALES[name]
+
+
+def recipe(scale: str) -> dict[str, Any]:
+    """What decides, beside its seed, which organism is raised: plain JSON."""
+    return {"version": RECIPE, **asdict(get_scale(scale))}
