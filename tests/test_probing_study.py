@@ -129,7 +129,7 @@ def test_probes_are_tested_at_every_layer_and_position():
     (26, "paper", [[2], [5], [8], [11], [14], [17], [20], [23], [26]])])
 def test_a_checkpoint_is_probed_one_layer_at_a_time_and_at_a_few_of_many(blocks, scale, groups):
     subject = SimpleNamespace(scale=scale, units=SimpleNamespace(blocks=[""] * blocks))
-    assert [list(layers) for layers in reasoning_direction._layers(subject)] == groups
+    assert [list(layers) for layers in study._layers(subject)] == groups
 
 
 def test_a_checkpoint_is_read_at_the_stages_that_are_named(monkeypatch):
