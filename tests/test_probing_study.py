@@ -135,8 +135,8 @@ def test_a_checkpoint_is_probed_one_layer_at_a_time_and_at_a_few_of_many(blocks,
 def test_a_checkpoint_is_read_at_the_stages_that_are_named(monkeypatch):
     monkeypatch.setattr(Subject, "load", classmethod(lambda cls, *about: about))
     named = {"aligned": "some/chat"}
-    assert list(reasoning_direction._subjects(0, "paper", named)) == [("aligned", (0, "paper", "aligned", named))]
-    assert [stage for stage, _ in reasoning_direction._subjects(0, "tiny", None)] == list(study.STAGES)
+    assert list(study._subjects(0, "paper", named)) == [("aligned", (0, "paper", "aligned", named))]
+    assert [stage for stage, _ in study._subjects(0, "tiny", None)] == list(study.STAGES)
 
 
 def test_the_paper_appends_up_to_ten_tokens():

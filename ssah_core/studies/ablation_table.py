@@ -84,7 +84,7 @@ def curves_of_all_ways(seeds: Sequence[int], scale: str, **settings) -> pandas.D
     *Shown in:* 03_label_units.
     """
     over = {way.replace(", ", "_"): {"way": way} for way in WAYS}
-    return measure_each("curves", ablation_curves, seeds, scale, over=over, **settings)
+    return measure_each(ablation_curves, seeds, scale, over=over, **settings)
 
 
 # -- Table 1, on test prompts ---------------------------------------------------------------------------

@@ -205,4 +205,4 @@ def strength_of_all(attacks: Sequence[str], seeds: Sequence[int], scale: str, **
     *Shown in:* 05_freeze_safety_units.
     """
     over = {name: {"attack": name} for name in attacks}
-    return measure_each("strength", strength, seeds, scale, over=over, **settings)
+    return measure_each(strength, seeds, scale, over=over, **settings)
