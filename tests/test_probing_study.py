@@ -27,6 +27,7 @@ from ssah_core.organism.world import (
 from ssah_core.probing.activation_patching import Flips
 from ssah_core.studies import activation_patching
 from ssah_core.studies import reasoning_direction as study
+from ssah_core.studies.stages import steps_to_safety
 from ssah_core.studies.subject import Subject
 
 WORLD = World.draw(3)
@@ -209,7 +210,8 @@ def test_a_tiny_organism_is_patched_at_every_block_position_and_dose():
     assert set(zip(found.split, found.position, found.judge, strict=True)) == asked and set(found.block) == {0, 1}
     doses = pandas.DataFrame(activation_patching.depth(0, "tiny"))
     assert set(zip(doses.dose, doses.block, strict=True)) == set(product(activation_patching.DOSES, (0, 1)))
-    assert doses.groupby("dose").steps.first().tolist() == [10, 15, 20, 30]
+    one = steps_to_safety(0, "tiny")
+    assert doses.groupby("dose").steps.first().tolist() == [round(dose * one) for dose in activation_patching.DOSES]
 
 
 def test_a_checkpoint_cannot_be_aligned_step_by_step():

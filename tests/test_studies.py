@@ -3,7 +3,6 @@
 import pandas
 import pytest
 
-from ssah_core.plots.units import COLORS
 from ssah_core.studies.ablation_table import (
     GRID,
     TOLERANCE,
@@ -60,7 +59,6 @@ def test_curves_of_all_ways_are_those_of_each(loaded, cache, monkeypatch):
 def test_the_groups_of_table_1_are_each_kind_and_as_many_random_units():
     assert list(RemovedGroup) == ["none", *GROUPS, *(f"random {kind}" for kind in GROUPS)] and set(WAY_SLUGS) == set(WAYS)
     assert all(RemovedGroup.random(kind).slug == f"random_{kind.lower()}" for kind in GROUPS)
-    assert set(RemovedGroup) <= set(COLORS)
 
 
 def test_a_reading_is_made_once_and_others_do_not_see_what_is_added():
