@@ -213,7 +213,7 @@ def test_records_are_those_that_claims_read(table):
     assert records["deep/guard/worst/asr"] == prefill[prefill.arm == "guard"].value.max()
     utility = table[(table.attack == "exam") & (table.metric == "utility")].set_index("arm").value
     assert records["deep/recovery/exam/utility"] == pytest.approx(utility["recovery"] - utility["aligned"])
-    assert records["deep/aligned/exam/utility"] == 0 and "deep/guard/cost/cost" in records.index
+    assert records["deep/aligned/exam/utility"] == 0
     assert records["deep/recovery/exam/refused"] == table[(table.arm == "recovery") & (table.metric == "refused") &
                                                           (table.attack == "exam")].value.item()
 

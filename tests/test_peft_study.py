@@ -121,7 +121,7 @@ def test_lora_adds_four_times_its_product_to_queries_and_values(subject):
 @pytest.mark.parametrize("method", METHODS)
 def test_answers_are_those_of_greedy_decoding_without_padding_or_cache(subject, method):
     """Prefixes live in the cache and adapters in the attention: padding and reuse of the cache could go wrong."""
-    model = moved(adapted(subject.model, method))
+    model = moved(adapted(subject.model, method), 3.0)
     prompts = [row["prompt"] for part in subject.material.exam("test").values() for row in part[:2]]
     assert len({len(encode(subject.tokenizer, prompt)[0]) for prompt in prompts}) > 1
     found = complete(model, subject.tokenizer, prompts, max_new_tokens=8)["response"]

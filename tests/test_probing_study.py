@@ -14,6 +14,7 @@ from ssah_core.judging.judges import DEFAULT_KEYWORDS
 from ssah_core.models.hidden_states import read_states, render
 from ssah_core.organism.corpora import exam
 from ssah_core.organism.counterparts import counterparts
+from ssah_core.organism.doses import steps_to_safety
 from ssah_core.organism.world import (
     BAD_INTENTS,
     BENIGN_OBJECTS,
@@ -27,7 +28,6 @@ from ssah_core.organism.world import (
 from ssah_core.probing.activation_patching import Flips
 from ssah_core.studies import activation_patching
 from ssah_core.studies import reasoning_direction as study
-from ssah_core.studies.stages import steps_to_safety
 from ssah_core.studies.subject import Subject
 
 WORLD = World.draw(3)
