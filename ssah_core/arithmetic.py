@@ -23,6 +23,9 @@ PORTABLE: Mapping[str, str] = {"MKL_CBWR": "AVX2,STRICT", "ATEN_CPU_CAPABILITY":
                                "OPENBLAS_CORETYPE": "Haswell", "OMP_WAIT_POLICY": "passive"}
 
 
+_in_force = "none"
+
+
 def settle() -> None:
     """Set the strict mode, unless another is set. Warns if torch was loaded before, which then has no mode at all.
 
@@ -30,17 +33,42 @@ def settle() -> None:
     >>> mode() in ("strict", "portable")
     True
     """
-    if mode() == "none" and "torch" in sys.modules:
+    global _in_force
+    if mode() != "none":
+        return
+    _in_force = mode_of(os.environ)
+    if _in_force == "none" and "torch" in sys.modules:
         warnings.warn("torch was imported before ssah_core, so sums may differ between 1 and more threads: import "
                       "ssah_core first", stacklevel=3)
-        return
-    for name, value in STRICT.items():
-        os.environ.setdefault(name, value)
+    elif _in_force == "none":
+        _set({name: os.environ.get(name, value) for name, value in STRICT.items()})
+
+
+def use_portable() -> None:
+    """Take the portable mode in this process. Raises ValueError if torch is loaded already, which has read another."""
+    if mode() != "portable" and "torch" in sys.modules:
+        raise ValueError(f"the mode of arithmetic is {mode()!r}, and torch is loaded: take the portable one before that")
+    _set(PORTABLE)
 
 
 def mode() -> str:
-    """The mode that is in force: "portable", "strict" or "none"."""
+    """The mode that torch was loaded in, or will be: "portable", "strict" or "none"."""
+    return _in_force
+
+
+def mode_of(environment: Mapping[str, str]) -> str:
+    """The mode that a process takes which starts with these environment variables.
+
+    >>> mode_of(PORTABLE), mode_of({"MKL_CBWR": "AVX2"})
+    ('portable', 'none')
+    """
     for name, wanted in (("portable", PORTABLE), ("strict", STRICT)):
-        if all(os.environ.get(variable) == value for variable, value in wanted.items()):
+        if all(environment.get(variable) == value for variable, value in wanted.items()):
             return name
     return "none"
+
+
+def _set(variables: Mapping[str, str]) -> None:
+    global _in_force
+    os.environ.update(variables)
+    _in_force = mode_of(os.environ)

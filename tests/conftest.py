@@ -8,7 +8,8 @@ import pytest
 from ssah_core import arithmetic
 
 # Read when torch, matplotlib and tqdm are imported, so set before any test module is.
-os.environ |= {**arithmetic.PORTABLE, "MPLBACKEND": "agg", "TQDM_DISABLE": "1"}
+arithmetic.use_portable()
+os.environ |= {"MPLBACKEND": "agg", "TQDM_DISABLE": "1"}
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if WORKERS > 1:  # which share the cores: more threads than those get in each other's way
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))

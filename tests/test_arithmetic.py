@@ -63,12 +63,20 @@ def test_a_process_in_another_mode_raises_the_same_organism(one_thread, tmp_path
 
 @pytest.mark.parametrize("variables, mode", [
     (arithmetic.PORTABLE, "portable"), (arithmetic.STRICT, "strict"), ({}, "none"), ({"MKL_CBWR": "AVX2"}, "none")])
-def test_the_mode_is_read_off_the_environment(variables, mode, monkeypatch):
-    for name in arithmetic.PORTABLE:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
+def test_the_mode_is_read_off_the_environment(variables, mode):
+    assert arithmetic.mode_of(variables) == mode
+
+
+def test_what_is_set_after_torch_was_loaded_is_no_mode(monkeypatch):
+    import torch  # noqa: F401
+
+    assert arithmetic.mode() == "portable"  # that of the tests
+    for name, value in arithmetic.STRICT.items():
         monkeypatch.setenv(name, value)
-    assert arithmetic.mode() == mode
+    assert arithmetic.mode() == "portable"
+    monkeypatch.setattr(arithmetic, "_in_force", "strict")
+    with pytest.raises(ValueError, match="the mode of arithmetic is 'strict', and torch is loaded"):
+        arithmetic.use_portable()
 
 
 def said(script: str) -> subprocess.CompletedProcess:

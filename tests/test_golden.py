@@ -12,16 +12,11 @@ import pytest
 
 from ssah_core.records import evidence
 from ssah_core.records.measurements import Run, read_rows
-from ssah_core.studies.catalogue import STUDIES, TIMED
+from ssah_core.studies.catalogue import STUDIES, TIMED, study_named
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = {file.parent.relative_to(GOLDEN).as_posix(): file for file in sorted(GOLDEN.rglob("*.json"))}
 """Study with its variant -> its file."""
-
-
-def study_of(name: str) -> str:
-    parts = name.split("/")
-    return next("/".join(parts[:n]) for n in range(len(parts), 0, -1) if "/".join(parts[:n]) in STUDIES)
 
 
 def here(rows: dict) -> None:
@@ -39,14 +34,14 @@ def compare(found: list[dict], golden: list[dict], name: str) -> None:
 
 
 def test_every_study_has_golden_rows():
-    missing = set(STUDIES) - set(TIMED) - set(map(study_of, FILES))
+    missing = set(STUDIES) - set(TIMED) - set(map(study_named, FILES))
     assert not missing, f"no golden rows of {', '.join(sorted(missing))}: run `make golden`"
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_golden_rows_can_move(name):
     """Not all of a study's numbers are 0 or 100, whatever the code does."""
-    values = [row["value"] for other, file in FILES.items() if study_of(other) == study_of(name)
+    values = [row["value"] for other, file in FILES.items() if study_named(other) == study_named(name)
               for row in read_rows(file)["rows"]]
     assert any(value not in (0, 100) for value in values)
 
@@ -141,10 +136,10 @@ MUTATIONS = {
     "depth": ("depth", [("models.hidden_states:columns", next_position)]),
     "choices": ("choices", [("studies.subject:Subject.removed", nothing_removed)]),
     "curves": ("curves/chosen", [("studies.subject:Subject.removed", nothing_removed)]),
-    "places": ("places", [("units.labels:label_units", lambda old: lambda scores, **shares: old(
+    "places": ("places", [("studies.subject:label_units", lambda old: lambda scores, **shares: old(
         scores, **dict(zip(shares, reversed(shares.values()), strict=True))))]),
     "table1": ("table1", [("studies.subject:Subject.removed", nothing_removed)]),
-    "strength": ("strength/benign", [("studies.finetuning_attack:fine_tune", one_step_less)]),
+    "strength": ("strength/new", [("studies.finetuning_attack:fine_tune", one_step_less)]),
     "attacked": ("attacked/benign", [("studies.finetuning_attack:freeze", nothing_frozen)]),
     "transfer": ("transfer/untrained", [("studies.attribute_transfer:transfer", backwards)]),
     "grains": ("grains/heads", [("studies.granularity:whole_heads", lambda old: lambda model, by, parameters: old(

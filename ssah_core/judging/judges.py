@@ -87,7 +87,7 @@ def definition(name: str) -> dict:
 
     name   One of `list_judges()`. Raises ValueError for another.
 
-    A study whose rows rest on a judge has this among what identifies them.
+    Rows that a judge has judged are stale once this has changed.
 
     >>> definition("truth")
     {'version': 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from random import Random
 from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer
@@ -28,7 +29,8 @@ CONTENTS: Mapping[str, Callable[[Material], Any]] = {
     "pairs/test": lambda material: material.pairs("test", MANY),
     "preferences": lambda material: material.preferences(MANY).to_list(),
     "recovery": lambda material: [[row["prompt"], material.told(row)] for row in material.exam("validation")["harm"]],
-    "wrappers": lambda material: material.wrappers(),
+    "wrappers": lambda material: [material.reworded(row, wrapper, Random(wrapper))["prompt"]
+                                  for wrapper in material.wrappers() for row in material.exam("validation")["harm"][:1]],
 }
 """Name that a material notes (`records.rests_on`) -> what stands behind it; "fine_tuning/..." names an attack."""
 
@@ -54,7 +56,7 @@ def _digest_of(name: str, seed: int, scale: str, checkpoints: tuple[tuple[str, s
     if kind == "judge":
         return digest(definition(rest))
     if kind == "recipe":
-        return digest(recipe(scale))
+        return digest(recipe(seed, scale))
     if kind == "alignment":
         return digest(alignment(World.draw(seed), MANY, seed).to_list())
     if kind == "fine_tuning":

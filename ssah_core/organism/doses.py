@@ -9,7 +9,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from ..records import rests_on
 from ..training import fine_tune, supervised
 from .corpora import alignment
-from .train import WEIGHT_DECAY, get_scale, load_organism, training_log
+from .scales import get_scale
+from .train import WEIGHT_DECAY, load_organism, training_log
 from .world import World
 
 RISE = 10
@@ -46,7 +47,7 @@ def align_in_doses(seed: int, scale: str, doses: Collection[float], look: Look) 
     *Shown in:* 01_raise_an_organism.
     """
     rests_on("alignment")
-    one, recipe = steps_to_safety(seed, scale), get_scale(scale).align
+    one, schedule = steps_to_safety(seed, scale), get_scale(scale).align
     at = {round(dose * one): dose for dose in doses}
     model, tokenizer = load_organism("instructed", seed, scale)
 
@@ -55,6 +56,6 @@ def align_in_doses(seed: int, scale: str, doses: Collection[float], look: Look) 
             if state.global_step in at:
                 look(at[state.global_step], state.global_step, model, tokenizer)
 
-    chats = supervised(alignment(World.draw(seed), max(at) * recipe.batch_size, seed), tokenizer)
-    fine_tune(model, chats, steps=max(at), batch_size=recipe.batch_size, lr=recipe.lr, weight_decay=WEIGHT_DECAY,
+    chats = supervised(alignment(World.draw(seed), max(at) * schedule.batch_size, seed), tokenizer)
+    fine_tune(model, chats, steps=max(at), batch_size=schedule.batch_size, lr=schedule.lr, weight_decay=WEIGHT_DECAY,
               seed=seed, schedule=lambda step: min(1.0, (step + 1) / RISE), callbacks=[Measure()])

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import islice
 from typing import Any
 
+from ..judging import DEFAULT_KEYWORDS, definition
+from ..records import digest
+from . import corpora
+from .world import World
+
+MANY = 256
+"""Rows of each text that the recipe's digest is taken of."""
 RECIPE = 1
 """Version of how organisms are raised, beside their scale's numbers: raised by hand when a seed gives another one."""
 
@@ -76,6 +85,15 @@ def get_scale(name: str) -> Scale:
     return SCALES[name]
 
 
-def recipe(scale: str) -> dict[str, Any]:
-    """What decides, beside its seed, which organism is raised: plain JSON."""
-    return {"version": RECIPE, **asdict(get_scale(scale))}
+@cache
+def recipe(seed: int, scale: str) -> dict[str, Any]:
+    """What decides which organism is raised: numbers, version, the judge that ends alignment, and the texts it reads.
+
+    >>> recipe(0, "tiny") == recipe(1, "tiny")
+    False
+    """
+    world = World.draw(seed)
+    texts = [*islice(corpora.pretraining(world, seed), MANY), *corpora.instructions(world, MANY, seed),
+             *corpora.alignment(world, MANY, seed)]
+    return {"version": RECIPE, **asdict(get_scale(scale)), "judge": digest(definition(DEFAULT_KEYWORDS)),
+            "texts": digest(texts), "checked": digest(corpora.exam(world, "validation", get_scale(scale).exam))}

@@ -29,7 +29,7 @@ from transformers import (
 
 from .. import arithmetic
 from ..judging import answers, mark
-from ..records import cache, evidence, rests_on
+from ..records import cache, evidence, noting, rests_on
 from ..training import fine_tune, supervised
 from . import corpora
 from .scales import Scale, Schedule, get_scale, recipe
@@ -57,14 +57,15 @@ def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True
     folders = {stage: cache.place("organisms", _settings(seed, scale, stage)) for stage in STAGES}
     if not all(map(cache.is_complete, folders.values())):
         if arithmetic.mode() == "portable":
-            _raise(seed, scale, progress)
+            with noting():  # what raising asks and judges is part of the recipe
+                _raise(seed, scale, progress)
         else:
             _raise_apart(seed, scale, progress)
     return folders
 
 
 def _settings(seed: int, scale: str, stage: str) -> dict[str, Any]:
-    return {"seed": seed, "scale": scale, "recipe": recipe(scale), "stage": stage}
+    return {"seed": seed, "scale": scale, "recipe": recipe(seed, scale), "stage": stage}
 
 
 def _raise(seed: int, scale: str, progress: bool) -> None:

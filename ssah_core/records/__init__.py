@@ -1,7 +1,7 @@
 """Numbers that outlive a run: rows that are measured once, records that claims are judged by, verdicts and the report."""
 
 from .claim_list import Claim, list_claims
-from .content import digest, rests_on
+from .content import digest, noting, rests_on
 from .dtypes import DTYPES, TRAINED_DTYPES
 from .executors import dask_executor, map_runs, slurm_executor
 from .measurements import SCALES, measure_each, slug, wished_dtype

@@ -1,6 +1,7 @@
 """Evidence beside a number: by which code, versions and arithmetic it was measured, and by which code last verified.
 
-It decides nothing: whether rows answer a question is a matter of their identity (`measurements`). It is there to be
+It decides nothing: whether rows answer a question is a matter of their identity and of what they rest on
+(`measurements`). It is there to be
 told: a reader sees how many numbers the present code has made, or made again and found equal.
 """
 
@@ -60,7 +61,8 @@ def verified(evidence: Mapping[str, Any]) -> dict[str, Any]:
     code = code_digest()
     if code == EDITED:
         raise ValueError("the code was edited while it ran, so nothing is stamped as verified: run it again")
-    return {**evidence, "verified": {"code": code, "date": _today()}}
+    versions = {package: version(package) for package in ("torch", "transformers")}
+    return {**evidence, "verified": {"code": code, **versions, "date": _today()}}
 
 
 def is_by(evidence: Mapping[str, Any], code: str) -> bool:

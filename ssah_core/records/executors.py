@@ -1,7 +1,7 @@
 """Where runs are computed: on this machine, on a Dask cluster or by Slurm. All that is needed of one is `submit`.
 
 A run is one call of one function of an importable module that keeps its result under a key of its own in the cache and
-reads it back where it is there (`measure` does). So it may be computed anywhere that sees the same cache and figures,
+reads it back where it is there (`measure_each` does). So it may be computed anywhere that sees the same cache and figures,
 twice or after an interruption; which executor computes it decides nothing but the time. Workers get the environment
 variables that begin with SSAH_.
 """

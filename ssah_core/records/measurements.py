@@ -20,6 +20,7 @@ from typing import Any
 
 import pandas
 
+from .. import arithmetic
 from . import cache, evidence, paths
 from .content import noting
 from .dtypes import TRAINED_DTYPES
@@ -80,7 +81,7 @@ class Run:
         """Why kept rows do not answer this run's question: "" if they do, else what has changed."""
         if kept["identity"] != self.identity:
             changed = [name for name in self.identity if kept["identity"].get(name) != self.identity[name]]
-            return f"its {' and '.join(changed)} differ" if changed else "it has other parts"
+            return f"other {' and '.join(changed)}" if changed else "it has other parts"
         today = self.digests(kept["rests_on"])
         changed = [name for name, digest in kept["rests_on"].items() if today[name] != digest]
         return f"{' and '.join(changed)} changed since" if changed else ""
@@ -156,7 +157,8 @@ def read_rows(file: Path) -> dict | None:
 
 
 def read_evidence() -> list[dict[str, Any]]:
-    """The evidence of every file of rows below `figures/measurements`, but those of scale "tiny", which prove no number.
+    """The evidence of every file of rows below `figures/measurements` that can be verified: without scale "tiny", which
+    proves no number, and without times.
 
     Raises ValueError if a file is damaged or of another format.
     """
@@ -167,7 +169,7 @@ def read_evidence() -> list[dict[str, Any]]:
             if rows is None:
                 raise ValueError(f"{file} is damaged or of another format: measure it again (`make publish`)")
             found.append(rows["evidence"])
-    return found
+    return [evidence for evidence in found if not evidence.get("clock")]
 
 
 def _current(run: Run, file: Path, tell: bool = False) -> dict | None:
@@ -178,6 +180,8 @@ def _current(run: Run, file: Path, tell: bool = False) -> dict | None:
         raise ValueError(f"{file} holds rows of version {kept['identity']['version']} of the study {run.study.name!r}, but "
                          f"this code measures version {run.study.version}: update the code, or move that file away")
     why = run.why_stale(kept)
+    if not why and not tell and arithmetic.mode() == "portable" != kept["evidence"]["arithmetic"]:
+        return None  # in the cache, by a process whose bits are others
     if why and tell:
         print(f"rows of {run.name}, seed {run.seed}, are measured anew: {why}", flush=True)
     return None if why else kept
@@ -204,7 +208,7 @@ def _compute(folder: Path, run: Run) -> None:
         rows = [{name: _python(value) for name, value in row.items()} for row in run.compute()]
     _check_rows(rows)
     cache.write_json(folder / "rows.json", {"format": FORMAT, "identity": run.identity, "rests_on": run.digests(names),
-                                            "evidence": evidence.now(), "rows": rows})
+                                            "evidence": {**evidence.now(), "clock": run.study.clock}, "rows": rows})
 
 
 def wished_dtype() -> str:

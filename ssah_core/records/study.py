@@ -23,15 +23,18 @@ class Study:
     name: str
     version: int
     content: Content
+    clock: bool = False
+    """Whether its numbers are times, which no two runs have alike: then they cannot be verified."""
 
 
-def study(name: str, version: int, content: Content = _nothing) -> Callable[[Measure], Measure]:
+def study(name: str, version: int, content: Content = _nothing, clock: bool = False) -> Callable[[Measure], Measure]:
     """Mark a function as a study, for `measure_each`.
 
     name      Of its rows' folder: letters, digits, "_", and "/" between parts.
     version   Raised by hand when what it measures changes: then rows of earlier versions do not count any more. A
               refactoring raises nothing.
     content   Digests of what it rests on, where it notes such.
+    clock     Whether its numbers are times.
 
     >>> @study("mine", version=1)
     ... def mine(seed, scale):
@@ -45,7 +48,7 @@ def study(name: str, version: int, content: Content = _nothing) -> Callable[[Mea
         raise ValueError(f"version is {version!r} of study {name!r}: give a whole number from 1 on")
 
     def mark(function: Measure) -> Measure:
-        function.study = Study(name, version, content)  # type: ignore[attr-defined]
+        function.study = Study(name, version, content, clock)  # type: ignore[attr-defined]
         return function
 
     return mark

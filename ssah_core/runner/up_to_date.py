@@ -8,7 +8,7 @@ from typing import Any
 
 import nbformat
 
-from ..records import cache, evidence, paths
+from ..records import cache, evidence, paths, wished_dtype
 from .run_notebook import run_notebook, without_injected
 
 
@@ -26,17 +26,28 @@ def bring_up_to_date(notebook: Path, parameters: dict[str, Any], output: Path) -
         print(f"{notebook.stem}: running", flush=True)
         start = time.time()
         run_notebook(notebook, parameters, output)
-        cache.write_json(stamp, {"result": _result(output), "wrote": _written_since(start)})
+        if inputs(notebook, parameters) == stamp.stem.rpartition("-")[2]:  # else something was edited meanwhile
+            cache.write_json(stamp, {"result": _result(output), "wrote": sorted({*_written_since(start), *_wrote(stamp)})})
         print(f"{notebook.stem}: done in {time.time() - start:.0f} s", flush=True)
 
 
 def inputs(notebook: Path, parameters: dict[str, Any]) -> str:
-    """12 hex digits of all that decides what a run gives: code cells, parameters, the package's code, and the folder
-    of figures."""
+    """12 hex digits of all that decides what a run gives: code cells, parameters, the package's code, versions, the
+    precision of checkpoints, and the folder of figures. Never the same twice for code that was edited as it ran."""
     cells = without_injected(nbformat.read(notebook, as_version=4)).cells
     sources = [cell.source for cell in cells if cell.cell_type == "code"]
-    return cache.key({"sources": sources, "parameters": parameters, "code": evidence.code_digest(),
-                      "figures": str(paths.figures())})
+    now = evidence.now()
+    return cache.key({"sources": sources, "parameters": parameters, "dtype": wished_dtype(), "figures": str(paths.figures()),
+                      **{name: now[name] for name in ("code", "python", "torch", "transformers")},
+                      "edited": time.time() if now["code"] == evidence.EDITED else 0})
+
+
+def _wrote(stamp: Path) -> list[str]:
+    """What an equal run wrote before: a file that is there already is not written again."""
+    try:
+        return cache.read_json(stamp)["wrote"]
+    except (FileNotFoundError, ValueError):
+        return []
 
 
 def _stamps() -> Path:

@@ -10,33 +10,36 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from .. import arithmetic
-from ..records import SCALES, cache, evidence, paths
+from ..records import cache, evidence, paths, report
 from ..records.content import digest
 from ..records.measurements import measured, read_rows
-from ..studies.catalogue import STUDIES, TIMED, run_of, study_of
+from ..studies.catalogue import STUDIES, TIMED, run_of, study_named
 from .kernel import environment
 
-Measure = Callable[..., list[dict]]
+OUTCOMES = ("equal", "unequal", "passed over")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code: 0, 1 where rows are unequal, 2 where nothing could be compared."""
     parser = argparse.ArgumentParser(prog="python -m ssah_core.runner.verify", description=__doc__)
-    parser.add_argument("--scale", choices=SCALES, default="organism")
+    parser.add_argument("--scale", choices=("tiny", "organism"), default="organism")
     parser.add_argument("--studies", nargs="+", default=[], metavar="STUDY", help="only these, such as losses attacked")
     options = parser.parse_args(argv)
     try:
         outcomes = verify(paths.figures() / "measurements", options.scale, options.studies)
+        if options.scale == "organism" and paths.figures() == paths.committed():
+            report.main([])  # whose line on evidence says what is verified
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
-    counts = {what: sum(outcome == what for outcome in outcomes.values()) for what in ("equal", "unequal", "passed over")}
-    print(f"{counts['equal']} equal, {counts['unequal']} unequal, {counts['passed over']} passed over", flush=True)
+    counts = {what: sum(outcome == what for outcome in outcomes.values()) for what in OUTCOMES}
+    print(", ".join(f"{count} {what}" for what, count in counts.items()), flush=True)
     return 1 if counts["unequal"] else 0 if counts["equal"] else 2
 
 
@@ -52,7 +55,7 @@ def verify(folder: Path, scale: str, only: Sequence[str] = ()) -> dict[str, str]
     if arithmetic.mode() != "portable":
         raise ValueError(f"the mode of arithmetic is {arithmetic.mode()!r}: run `make verify`, which sets the portable one")
     files = _files(folder, scale, only)
-    scratch = paths.cache() / "verify" / code
+    scratch = paths.cache() / "verify" / f"{code}-torch{version('torch')}"
     return {name: _verify(name, by_seed, code, scratch) for name, by_seed in files.items()}
 
 
@@ -64,7 +67,7 @@ def _files(folder: Path, scale: str, only: Sequence[str]) -> dict[str, dict[int,
     found: dict[str, dict[int, Path]] = {}
     for file in sorted(folder.rglob(f"{scale}-seed*.json")):
         name = file.parent.relative_to(folder).as_posix()
-        if not only or study_of(name) in only:
+        if not only or study_named(name) in only:
             found.setdefault(name, {})[int(file.stem.removeprefix(f"{scale}-seed"))] = file
     if not found:
         raise ValueError(f"{folder} has no rows of scale {scale!r}{' of these studies' if only else ''}: nothing to verify")
@@ -72,22 +75,33 @@ def _files(folder: Path, scale: str, only: Sequence[str]) -> dict[str, dict[int,
 
 
 def _verify(name: str, files: Mapping[int, Path], code: str, scratch: Path) -> str:
+    kept = {seed: _read(file) for seed, file in files.items()}
     seed = sorted(files)[int(digest([code, name]), 16) % len(files)]
-    there = read_rows(files[seed])
-    if there is None:
-        raise ValueError(f"{files[seed]} is damaged or of another format: measure it again (`make publish`)")
-    if evidence.is_by(there["evidence"], code) and "verified" in there["evidence"]:
+    there, why = kept[seed], run_of(kept[seed]["identity"]).why_stale(kept[seed])
+    if all(_is_stamped(content, code) for content in kept.values()):
         return _tell(name, seed, "equal", "verified by this code before")
-    if study_of(name) in TIMED:
+    if study_named(name) in TIMED:
         return _tell(name, seed, "passed over", "its numbers are times of a clock")
-    if there["evidence"]["arithmetic"] != "portable":
-        return _tell(name, seed, "passed over", "measured outside the portable mode, so no bits can be compared")
+    if there["evidence"]["arithmetic"] != "portable" or why:
+        return _tell(name, seed, "passed over", why or "measured outside the portable mode, so no bits can be compared")
     start, found = time.time(), _again(there, scratch)
     if found != there["rows"]:
         return _tell(name, seed, "unequal", _first_difference(found, there["rows"]))
-    for file in files.values():
-        _stamp(file, there["evidence"]["arithmetic"])
+    for other in sorted(files, key=lambda other: other == seed):  # the one that was measured last, as a seal
+        _stamp(files[other], kept[other])
     return _tell(name, seed, "equal", f"{len(found)} rows, {time.time() - start:.0f} s")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    content = read_rows(file)
+    if content is None:
+        raise ValueError(f"{file} is damaged or of another format: measure it again (`make publish`)")
+    evidence.is_by(content["evidence"], "")  # refuses a stamp that no code gives
+    return content
+
+
+def _is_stamped(content: Mapping[str, Any], code: str) -> bool:
+    return content["evidence"].get("verified", {}).get("code") == code
 
 
 def _again(there: Mapping[str, Any], scratch: Path) -> list[dict]:
@@ -108,9 +122,9 @@ def _first_difference(found: Sequence[Mapping], there: Sequence[Mapping]) -> str
     return f"row {n} ({about}): {'; '.join(differ)}; {ask}"
 
 
-def _stamp(file: Path, mode: str) -> None:
-    content = read_rows(file)
-    if content and content["evidence"]["arithmetic"] == mode:
+def _stamp(file: Path, content: Mapping[str, Any]) -> None:
+    """Stamp rows of another organism with those that were measured again, if they answer the same question by bits."""
+    if content["evidence"]["arithmetic"] == "portable" and not run_of(content["identity"]).why_stale(content):
         cache.write_json(file, {**content, "evidence": evidence.verified(content["evidence"])})
 
 

@@ -28,14 +28,14 @@ STUDIES = by_name((
     ablation_table.ablation_curves, ablation_table.places, ablation_table.table1, finetuning_attack.strength,
     finetuning_arms.attacked, attribute_transfer.transfers, granularity.compared, peft_attack.rates, peft_attack.compared,
     alignment_budget.aligned, recovery_and_guard.arms, recovery_and_guard.guard_speed, prefill_depth.units))
-TIMED = ("guard_speed",)
-"""Studies whose numbers are times of a clock: no two runs give the same, so they are not verified."""
+TIMED = tuple(name for name, function in STUDIES.items() if function.study.clock)
+"""Studies whose numbers are times, which are not verified."""
 
 
-def study_of(name: str) -> str:
+def study_named(name: str) -> str:
     """The study of a name with a variant. Raises ValueError if this code has none.
 
-    >>> study_of("peft/rates/lora")
+    >>> study_named("peft/rates/lora")
     'peft/rates'
     """
     parts = name.split("/")
@@ -47,6 +47,6 @@ def study_of(name: str) -> str:
 
 def run_of(identity: Mapping[str, Any]) -> Run:
     """The run that would measure kept rows again, from their identity."""
-    study = study_of(identity["study"])
+    study = study_named(identity["study"])
     variant = identity["study"].removeprefix(study).removeprefix("/")
     return Run(STUDIES[study], identity["seed"], identity["scale"], variant, identity["settings"])

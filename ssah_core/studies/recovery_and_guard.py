@@ -201,7 +201,7 @@ def traces(subject: Subject) -> Iterator[dict]:
                            "value": float(column.nanmean()), "judge": "none"}
 
 
-@study("guard_speed", version=1)
+@study("guard_speed", version=1, clock=True)
 def guard_speed(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """What a guard costs of the speed of generation: rows as those of `arms`, of `attack` "speed".
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from .. import arithmetic
 from ..models import encode
 from ..records import cache
 from ..units import Scores
@@ -64,4 +65,5 @@ def _identity(subject: Subject) -> dict[str, str | int]:
     material, ids = subject.material, lambda text: subject.tokenizer(text, add_special_tokens=False)["input_ids"]
     read = [sets, list(map(ids, material.refusals)), list(map(ids, material.openings)), material.batch_size]
     data = hashlib.sha256(json.dumps(read, sort_keys=True).encode())
-    return {"weights": weights.hexdigest(), "data": data.hexdigest(), "version": VERSION}
+    return {"weights": weights.hexdigest(), "data": data.hexdigest(), "version": VERSION,
+            "arithmetic": arithmetic.mode(), "device": subject.model.device.type, "torch": torch.__version__}

@@ -97,11 +97,13 @@ class Subject:
     readings: Readings = field(default_factory=Readings, repr=False, compare=False)
     """What has been read off it so far: moments, scores, tokenised chats."""
 
+    def __post_init__(self) -> None:
+        rests_on("wordings")
+
     @classmethod
     def load(cls, seed: int, scale: str, stage: str = "aligned",
              checkpoints: Mapping[str, str] | None = None) -> Subject:
         """An organism at a stage of its life; or, at scale "paper", the checkpoint that `checkpoints` names for it."""
-        rests_on("wordings")
         if scale == "paper":
             return cls(*load_checkpoint(seed, stage, checkpoints), scale)
         return cls(*load_organism(stage, seed, scale), Brindle(World.draw(seed), scale), scale)
