@@ -70,8 +70,9 @@ verify: $(INSTALLED)  ## measure one organism of every study again, drawn by the
 
 golden: $(INSTALLED)  ## renew the tests' golden rows, once a study has a new version
 	$(BIN)/python -m ssah_core.runner.execute --scale tiny --output runs/golden
-	rm -rf tests/golden runs/golden/figures/measurements/guard_speed
-	cp -R runs/golden/figures/measurements tests/golden
+	rm -rf tests/golden/*/ runs/golden/figures/measurements/guard_speed
+	cp -R runs/golden/figures/measurements/. tests/golden
+	cd tests && ../$(BIN)/python -c "import conftest, json; from test_golden import GOLDEN, untrained; (GOLDEN / 'untrained.json').write_text(json.dumps(untrained(), indent=1) + chr(10))"
 
 test: export TQDM_DISABLE := 1
 test: export HF_HUB_DISABLE_PROGRESS_BARS := 1

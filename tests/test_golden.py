@@ -1,7 +1,8 @@
 """Golden rows: what every study measures at tiny scale is what it measured when they were kept, and they can tell.
 
 They were made in the portable mode of arithmetic (`make golden`), and are compared bit for bit on processors of the same
-maker. Elsewhere training may lead the same seed to another organism, so that nothing is compared there, and a test says so.
+maker. Elsewhere training may lead the same seed to another organism, so that rows are not compared there (a skipped test
+says so), but numbers before any training are, within a relative 1e-4: those of random first weights.
 """
 
 import json
@@ -15,7 +16,7 @@ from ssah_core.records.measurements import Run, read_rows
 from ssah_core.studies.catalogue import STUDIES, TIMED, study_named
 
 GOLDEN = Path(__file__).parent / "golden"
-FILES = {file.parent.relative_to(GOLDEN).as_posix(): file for file in sorted(GOLDEN.rglob("*.json"))}
+FILES = {file.parent.relative_to(GOLDEN).as_posix(): file for file in sorted(GOLDEN.rglob("tiny-seed*.json"))}
 """Study with its variant -> its file."""
 
 
@@ -51,6 +52,40 @@ def test_a_number_changed_by_hand_is_named():
     golden = read_rows(file)["rows"]
     with pytest.raises(AssertionError, match=f"{name}, row 1"):
         compare([golden[0], {**golden[1], "value": -1.0}, *golden[2:]], golden, name)
+
+
+def untrained() -> dict[str, float]:
+    """Numbers of a random model that nobody has trained, by the functions that studies measure with."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from ssah_core import reasoning_direction
+    from ssah_core.judging import perplexity
+    from ssah_core.materials import Brindle
+    from ssah_core.organism import World, train_tokenizer
+    from ssah_core.studies import WAYS, Subject
+
+    world = World.draw(0)
+    tokenizer = train_tokenizer(world)
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        initializer_range=0.2, pad_token_id=0, bos_token_id=1, eos_token_id=2)).eval()
+    subject = Subject(model, tokenizer, Brindle(world, "tiny"), "tiny")
+    queries = [row["prompt"] for row in subject.material.exam("test")["harm"]]
+    found = {"perplexity": perplexity(model, tokenizer, subject.material.text(), 16),
+             "gap": float(reasoning_direction(model, tokenizer, queries, lengths=(2,)).gap[-1, 0])}
+    for name in ("chosen", "paper"):
+        scores = subject.scores(WAYS[name]["SCU"])
+        for site, score in scores.safety.items():
+            found[f"{name}/{site}/safety"] = float(score.abs().sum())
+            found[f"{name}/{site}/utility"] = float(scores.utility[site].abs().sum())
+    return found
+
+
+def test_numbers_before_any_training_are_the_golden_ones_on_every_processor():
+    golden = json.loads((GOLDEN / "untrained.json").read_text())
+    assert untrained() == pytest.approx(golden, rel=1e-4)
 
 
 # --- golden rows bite: a mutation of each study's code turns them red ---
