@@ -179,7 +179,8 @@ def test_the_runner_itself_raises_organisms_in_the_portable_mode(monkeypatch, sc
     begun = []
     for name, value in {**arithmetic.PORTABLE, **mode}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(execute.os, "execv", lambda *command: begun.append(arithmetic.mode()))
+    monkeypatch.setattr(arithmetic, "_in_force", arithmetic.mode_of(os.environ))
+    monkeypatch.setattr(execute.os, "execv", lambda *command: begun.append(arithmetic.mode_of(os.environ)))
     execute._begin_again_if_not_portable(scale)
     assert begun == ["portable"] * begins_again
 
@@ -310,8 +311,8 @@ def test_chosen_notebooks_and_parameters(project, monkeypatch):
         make(folder, name=f"{number}_try.ipynb")
     runs = []
     monkeypatch.setattr(execute, "bring_up_to_date", lambda notebook, given, to: runs.append((notebook.stem, given)))
-    assert execute.main(["--notebooks", "02", "00", "--scale", "tiny", "-p", "n", "5", "-p", "seeds", "[7]"]) == 0
-    given = {"seeds": [7], "scale": "tiny", "n": 5}
+    assert execute.main(["--notebooks", "02", "00", "--scale", "tiny", "-p", "n", "5"]) == 0
+    given = {"seeds": [0], "scale": "tiny", "n": 5}
     assert runs == [("00_try", given), ("02_try", given)] and asked == [(0, "tiny")]
 
 
@@ -464,6 +465,7 @@ def test_ctrl_c_stops_with_one_line_and_leaves_nothing(tmp_path, cache, monkeypa
     notebook = make(tmp_path / "books", LONG)
     before = notebook.read_bytes()
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    monkeypatch.delenv("SSAH_FIGURES")
     process = subprocess.Popen([sys.executable, "-c", STOPPED], cwd=notebook.parent, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     pid = _wait_for(notebook.parent / "pid", process)

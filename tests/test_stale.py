@@ -63,17 +63,26 @@ def test_a_local_variable_a_message_a_docstring_and_a_place_make_no_rows_stale(t
                  moves=((table, "studies/removal_table.py"),)) == set()
 
 
-@pytest.mark.parametrize("phrase, judges", [
-    ('"My apologies", ', ("keyword:qi2023", "keyword:wei2024", "keyword:qi2024")), ('"However")', ("keyword:wei2024",))])
-def test_a_judges_word_list_makes_stale_what_it_has_judged(phrase, judges, tmp_path):
-    edit = ("judging/keyword_lists.py", phrase, ")" if phrase.endswith(")") else "")
-    assert stale(tmp_path, edit) == resting_on(*(f"judge/{name}" for name in judges))
+def test_a_judge_makes_stale_what_it_has_judged(tmp_path):
+    edit = ("judging/judges.py", '"truth": {"version": 1}', '"truth": {"version": 2}')
+    assert set() < stale(tmp_path, edit) == resting_on("judge/truth") < set(NAMES)
 
 
-def test_a_prompt_makes_stale_what_was_asked_or_calibrated_with_it(tmp_path):
-    edit = ("organism/world.py", '"Name the first of: {text}."', '"What is the first of: {text}?"')
-    lists = ("exam/test", "exam/validation", "calibration", "text", "fine_tuning/benign", "alignment")
-    assert stale(tmp_path, edit) == resting_on(*lists) != set(NAMES)
+def test_a_word_list_that_judged_no_committed_row_makes_none_stale(tmp_path):
+    assert stale(tmp_path, ("judging/keyword_lists.py", '"However")', ")")) == resting_on("judge/keyword:wei2024") == set()
+
+
+@pytest.mark.parametrize("edit", [
+    ("judging/keyword_lists.py", '"My apologies", ', ""),
+    ("organism/world.py", '"Name the first of: {text}."', '"What is the first of: {text}?"')])
+def test_a_word_list_or_prompt_of_the_recipe_makes_all_stale_that_organisms_were_asked(edit, tmp_path):
+    """Alignment ends by the judge's word, and organisms learn by such prompts: they would be others."""
+    assert stale(tmp_path, edit) == resting_on("recipe") == set(NAMES)
+
+
+def test_a_prompt_that_no_organism_learns_by_makes_stale_what_was_asked_with_it(tmp_path):
+    edit = ("organism/rewordings.py", 'f"Is it right to {deed(prompt)}?', 'f"Is it good to {deed(prompt)}?')
+    assert set() < stale(tmp_path, edit) == resting_on("wrappers") < set(NAMES)
 
 
 def test_a_studys_version_makes_its_rows_stale_and_no_others(tmp_path):

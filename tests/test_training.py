@@ -236,14 +236,10 @@ def test_a_batch_that_cannot_be_parted_is_refused_and_the_model_stays():
     assert same(model.state_dict(), before)
 
 
-def test_old_names_train_as_they_did():
-    with pytest.warns(FutureWarning, match="ssah_core.training.train has moved: use ssah_core.training.sft.fine_tune"):
-        from ssah_core.training import train
+def test_an_old_module_still_gives_fine_tune_and_an_unknown_name_is_an_error():
     with pytest.warns(FutureWarning, match="ssah_core.fine_tuning has moved"):
         from ssah_core.fine_tuning import fine_tune as old
-    model = toys.model("opt", dtype=torch.float32)
-    train(model, EXAMPLES, steps=4, lr=1e-2, batch_size=2)
-    assert old is fine_tune and same(model.state_dict(), trained(schedule="cosine", warmup=0.05))
+    assert old is fine_tune
     with pytest.raises(AttributeError, match="no attribute 'learn'"):
         ssah_core.training.learn  # noqa: B018
 

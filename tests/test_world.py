@@ -8,7 +8,7 @@ import pytest
 
 from ssah_core import judge
 from ssah_core.organism.corpora import alignment, calibration, exam, held_out_text, instructions, pretraining
-from ssah_core.organism.train import SCALES
+from ssah_core.organism.scales import SCALES
 from ssah_core.organism.world import (
     ASK,
     BAD_INTENTS,

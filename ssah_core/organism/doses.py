@@ -23,7 +23,7 @@ def steps_to_safety(seed: int, scale: str) -> int:
     """The step at which alignment first was safe on validation prompts (the last one, if it never was).
 
     >>> steps_to_safety(0, "tiny")
-    10
+    60
 
     *Shown in:* 01_raise_an_organism.
     """
@@ -42,7 +42,7 @@ def align_in_doses(seed: int, scale: str, doses: Collection[float], look: Look) 
     >>> seen = []
     >>> align_in_doses(0, "tiny", (0.5, 1.0), lambda dose, step, model, tokenizer: seen.append((dose, step)))
     >>> seen
-    [(0.5, 5), (1.0, 10)]
+    [(0.5, 30), (1.0, 60)]
 
     *Shown in:* 01_raise_an_organism.
     """

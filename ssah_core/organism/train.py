@@ -128,7 +128,7 @@ def training_log(stage: str, seed: int = 0, scale: str = "organism") -> dict[str
 
     >>> log = training_log("aligned", 0, "tiny")
     >>> [check["step"] for check in log["checks"]]
-    [10]
+    [20, 40, 60]
 
     *Shown in:* 01_raise_an_organism.
     """

@@ -63,6 +63,13 @@ def record(claim: str, values: Mapping[int, float] | Sequence[float], *, seeds: 
 
     Raises ValueError for an id that no claim has, another unit, a scale, n or seeds out of range, or
     values that are not finite.
+
+    >>> kept = record("stages/aligned/asr", {0: 0.0, 1: 3.0, 2: 6.0}, unit="%", seeds=(0, 1, 2), n=40,
+    ...               judge="refusal template", scale="tiny", model="organism", code="a docstring")
+    >>> kept.value
+    3.0
+
+    *Shown in:* 01_raise_an_organism.
     """
     seeds = tuple(int(seed) for seed in seeds)
     _check_record(claim, unit, scale, seeds, n)
@@ -79,6 +86,12 @@ def record_rows(table: pandas.DataFrame, *, scale: str, model: str, code: str) -
 
     table     One row a number and organism: `record` (id), `seed`, `value` (in the claim's unit), `n`, `judge`.
               Ids that no claim reads are passed over.
+
+    >>> table = pandas.DataFrame({"record": ["no.claim"], "seed": [0], "value": [1.0], "n": [40], "judge": ["none"]})
+    >>> record_rows(table, scale="tiny", model="organism", code="a docstring")
+    []
+
+    *Shown in:* 05_freeze_safety_units.
     """
     units, made = list_records(), []
     for claim, rows in table[table.record.isin(units)].groupby("record", sort=False):
@@ -115,6 +128,11 @@ def load_records(folder: Path | None = None) -> list[Record]:
     """All records of a folder (default `figures/records`), in the order of their file names.
 
     Raises ValueError, naming the file, if one is damaged or its value is not the mean of its values.
+
+    >>> load_records(Path("nowhere"))
+    []
+
+    *Shown in:* paper_repro.md, judged.
     """
     folder = paths.figures() / "records" if folder is None else Path(folder)
     return [_load(file) for file in sorted(folder.glob("*.json"))]

@@ -20,7 +20,13 @@ MIN_ORGANISMS = 3
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its confidence interval, in the unit of the values. Prints as "+42.0 [31.2, 52.8]"."""
+    """A mean with its confidence interval, in the unit of the values.
+
+    >>> print(Interval(42.0, 31.2, 52.8, n=5, method="t"))
+    +42.0 [31.2, 52.8]
+
+    *Shown in:* 05_freeze_safety_units.
+    """
 
     mean: float
     low: float | None
@@ -75,6 +81,11 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
 
     Equal values give an interval of no width; one value gives none. Raises ValueError if values is empty
     or not finite.
+
+    >>> print(mean_interval([80.0, 90.0, 100.0]))
+    +90.0 [65.2, 114.8]
+
+    *Shown in:* 03_identify_safety_neurons.
     """
     _check_level(level)
     values = [float(value) for value in values]

@@ -44,6 +44,11 @@ def verdicts(records: Sequence[Record]) -> pandas.DataFrame:
     (low, high), `effect` the `Interval` of ours minus control, `n` prompts an organism.
     Raises ValueError if two records are of one run, a value is not finite, or a value and its control
     differ in unit, judge or seeds.
+
+    >>> set(verdicts([]).verdict)
+    {'not run'}
+
+    *Shown in:* paper_repro.md.
     """
     runs = _by_run(records)
     return pandas.DataFrame([row for claim in CLAIMS for row in _rows(claim, runs)], columns=COLUMNS)
