@@ -65,8 +65,8 @@ reproduce: $(INSTALLED)  ## raise SEEDS organisms, run every notebook into runs/
 publish: $(INSTALLED)  ## renew what is committed: SEEDS organisms, every notebook in place, paper_repro.md (SEEDS=5)
 	$(BIN)/python -m ssah_core.runner.execute --publish --seeds '$(or $(SEEDS),5)' $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 
-verify: $(INSTALLED)  ## measure one organism of every study again, drawn by the code, and compare (STUDIES="losses attacked" SCALE=organism)
-	$(BIN)/python -m ssah_core.runner.verify --scale '$(SCALE)' $(if $(STUDIES),--studies $(STUDIES))
+verify: $(INSTALLED)  ## measure one organism of every study again, drawn by the code, and compare (STUDIES="losses attacked" SCALE=organism NAME=organism-1)
+	$(if $(NAME),SSAH_FIGURES='$(CURDIR)/runs/$(NAME)/figures') $(BIN)/python -m ssah_core.runner.verify --scale '$(SCALE)' $(if $(STUDIES),--studies $(STUDIES))
 
 golden: $(INSTALLED)  ## renew the tests' golden rows, once a study has a new version
 	$(BIN)/python -m ssah_core.runner.execute --scale tiny --output runs/golden
@@ -83,7 +83,7 @@ test: $(INSTALLED)  ## unit tests, every notebook at tiny scale, every committed
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m notebooks -v tests
 	@echo '== 3 of 3: the committed notebooks, run again and compared (about 4 minutes more the first time, to raise an organism)'
 	$(BIN)/python -c 'from ssah_core.organism import raise_organism; raise_organism()'
-	env -u MPLBACKEND $(BIN)/python -m pytest -v -p no:cacheprovider \
+	env -u MPLBACKEND $(BIN)/python -m pytest -n 2 --dist loadscope -v -p no:cacheprovider \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=1800 notebooks/*.ipynb
 
 paper: $(INSTALLED)  ## plan a run on a checkpoint, then run NOTEBOOKS or all, if nothing is missing (MODEL=... UNALIGNED=... DTYPE=... SEEDS=1 NAME=...)
