@@ -49,7 +49,8 @@ def settle() -> None:
 def use_portable() -> None:
     """Take the portable mode in this process. Raises ValueError if torch is loaded already, which has read another."""
     if mode() != "portable" and "torch" in sys.modules:
-        raise ValueError(f"the mode of arithmetic is {mode()!r}, and torch is loaded: take the portable one before that")
+        raise ValueError(f"the mode of arithmetic is {mode()!r}, and torch is loaded: "
+                         "take the portable one before that")
     _set(PORTABLE)
 
 

@@ -207,7 +207,8 @@ def test_arms_at_the_side_are_examined_once_where_their_loss_is_that_of_nothing(
     table = pandas.DataFrame(attacked(0, "tiny", "benign", 1e-2, SIZES))
     loss = table[table.metric == "loss"].set_index(["arm", "steps"]).value
     side = table[~table.arm.isin(("start", *MAIN_ARMS))].groupby("arm").steps.unique()
-    assert len(side) == len(held_units(loaded, SIZES)) + 1 - (len(MAIN_ARMS) - 1)  # "two phases" more, "rewound" holds as another
+    # "two phases" is one more; "rewound" holds what another arm holds
+    assert len(side) == len(held_units(loaded, SIZES)) + 1 - (len(MAIN_ARMS) - 1)
     for arm, steps in side.items():
         assert len(steps) == 1 and (steps[0] == 4 or loss[arm, steps[0]] <= loss["nothing", 2] + TOLERANCE)
 
@@ -250,22 +251,25 @@ def test_arms_are_taken_where_their_loss_is_that_of_nothing():
             *run("SCU + all CU", {50: 2.0, 100: 1.0})]
     table = pandas.DataFrame(rows, columns=["seed", "attack", "arm", "steps", "metric", "value", "n", "judge"])
     found = at_equal_loss(table).query("metric == 'asr'").set_index("arm").steps.to_dict()
-    assert found == {"nothing": 50, "SCU": 100, "SCU + all CU": 100}  # never before step 50; the last if it never gets there
+    # never before step 50; the last if it never gets there
+    assert found == {"nothing": 50, "SCU": 100, "SCU + all CU": 100}
 
 
 def test_arms_are_held_against_each_other_organism_by_organism_and_random_draws_are_one():
-    rows = [(seed, "benign", arm, 50, "asr", value + seed, 9, "j") for seed in (0, 1) for arm, value in
-            (("nothing", 60.0), ("random, as many (0)", 10.0), ("random, as many (1)", 20.0), ("random, as many (2)", 60.0))]
+    values = {"nothing": 60.0, "random, as many (0)": 10.0, "random, as many (1)": 20.0, "random, as many (2)": 60.0}
+    rows = [(seed, "benign", arm, 50, "asr", value + seed, 9, "j") for seed in (0, 1) for arm, value in values.items()]
     table = pandas.DataFrame(rows, columns=["seed", "attack", "arm", "steps", "metric", "value", "n", "judge"])
     found = as_records(table).set_index(["record", "seed"]).value.to_dict()
     assert found["table2/benign/random_vs_nothing/asr", 0] == found["table2/benign/random_vs_nothing/asr", 1] == -30.0
-    assert found["table2/benign/nothing_vs_random/asr", 0] == 30.0 and found["table2/benign/random_vs_random/asr", 1] == 0
+    assert found["table2/benign/nothing_vs_random/asr", 0] == 30.0
+    assert found["table2/benign/random_vs_random/asr", 1] == 0
 
 
 # -- figures --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("checks", "scale"), [((2, 5, 10, 20), "log"), ((10, 20, 30, 40, 50, 100), "linear"), ((0, 2, 5, 10), "linear")])
+@pytest.mark.parametrize(("checks", "scale"), [
+    ((2, 5, 10, 20), "log"), ((10, 20, 30, 40, 50, 100), "linear"), ((0, 2, 5, 10), "linear")])
 def test_checks_that_are_factors_apart_are_drawn_on_a_logarithmic_axis(checks, scale):
     rows = [("new", arm, steps, 50.0, 0) for arm in ("nothing", "SCU") for steps in checks]
     figure = plot_attack(pandas.DataFrame(rows, columns=["attack", "arm", "steps", "value", "seed"]))

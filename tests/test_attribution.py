@@ -1,4 +1,4 @@
-"""First-order effects are derivatives of a real replacement, and the search removes what it has found before it looks again."""
+"""First-order effects are derivatives of a real replacement; the search removes what it found before it looks again."""
 
 import pytest
 import torch
@@ -45,8 +45,9 @@ def test_effects_are_derivatives_towards_the_mean(family, objective):
     mean, size = attribution.effects(model, batches_of(), objective, fill)
     for site in UnitMap(model):
         for unit in (0, site.size - 1):
-            slopes = torch.cat([(moved(model, site, unit, fill.mean[site.name][unit], step, batch, objective)
-                                 - moved(model, site, unit, fill.mean[site.name][unit], -step, batch, objective)) / (2 * step)
+            value = fill.mean[site.name][unit]
+            slopes = torch.cat([(moved(model, site, unit, value, step, batch, objective)
+                                 - moved(model, site, unit, value, -step, batch, objective)) / (2 * step)
                                 for batch in batches_of(batch_size=1)]).double()
             assert mean[site.name][unit] == pytest.approx(float(slopes.mean()), rel=1e-2, abs=5e-5)
             assert size[site.name][unit] == pytest.approx(float(slopes.abs().mean()), rel=1e-2, abs=5e-5)
@@ -58,7 +59,8 @@ def test_effects_do_not_depend_on_the_batches_and_leave_no_trace():
     one, many = (attribution.effects(model, batches_of(batch_size=size), ODDS, fill)[0] for size in (1, 3))
     assert all(torch.allclose(one[site], many[site], atol=1e-6) for site in one)
     assert any(bool(effect.any()) for effect in one.values())
-    assert toys.hooks(model) == before and model.training and not any(p.requires_grad or p.grad is not None for p in model.parameters())
+    assert toys.hooks(model) == before and model.training
+    assert not any(p.requires_grad or p.grad is not None for p in model.parameters())
 
 
 @torch.no_grad()
@@ -91,19 +93,22 @@ def test_search_removes_what_it_found_and_looks_again(rounds):
     assert sorted(place.tolist()) == sorted(-float(n) for n in range(units.total))  # every place once
     found: list[int] = []
     for turn in range(rounds):
-        removed = torch.zeros(units.total, dtype=torch.bool).index_fill_(0, torch.tensor(found, dtype=torch.int64), True)
+        removed = torch.zeros(units.total, dtype=torch.bool)
+        removed[torch.tensor(found, dtype=torch.int64)] = True
         with ablate(model, split_sites(removed, units.sizes), "mean", fill):
-            fall = -torch.cat(list(attribution.effects(model, batches_of(), ODDS, fill)[0].values()))
-            change = torch.cat(list(attribution.effects(model, batches_of(), attribution.log_likelihood, fill)[1].values()))
-        ratio = fall / (change + change.median())
+            rise, _ = attribution.effects(model, batches_of(), ODDS, fill)
+            _, change = attribution.effects(model, batches_of(), attribution.log_likelihood, fill)
+        rise, change = (torch.cat(list(effects.values())) for effects in (rise, change))
+        ratio = -rise / (change + change.median())
         best = [unit for unit in ratio.argsort(descending=True, stable=True).tolist() if unit not in found]
         found += best[:round((turn + 1) * share / rounds * units.total) - len(found)]
     assert place.argsort(descending=True).tolist()[:len(found)] == found
 
 
 @pytest.mark.parametrize("refusal, compliance, sentence", [
-    ([], ["sure"], "refusal=.* holds no text"), (["never"], [], "compliance=.* holds no text"),
-    ([""], ["sure"], "refusal=.* holds no text"), (["never"], ["never sure"], "begins with 'never'.*first tokens differ")])
+    ([], ["sure"], "refusal=.* holds no text"), ([""], ["sure"], "refusal=.* holds no text"),
+    (["never"], [], "compliance=.* holds no text"),
+    (["never"], ["never sure"], "begins with 'never'.*first tokens differ")])
 def test_odds_of_nothing_or_of_one_beginning_are_refused(refusal, compliance, sentence):
     with pytest.raises(ValueError, match=sentence):
         attribution.refusal_odds(TOKENIZER, refusal, compliance)

@@ -190,7 +190,7 @@ def test_frozen_gradients_are_zero_and_the_others_untouched():
     with freeze(model, mask):
         for reader in (model, plain):
             by_hand.backward(reader, by_hand.BATCHES[0])
-    for (name, found), wanted in zip(model.named_parameters(), plain.parameters()):
+    for (name, found), wanted in zip(model.named_parameters(), plain.parameters(), strict=True):
         assert torch.equal(found.grad, torch.where(frozen[name], 0, wanted.grad))
 
 
@@ -203,7 +203,7 @@ def test_outputs_states_and_generation_are_those_of_the_ordinary_model(context, 
         assert torch.equal(model(input_ids=ids).logits, plain(input_ids=ids).logits)
         said = [m.generate(ids, max_new_tokens=4, do_sample=False) for m in (model, plain)]
         assert torch.equal(*said)
-        for module, ordinary_module in zip(model.modules(), plain.modules()):
+        for module, ordinary_module in zip(model.modules(), plain.modules(), strict=True):
             assert not hasattr(ordinary_module, "weight") or torch.equal(module.weight, ordinary_module.weight)
         assert same(model.state_dict(), plain.state_dict()) and UnitMap(model).sizes == UnitMap(plain).sizes
         trained(model, "adamw", 1)
@@ -445,7 +445,7 @@ def test_two_models_train_in_two_contexts(context):
         trained(a, "adamw", 1)
         trained(b, "sgd", 1)
     frozen, rest = ([~m for m in masks], "freeze") if context is train_only else (masks, "train")
-    assert all(check_frozen(*case, rest=rest).trainable_changed for case in zip(starts, (a, b), frozen))
+    assert all(check_frozen(*case, rest=rest).trainable_changed for case in zip(starts, (a, b), frozen, strict=True))
 
 
 def test_an_optimiser_of_whole_weights_is_refused_at_its_first_step():

@@ -1,8 +1,8 @@
 """Golden rows: what every study measures at tiny scale is what it measured when they were kept, and they can tell.
 
-They were made in the portable mode of arithmetic (`make golden`), and are compared bit for bit on processors of the same
-maker. Elsewhere training may lead the same seed to another organism, so that rows are not compared there (a skipped test
-says so), but numbers before any training are, within a relative 1e-4: those of random first weights.
+They were made in the portable mode of arithmetic (`make golden`), and are compared bit for bit on processors of the
+same maker. Elsewhere training may lead the same seed to another organism, so that rows are not compared there (a
+skipped test says so), but numbers before any training are, within a relative 1e-4: those of random first weights.
 """
 
 import json

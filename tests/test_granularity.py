@@ -19,7 +19,8 @@ def some(model, share=0.3):
 
 def test_set_difference_is_the_smallest_pair_of_tops_that_leaves_enough():
     generator = torch.Generator().manual_seed(1)
-    safety, utility = ({"a": torch.rand(3, 5, generator=generator), "b": torch.rand(4, 4, generator=generator)} for _ in range(2))
+    safety, utility = ({"a": torch.rand(3, 5, generator=generator), "b": torch.rand(4, 4, generator=generator)}
+                       for _ in range(2))
     flat = [torch.cat([score.flatten() for score in scores.values()]) for scores in (safety, utility)]
     for n in (1, 4, 7):
         chosen = granularity.set_difference(safety, utility, n)
@@ -60,9 +61,10 @@ def test_held_weights_stay_and_the_others_train():
              for name in granularity.weights_of(model, some(model))}
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
+    ids = torch.tensor([toys.ids("<s> <user> how ?")])
     with granularity.weights_held(model, masks):
         for _ in range(3):
-            model(input_ids=torch.tensor([toys.ids("<s> <user> how ?")]), labels=torch.tensor([toys.ids("<s> <user> how ?")])).loss.backward()
+            model(input_ids=ids, labels=ids).loss.backward()
             optimizer.step()
     for name, mask in masks.items():
         changed = before[name] != model.get_parameter(name)

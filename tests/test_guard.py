@@ -80,7 +80,8 @@ def test_each_row_turns_where_its_own_signal_does(family, settings, average):
 def test_a_prefill_is_heard_where_the_template_has_no_header_of_its_own_before_a_response(monkeypatch):
     model, prefilled = toys.model(seed=2), dict(threshold=1.5, average=True, prefill="sure take")
     wanted = guarded(model, **prefilled)
-    late = toys.TEMPLATE.replace("{{ turn.content }}", "{{ turn.content }}{% if turn.role == 'user' %}<assistant>{% endif %}")
+    content = "{{ turn.content }}"
+    late = toys.TEMPLATE.replace(content, content + "{% if turn.role == 'user' %}<assistant>{% endif %}")
     late = late.replace("{% if add_generation_prompt %}<assistant>{% endif %}", "")  # as Llama-2's [/INST]
     monkeypatch.setattr(TOKENIZER, "chat_template", late)
     assert guarded(model, **prefilled) == wanted

@@ -53,7 +53,7 @@ def test_a_search_that_stops_early_has_the_same_units_first(subject, first):
 
 def test_a_search_makes_no_more_rounds_than_it_needs(subject, monkeypatch):
     asked = []
-    monkeypatch.setattr(studied, "search", lambda *args, **settings: asked.append(settings) or search(*args, **settings))
+    monkeypatch.setattr(studied, "search", lambda *args, **more: asked.append(more) or search(*args, **more))
     with_scores(subject.but(), ("chosen",), 0.02)
     assert asked == [{"share": pytest.approx(0.02), "rounds": 4}]
 

@@ -8,7 +8,8 @@ from transformers import PreTrainedTokenizerFast
 from ssah_core.models.chats import encode
 from ssah_core.models.leading_space import NEUTRAL, SPACES, end_prompts_with, leading_space
 
-TEMPLATE = "{% for turn in messages %}{% if turn.role == 'user' %}[{{ turn.content }}]{% else %}{{ turn.content }}{% endif %}{% endfor %}"
+TEMPLATE = ("{% for turn in messages %}{% if turn.role == 'user' %}[{{ turn.content }}]{% else %}{{ turn.content }}"
+            "{% endif %}{% endfor %}")
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -50,8 +51,9 @@ def test_line_breaks_are_white_space_too():
     words = tokenizer()
     assert leading_space(Says(words.convert_tokens_to_ids("\n")), words) == "\n"
     end_prompts_with(words, "\n")
-    assert words.apply_chat_template([{"role": "user", "content": "I"}], add_generation_prompt=True, tokenize=False) == "[I]\n"
-    assert words.apply_chat_template([{"role": "user", "content": "I"}], tokenize=False) == "[I]"
+    chat = [{"role": "user", "content": "I"}]
+    assert words.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) == "[I]\n"
+    assert words.apply_chat_template(chat, tokenize=False) == "[I]"
 
 
 @pytest.mark.parametrize("said", [("I",), ("\u2581I",), ("\u2581", "I"), ("</s>",)])

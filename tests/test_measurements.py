@@ -1,4 +1,4 @@
-"""Measurements are made once for an identity, go stale with what they rest on and with nothing else, and hide no damage."""
+"""Measurements are made once for an identity, go stale with what they rest on and nothing else, and hide no damage."""
 
 import json
 
@@ -78,7 +78,7 @@ def test_another_version_is_measured_anew_and_says_so(folders, capsys):
 def test_rows_of_a_later_version_are_refused_and_stay(folders):
     measure(study("removal", version=2, content=content)(lambda seed, scale, **more: removal(seed, scale, **more)))
     before = file_of(folders).read_bytes()
-    with pytest.raises(ValueError, match="holds rows of version 2 of the study .removal., but this code measures version 1"):
+    with pytest.raises(ValueError, match="rows of version 2 of the study .removal., but this code measures version 1"):
         measure()
     assert file_of(folders).read_bytes() == before
 

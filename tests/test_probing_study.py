@@ -192,7 +192,8 @@ def half_decided(monkeypatch):
 
 
 def test_flips_are_counted_over_all_pairs(half_decided):
-    found = pandas.DataFrame(activation_patching._flipped(*half_decided, 0, DEFAULT_KEYWORDS)).set_index(["metric", "block"]).value
+    found = pandas.DataFrame(activation_patching._flipped(*half_decided, 0, DEFAULT_KEYWORDS))
+    found = found.set_index(["metric", "block"]).value
     assert found.to_dict() == {("to_refusal", 0): 0, ("to_refusal", 1): 50, ("to_answer", 0): 0, ("to_answer", 1): 25,
                                ("same_side", 0): 0, ("same_side", 1): 0}
 
@@ -225,8 +226,8 @@ def flip_table() -> pandas.DataFrame:
     rows = [(seed, "validation", block, 0, metric, value, activation_patching.FIRST_TOKEN)
             for seed, blocks in validation.items() for block, values in enumerate(blocks)
             for metric, value in zip(("to_refusal", "to_answer", "same_side"), (*values, 0), strict=True)]
-    rows += [(seed, "test", block, at, metric, 1000 * seed + 100 * block - 50 * at + value, activation_patching.FIRST_TOKEN)
-             for seed in (0, 1) for block in range(3) for at in (0, -1)
+    rows += [(seed, "test", block, at, metric, 1000 * seed + 100 * block - 50 * at + value,
+              activation_patching.FIRST_TOKEN) for seed in (0, 1) for block in range(3) for at in (0, -1)
              for metric, value in (("to_refusal", 1), ("to_answer", 2), ("same_side", 3))]
     rows += [(seed, "test", at, 0, "to_answer", 7 + at, DEFAULT_KEYWORDS) for seed in (0, 1) for at in range(3)]
     columns = ["seed", "split", "block", "position", "metric", "value", "judge"]

@@ -1,4 +1,4 @@
-"""The material of a checkpoint: its rows fit, share no prompt across splits, are judged as stated, and hold no answer."""
+"""A checkpoint's material: its rows fit, share no prompt across splits, are judged as stated, and hold no answer."""
 
 import os
 from dataclasses import replace
@@ -106,14 +106,14 @@ def test_splits_and_training_share_no_prompt(material):
     together = list(set.union(*used))
     assert sum(map(len, used)) == len(together)
     assert not set(together) & set.union(*trained)
-    for split, exam in zip(("validation", "test"), exams):
+    for split, exam in zip(("validation", "test"), exams, strict=True):
         assert all(split_of(row["prompt"]) == split for part in exam if part != "gsm8k" for row in exam[part])
     assert all(split_of(prompt) == "calibration" for prompt in set.union(*map(prompts, sets.values()), *trained))
 
 
 def test_an_exam_has_the_parts_of_utility_and_malicious_requests(material):
-    exam = material.exam("test")
-    assert {"harm", *UTILITY} <= set(exam) <= {"harm", "harm_unseen", *UTILITY} == {"harm", "harm_unseen", "benign", "gsm8k"}
+    exam, parts = material.exam("test"), {"harm", "harm_unseen", "benign", "gsm8k"}
+    assert {"harm", *UTILITY} <= set(exam) <= parts == {"harm", "harm_unseen", *UTILITY}
     assert all(0 < len(rows) <= 100 for rows in exam.values())
     assert {row["label"] for row in exam["benign"]} == {"safe"}
     few = material.exam("test", 3)
@@ -171,7 +171,8 @@ def test_text_is_whole_paragraphs(material):
     text = material.text()
     assert 0 < len(text) <= 128 and all(len(paragraph) >= 200 for paragraph in text)
     assert all(len(material.tokenizer(paragraph)["input_ids"]) < 512 for paragraph in text)
-    assert list(paragraphs([" a" * 80, "", "  ", "b" * 60, "c" * 250])) == [("a " * 80).strip() + "\n" + "b" * 60, "c" * 250]
+    found = list(paragraphs([" a" * 80, "", "  ", "b" * 60, "c" * 250]))
+    assert found == [("a " * 80).strip() + "\n" + "b" * 60, "c" * 250]
 
 
 def test_new_tasks_have_short_references(material):
@@ -187,7 +188,7 @@ def test_pairs_differ_in_little_and_are_in_one_split(material):
         assert 0 < len(bad) == len(good) <= 20 and len({*bad, *good}) == 2 * len(bad)
     labels = {row["prompt"]: row["label"] for row in load_data("xstest")}
     assert all({labels[prompt] for prompt in side} == {label}
-               for pair in found.values() for side, label in zip(pair, ("unsafe", "safe")))
+               for pair in found.values() for side, label in zip(pair, ("unsafe", "safe"), strict=True))
     assert not set(sum(found["validation"], [])) & ({*sum(found["test"], [])} | benign)
     with pytest.raises(ValueError, match="split='train' has no pairs: choose one of test, validation"):
         material.pairs("train", 3)
@@ -218,17 +219,20 @@ def test_wordings_have_first_tokens_of_their_own_and_are_long_enough(tiny):
 def test_wordings_that_begin_with_one_token_are_dropped(tokenizer):
     first = lambda text, add_special_tokens: {"input_ids": [text[0]]}  # noqa: E731
     assert apart(first, ("I will not.", "Sorry."), ("Sure:", "Here:")) == (("I will not.",), ("Here:",))
-    with pytest.raises(ValueError, match=r"with this tokenizer all of \['Sorry.'\] or of \['Sure:'\] begin with one token"):
+    with pytest.raises(ValueError, match=r"all of \['Sorry.'\] or of \['Sure:'\] begin with one token"):
         apart(first, ("Sorry.",), ("Sure:",))
 
 
 def test_how_an_answer_begins(tiny):
-    harm, chat = {"prompt": "?", "target": "Sure, here is how to jinx", "response": REFUSALS[0]}, {"response": "Wax it."}
-    assert tiny.answered(harm) == harm["target"] == tiny.target(harm) and tiny.answered(harm, 1) == "Here is how to jinx"
+    harm = {"prompt": "?", "target": "Sure, here is how to jinx", "response": REFUSALS[0]}
+    chat = {"response": "Wax it."}
+    assert tiny.answered(harm) == harm["target"] == tiny.target(harm)
+    assert tiny.answered(harm, 1) == "Here is how to jinx"
     assert tiny.answered(chat) == tiny.answered(chat, 1) == tiny.told(chat) == "Wax it."
     assert tiny.answered({}) == tiny.compliances[0] != tiny.answered({}, 1) and tiny.target({}) == tiny.openings[0]
     for row in (harm, {}):
-        assert tiny.told(row).startswith(tiny.target(row).rstrip(":")) and len(tiny.tokenizer(tiny.told(row))["input_ids"]) >= 20
+        assert tiny.told(row).startswith(tiny.target(row).rstrip(":"))
+        assert len(tiny.tokenizer(tiny.told(row))["input_ids"]) >= 20
 
 
 def test_requests_are_put_in_other_words(tiny):
@@ -236,7 +240,8 @@ def test_requests_are_put_in_other_words(tiny):
     assert len(tiny.wrappers()) == 5
     for wrapper in tiny.wrappers():
         new = tiny.reworded(row, wrapper, Random(0))
-        assert new["prompt"].endswith(row["prompt"]) and len(new["prompt"]) > len(row["prompt"]) and new["label"] == "safe"
+        assert new["prompt"].endswith(row["prompt"]) and len(new["prompt"]) > len(row["prompt"])
+        assert new["label"] == "safe"
     with pytest.raises(ValueError, match="wrapper='song' is unknown: choose one of role-play"):
         tiny.reworded(row, "song", Random(0))
 
@@ -271,7 +276,8 @@ def test_marks_are_of_the_parts_that_are_there():
 
 
 @pytest.mark.parametrize("text, number", [
-    ("It is 1,000.", 1000), ("3 and 4 make 7", 7), ("x = -2.50 dollars", -2.5), ("none", None), ("$18.00", 18), ("5%.", 5)])
+    ("It is 1,000.", 1000), ("3 and 4 make 7", 7), ("x = -2.50 dollars", -2.5), ("none", None), ("$18.00", 18),
+    ("5%.", 5)])
 def test_the_last_number_of_a_text(text, number):
     assert last_number(text) == number
 
@@ -299,7 +305,8 @@ def test_attacks_have_chats(material):
 
 
 def test_preferences_refuse_malicious_requests_and_answer_others(material):
-    rows, bad = material.preferences(200), {row["prompt"]: row["target"] for row in load_data("advbench", "calibration")}
+    rows = material.preferences(200)
+    bad = {row["prompt"]: row["target"] for row in load_data("advbench", "calibration")}
     malicious = [row for row in rows if row["prompt"] in bad]
     assert 60 < len(malicious) < 140
     for row in rows:
@@ -309,9 +316,11 @@ def test_preferences_refuse_malicious_requests_and_answer_others(material):
 
 def test_recovery_refuses_in_the_midst_of_an_answer(material):
     tokenizer, rows = material.tokenizer, material.recovery(material.tokenizer, 200, 0)
-    said = [tokenizer.decode([id_ for id_ in row["labels"] if id_ != -100], skip_special_tokens=True).strip() for row in rows]
+    said = [tokenizer.decode([id_ for id_ in row["labels"] if id_ != -100], skip_special_tokens=True).strip()
+            for row in rows]
     refused = [n for n, text in enumerate(said) if text in material.refusals]
-    midst = [n for n in refused if len(rows[n]["input_ids"]) > len(encode(tokenizer, _prompt_of(rows[n], material), said[n])[0])]
+    midst = [n for n in refused
+             if len(rows[n]["input_ids"]) > len(encode(tokenizer, _prompt_of(rows[n], material), said[n])[0])]
     assert 60 < len(refused) < 140 and 0.3 < len(midst) / len(refused) < 0.7
     assert all(len(row["input_ids"]) == len(row["labels"]) for row in rows)
 
@@ -336,8 +345,8 @@ def test_a_checkpoint_is_loaded_as_a_subject(files, checkpoints, cache, monkeypa
     assert 0 <= subject.material.stand_ins <= len(subject.sets["safety"]) > 10
     (folder,) = kept(cache)
     assert folder.name.startswith(slug(checkpoints["aligned"])[-LONG_NAME:])
-    exam = {part: rows[:2] for part, rows in subject.material.exam("test").items()} | {"new": subject.material.new_tasks(2)}
-    rows = subject.examine(exam, seed=0)
+    exam = {part: rows[:2] for part, rows in subject.material.exam("test").items()}
+    rows = subject.examine(exam | {"new": subject.material.new_tasks(2)}, seed=0)
     assert {row["metric"] for row in rows} == set(subject.material.judges) - {"complete"}
     assert all(0 <= row["value"] <= 100 and row["n"] == (4 if row["metric"] == "utility" else 2) for row in rows)
     for way in (WAYS["chosen"]["SCU"], WAYS["paper"]["SCU"]):
@@ -392,7 +401,8 @@ def test_a_base_speaks_by_the_template_of_the_aligned_one(files, checkpoints, ca
     assert AutoTokenizer.from_pretrained(checkpoints["instructed"]).chat_template is None
     base = Subject.load(0, "paper", "instructed", checkpoints)
     aligned = Subject.load(0, "paper", "aligned", checkpoints)
-    assert base.tokenizer.chat_template and not torch.equal(*(s.model.get_input_embeddings().weight for s in (base, aligned)))
+    assert base.tokenizer.chat_template
+    assert not torch.equal(*(subject.model.get_input_embeddings().weight for subject in (base, aligned)))
     assert base.sets["safety"].to_list() == aligned.sets["safety"].to_list()
     assert len(kept(cache)) == 1
 
@@ -417,9 +427,10 @@ def test_a_base_of_fewer_tokens_is_refused(checkpoints, monkeypatch):
 @pytest.mark.parametrize("model, base", [
     ("meta-llama/Llama-2-7b-chat-hf", "meta-llama/Llama-2-7b-hf"), ("Qwen/Qwen3-4B", "Qwen/Qwen3-4B-Base"),
     ("meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B"), ("Qwen/Qwen3-4B-Base", None), (NAME, None),
-    ("Qwen/Qwen2.5-1.5B-Instruct", "Qwen/Qwen2.5-1.5B"), ("mistralai/Mistral-7B-Instruct-v0.1", "mistralai/Mistral-7B-v0.1"),
-    ("mistralai/Mistral-7B-Instruct-v0.2", None), ("allenai/OLMo-2-1124-7B-Instruct", "allenai/OLMo-2-1124-7B"),
-    ("HuggingFaceTB/SmolLM2-1.7B-Instruct", "HuggingFaceTB/SmolLM2-1.7B"), ("Qwen/Qwen3-32B", None)])
+    ("Qwen/Qwen2.5-1.5B-Instruct", "Qwen/Qwen2.5-1.5B"), ("Qwen/Qwen3-32B", None),
+    ("mistralai/Mistral-7B-Instruct-v0.1", "mistralai/Mistral-7B-v0.1"), ("mistralai/Mistral-7B-Instruct-v0.2", None),
+    ("allenai/OLMo-2-1124-7B-Instruct", "allenai/OLMo-2-1124-7B"),
+    ("HuggingFaceTB/SmolLM2-1.7B-Instruct", "HuggingFaceTB/SmolLM2-1.7B")])
 def test_the_checkpoint_that_another_was_aligned_from(model, base):
     assert checkpoints_of(model).get("instructed") == base
     assert checkpoints_of(model, "my/base") == {"aligned": model, "instructed": "my/base"}

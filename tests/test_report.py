@@ -175,7 +175,8 @@ def test_the_line_stands_below_the_count_of_verdicts_and_does_not_make_the_file_
     main([])
     text = file.read_text(encoding="utf-8")
     lines = [line for line in text.split(BEGIN)[1].splitlines() if line]
-    assert lines[0].startswith("Verdicts: ") and lines[1] == "Evidence: the present code has verified all 0 files of rows."
+    assert lines[0].startswith("Verdicts: ")
+    assert lines[1] == "Evidence: the present code has verified all 0 files of rows."
     file.write_text(text.replace(lines[1], "Evidence: of 2 files of rows, ..."), encoding="utf-8")
     assert main(["--check"]) == 0
     file.write_text(text.replace(lines[0], "Verdicts: all"), encoding="utf-8")

@@ -69,7 +69,8 @@ def test_a_judge_makes_stale_what_it_has_judged(tmp_path):
 
 
 def test_a_word_list_that_judged_no_committed_row_makes_none_stale(tmp_path):
-    assert stale(tmp_path, ("judging/keyword_lists.py", '"However")', ")")) == resting_on("judge/keyword:wei2024") == set()
+    edit = ("judging/keyword_lists.py", '"However")', ")")
+    assert stale(tmp_path, edit) == resting_on("judge/keyword:wei2024") == set()
 
 
 @pytest.mark.parametrize("edit", [

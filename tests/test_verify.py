@@ -1,4 +1,4 @@
-"""`make verify` makes one organism's rows again and compares: equal ones are stamped, and one changed by hand is named."""
+"""`make verify` makes one organism's rows again and compares: equal ones are stamped, one changed by hand is named."""
 
 import json
 from importlib.metadata import version

@@ -81,7 +81,8 @@ def _dolly() -> list[dict]:
 
 def _sums(start: int) -> list[dict]:
     return [{"question": f"There are {start + n} {thing}s in one barn and {n} in another. How many are there?",
-             "answer": f"{start + n} plus {n} is <<{start + n}+{n}={start + 2 * n}>>{start + 2 * n}.\n#### {start + 2 * n}"}
+             "answer": f"{start + n} plus {n} is <<{start + n}+{n}={start + 2 * n}>>{start + 2 * n}.\n"
+                       f"#### {start + 2 * n}"}
             for n, thing in enumerate(BENIGN_OBJECTS, 1)]
 
 

@@ -30,7 +30,8 @@ CONTENTS: Mapping[str, Callable[[Material], Any]] = {
     "preferences": lambda material: material.preferences(MANY).to_list(),
     "recovery": lambda material: [[row["prompt"], material.told(row)] for row in material.exam("validation")["harm"]],
     "wrappers": lambda material: [material.reworded(row, wrapper, Random(wrapper))["prompt"]
-                                  for wrapper in material.wrappers() for row in material.exam("validation")["harm"][:1]],
+                                  for wrapper in material.wrappers()
+                                  for row in material.exam("validation")["harm"][:1]],
 }
 """Name that a material notes (`records.rests_on`) -> what stands behind it; "fine_tuning/..." names an attack."""
 

@@ -1,4 +1,4 @@
-"""The model organism: an invented world, and a small chat model raised in it: a seed in, three stages' checkpoints out."""
+"""The model organism: an invented world, and a small chat model raised in it; a seed in, three checkpoints out."""
 
 from .attacks import ATTACKS, fine_tuning
 from .corpora import alignment, calibration, exam, held_out_text

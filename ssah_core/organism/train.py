@@ -42,7 +42,7 @@ INITIAL_STD = 0.06
 """Standard deviation of the first weights. Llama's 0.02 is made for thousands of channels: with 128, nothing is learned
 for hundreds of steps, and copying (the lists) in some seeds never."""
 ROPE_THETA = 500.0
-"""Base of the rotary angles. Prompts are tens of tokens long, and more channels must tell a token from its neighbour."""
+"""Base of the rotary angles. Prompts are tens of tokens, and more channels must tell a token from its neighbour."""
 
 
 def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True) -> dict[str, Path]:
@@ -50,8 +50,8 @@ def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True
 
     seed   Draws its world, its first weights and the order of its data: another organism each.
 
-    It is raised in the portable mode of arithmetic (`ssah_core.arithmetic`), so that a seed gives the same bytes for any
-    number of threads; where this process is in another mode, a process of its own raises it.
+    It is raised in the portable mode of arithmetic (`ssah_core.arithmetic`), so that a seed gives the same bytes for
+    any number of threads; where this process is in another mode, a process of its own raises it.
     """
     rests_on("recipe")
     folders = {stage: cache.place("organisms", _settings(seed, scale, stage)) for stage in STAGES}
@@ -143,7 +143,8 @@ def _pretrain(folder: Path, world: World, scale: Scale, seed: int, before: Mappi
     tokenizer = train_tokenizer(world)
     torch.manual_seed(seed)
     model = LlamaForCausalLM(_config(scale, len(tokenizer)))
-    rows = pack(corpora.pretraining(world, seed), tokenizer, scale.row, scale.pretrain.steps * scale.pretrain.batch_size)
+    rows = pack(corpora.pretraining(world, seed), tokenizer, scale.row,
+                scale.pretrain.steps * scale.pretrain.batch_size)
     _save(folder, model, tokenizer, losses=_train(model, rows, scale.pretrain, seed, bar))
 
 
@@ -222,7 +223,8 @@ def _config(scale: Scale, vocabulary: int) -> LlamaConfig:
 
 
 def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval(), AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return model, AutoTokenizer.from_pretrained(folder)
 
 
 def _save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, **log) -> None:

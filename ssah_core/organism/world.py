@@ -293,5 +293,5 @@ def _split(items: list, seed: str | None = None, shares: dict[str, float] | None
     shares, items = shares or SPLITS, list(items)
     if seed:
         Random(seed).shuffle(items)
-    cuts = [round(len(items) * share) for share in itertools.accumulate(shares.values())]
-    return {name: tuple(items[low:high]) for name, low, high in zip(shares, [0, *cuts], cuts)}
+    cuts = [0, *(round(len(items) * share) for share in itertools.accumulate(shares.values()))]
+    return {name: tuple(items[low:high]) for name, (low, high) in zip(shares, itertools.pairwise(cuts), strict=True)}

@@ -24,7 +24,7 @@ from ..units import UnitMap, UnitMask
 FROZEN, REDUNDANT, HELD = 0.075, 0.2, 0.75
 """Shares of all units: SCU + 6 % CU (paper, Section 4.1), the alignment budget of Table 4, and SCU + all CU at most."""
 NOTEBOOKS = "notebooks 04 to 08"
-"""The stage that is on one GPU, however many there are: studies train a copy beside the model that it is held against."""
+"""The stage that is on one GPU, however many there are: studies train a copy beside the model it is held against."""
 GB = 1e9
 
 
@@ -55,7 +55,8 @@ KEPT = 2 + 2 * 3 + 2
 """Checkpoints on disk: base and chat, three arms of two attacks, and two of Table 4."""
 
 
-DATA = (("advbench",), UNSEEN, ("xstest",), ("gsm8k/train",), ("gsm8k/test",), ("wikitext2/test",), INSTRUCTIONS, ("dolly",))
+DATA = (("advbench",), UNSEEN, ("xstest",), ("gsm8k/train",), ("gsm8k/test",),
+        ("wikitext2/test",), INSTRUCTIONS, ("dolly",))
 """Data sets that a run on a checkpoint takes, with the split where several are published; of each line one will do."""
 
 
@@ -81,8 +82,8 @@ class Plan:
             f"{self.model}: {self.parameters:,} parameters in {self.dtype}, {self.units:,} units, {self.gpus} GPU(s)",
             "", "GB of memory a GPU", self.needs.round(1).to_string(), "",
             f"Hours, one seed: {sum(self.hours.values()):.0f} ({hours})",
-            "The notebooks have more arms than the paper, their controls: about three times the hours of Tables 2 to 4. They "
-            "train on one GPU",
+            "The notebooks have more arms than the paper, their controls: "
+            "about three times the hours of Tables 2 to 4. They train on one GPU",
             f"Disk: {self.disk:.0f} GB for {KEPT} checkpoints", *(f"Note: {note}" for note in self.notes)))
 
 
@@ -95,10 +96,11 @@ def plan(model: str | Path | PreTrainedConfig, gpus: int = 1, dtype: str = "bflo
     dtype    Of weights, gradients and optimiser state: "float32", "bfloat16" or "float16".
     rows, tokens   Of one micro-batch a GPU.
 
-    Memory: weights, gradients and AdamW's two moments in `dtype`, over `gpus` (but for the notebooks); activations with gradient
-    checkpointing (one hidden state a block, and the inside of one block), logits with their float32 copy. Hours: 2
-    FLOPs a parameter and token forwards, 8 in training (forwards twice, backwards), at 150 TFLOP/s a GPU; generation
-    reads all weights once a token at 1 TB/s, 32 prompts together. It is an estimate, to a factor of about two.
+    Memory: weights, gradients and AdamW's two moments in `dtype`, over `gpus` (but for the notebooks); activations
+    with gradient checkpointing (one hidden state a block, and the inside of one block), logits with their float32
+    copy. Hours: 2 FLOPs a parameter and token forwards, 8 in training (forwards twice, backwards), at 150 TFLOP/s a
+    GPU; generation reads all weights once a token at 1 TB/s, 32 prompts together. Right to a factor of about two.
+
     Raises ValueError in one sentence for what cannot run: see `read_config`, and `UnitMap` for the architecture.
     """
     if dtype not in DTYPES:
@@ -205,5 +207,6 @@ def _notes(model, name: str, count: int, dtype: str) -> tuple[str, ...]:
     if isinstance(model, PreTrainedConfig) or has_chat_template(model) is None:
         notes.append("no tokenizer was looked at, so its chat template is not checked")
     if dtype != "float32":
-        notes.append(f"in {dtype} alone most updates at a rate of 2e-5 round away: train in float32 (DTYPE=float32) if it fits")
+        notes.append(f"in {dtype} alone most updates at a rate of 2e-5 round away: "
+                     "train in float32 (DTYPE=float32) if it fits")
     return tuple(notes)

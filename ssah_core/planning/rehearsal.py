@@ -52,8 +52,8 @@ def rehearse(model: str | Path | PreTrainedConfig, dtype: str = "bfloat16", devi
         "model": whole.model, "device": _device_name(device), "dtype": dtype, "rows": rows, "tokens": tokens,
         "parameters": {"planned": whole.parameters, "rehearsed": sum(p.numel() for p in made.parameters())},
         "scaled": "nothing" if blocks[0] == blocks[1] else f"{blocks[0]} of {blocks[1]} blocks, each of full width",
-        "planned_gb": plan(scaled, 1, dtype, rows, tokens).needs.total.drop(NOTEBOOKS).round(3).to_dict(), "measured": measured,
-        "versions": {package: version(package) for package in ("torch", "transformers")},
+        "planned_gb": plan(scaled, 1, dtype, rows, tokens).needs.total.drop(NOTEBOOKS).round(3).to_dict(),
+        "measured": measured, "versions": {package: version(package) for package in ("torch", "transformers")},
         "date": datetime.now(UTC).date().isoformat()}
     name = re.sub(r"[^\w.-]+", "-", f"{Path(whole.model).name}.{record['device']}")
     cache.write_json(paths.figures() / "rehearsals" / f"{name}.json", record)
@@ -125,7 +125,8 @@ def _random_model(config: PreTrainedConfig, dtype: str, device: str) -> PreTrain
 def _fitted(config: PreTrainedConfig, dtype: str, rows: int, tokens: int, memory: float) -> tuple:
     """The config with as many blocks as fit into `memory` GB; and how many of how many those are."""
     blocks = len(UnitMap(on_meta(config)).blocks)
-    one, two = (plan(_with_blocks(config, n), 1, dtype, rows, tokens).needs.total.drop(NOTEBOOKS).max() for n in (1, min(2, blocks)))
+    one, two = (plan(_with_blocks(config, n), 1, dtype, rows, tokens).needs.total.drop(NOTEBOOKS).max()
+                for n in (1, min(2, blocks)))
     fit = blocks if one + (two - one) * (blocks - 1) <= memory else int(1 + (memory - one) / (two - one))
     if one > memory:
         raise ValueError(f"one block of {type(config).__name__} with its embedding needs {one:.1f} GB for a training "

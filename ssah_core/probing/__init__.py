@@ -1,4 +1,4 @@
-"""The reasoning direction (paper, Section 2): a model and queries in; distances, probes, and decisions that flip out."""
+"""The reasoning direction (paper, Section 2): a model and queries in; distances, probes and decisions that flip out."""
 
 from .activation_patching import Flips, patch_decisions
 from .distances import LENGTHS, Distances, intent_residual, reasoning_direction

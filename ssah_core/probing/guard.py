@@ -146,7 +146,9 @@ def _header(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """
     if not tokenizer.chat_template:
         return []
-    prompt = tokenizer.apply_chat_template([{"role": "user", "content": "?"}], add_generation_prompt=True, tokenize=False)
-    whole, alone = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, prompt.rpartition("?")[2]))
+    chat = [{"role": "user", "content": "?"}]
+    prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+    whole, alone = (tokenizer(text, add_special_tokens=False)["input_ids"]
+                    for text in (prompt, prompt.rpartition("?")[2]))
     same = takewhile(lambda pair: pair[0] == pair[1], zip(reversed(whole), reversed(alone), strict=False))
     return [token for token, _ in same][::-1]

@@ -1,4 +1,4 @@
-"""Numbers that outlive a run: rows that are measured once, records that claims are judged by, verdicts and the report."""
+"""Numbers that outlive a run: rows measured once, records that claims are judged by, verdicts and the report."""
 
 from .claim_list import Claim, list_claims
 from .content import digest, noting, rests_on

@@ -1,4 +1,4 @@
-"""What the paper says, or should have said, claim by claim: how each is judged stands in `ssah_core.records.verdicts`."""
+"""What the paper says, or should have said, claim by claim; `ssah_core.records.verdicts` says how each is judged."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ def _table3(attack: str, data: str, frozen: float, full: float, peft: tuple[floa
 
     def claim(pair: str, metric: str, statement: str, rule: Rule, paper: float | None = None) -> Claim:
         numbers = {} if paper is None else {"Llama-2-7B-Chat": round(paper, 2)}
-        return Claim(f"table3/{attack}/{pair}/{metric}", "Table 3", "06_compare_peft", f"Through {data}, {statement}", rule,
-                     numbers)
+        return Claim(f"table3/{attack}/{pair}/{metric}", "Table 3", "06_compare_peft", f"Through {data}, {statement}",
+                     rule, numbers)
 
     made = []
     for (slug, name), rate in zip(methods.items(), peft, strict=True):
@@ -120,7 +120,8 @@ def _table3(attack: str, data: str, frozen: float, full: float, peft: tuple[floa
         made += [
             claim(f"scu_cu_vs_{slug}", "asr", f"a model with SCU and all CU {safer}.", Falls(), frozen - rate),
             claim(f"scu_6cu_vs_{slug}", "asr", f"a model with SCU + 6 % CU {safer}.", Falls()),
-            claim(f"scu_cu_vs_{slug}", "harm_right", f"a model with SCU and all CU {safer}, by right answers.", Falls()),
+            claim(f"scu_cu_vs_{slug}", "harm_right", f"a model with SCU and all CU {safer}, by right answers.",
+                  Falls()),
             claim(f"{slug}_vs_full", "asr", f"{less} full fine-tuning.", Rises(), rate - full)]
     return made
 
@@ -151,7 +152,8 @@ def _table4(method: str) -> list[Claim]:
                   f"Aligned by {method} through RU, a model keeps more of its abilities than through {name}, {rate}.",
                   *((Rises(0), {"LLaMA-7B": 4.6}) if (method, comparison, slug) == ("SFT", "same_rate", "all")
                     else (Rises(),)))
-            for comparison, rate in how.items() if method == "SFT" or comparison != "twice" for slug, name in others.items()]
+            for comparison, rate in how.items() if method == "SFT" or comparison != "twice"
+            for slug, name in others.items()]
     attacks = {"finetuned": "benign fine-tuning", "prefilled": "prefilling", "pruned": "pruning its SCU"}
     made += [Claim(f"stress/{method.lower()}/{attack}/ru_vs_all/asr", "Firmness of Table 4's models", notebook,
                    f"Aligned by {method} through RU, a model is harder to break by {name} than through all parameters.",
@@ -162,10 +164,12 @@ def _table4(method: str) -> list[Claim]:
 def _figure6() -> list[Claim]:
     """In points beyond RU's share of all units; the paper's SCU came from RU for 12.3 %, of 14.9 % RU."""
     about = ("Figure 6", "07_spend_alignment_budget")
-    return [Claim("figure6/sft/all/scu_from_ru", *about, "Through all parameters, SCU come from RU as often as any unit.",
+    return [Claim("figure6/sft/all/scu_from_ru", *about,
+                  "Through all parameters, SCU come from RU as often as any unit.",
                   Stays(), {"Llama-2-7B": round(100 * 0.16 / 1.3 - 14.9, 1)}),
-            Claim("figure6/sft/ru/scu_from_ru", *about, "Through RU alone, SCU come from RU more often than through all "
-                  "parameters.", Rises(), control="figure6/sft/all/scu_from_ru")]
+            Claim("figure6/sft/ru/scu_from_ru", *about,
+                  "Through RU alone, SCU come from RU more often than through all parameters.",
+                  Rises(), control="figure6/sft/all/scu_from_ru")]
 
 
 _KEEPS = "Through {}, a model with SCU + 6 % CU frozen stays safer than one with {} frozen."
@@ -216,23 +220,27 @@ CLAIMS = (
     *_figure5("transfer_variance", "Figure 5, by the paper's variance criterion"),
     _table2("benign/scu_6cu_vs_nothing/asr", _KEEPS.format("benign fine-tuning", "nothing"), Falls(), (-8.9, -3.6)),
     _table2("benign/scu_6cu_vs_random/asr", _KEEPS.format("benign fine-tuning", "as many random units"), Falls()),
-    _table2("benign/scu_cu_vs_nothing/asr", "Through benign fine-tuning, a model with SCU and all CU frozen stays safer than "
-            "one with nothing frozen.", Falls(), (-11.6, -4.3)),
+    _table2("benign/scu_cu_vs_nothing/asr", "Through benign fine-tuning, a model with SCU and all CU frozen stays "
+            "safer than one with nothing frozen.", Falls(), (-11.6, -4.3)),
     _table2("benign/scu_cu_vs_random_cu/asr", "... and safer than one with as many random units frozen.", Falls()),
-    _table2("benign/paper_6cu_vs_random/asr", "Freezing SCU + 6 % CU by the paper's own score keeps a model safer than freezing "
-            "as many random units.", Falls()),
-    _table2("benign/scu_6cu_vs_rewound/asr", "Freezing units keeps a model safer than putting them back afterwards.", Falls()),
+    _table2("benign/paper_6cu_vs_random/asr", "Freezing SCU + 6 % CU by the paper's own score keeps a model safer "
+            "than freezing as many random units.", Falls()),
+    _table2("benign/scu_6cu_vs_rewound/asr", "Freezing units keeps a model safer than putting them back afterwards.",
+            Falls()),
     _table2("new/scu_6cu_vs_nothing/asr", _KEEPS.format("fine-tuning on new tasks", "nothing"), Falls(), (-8.2, -9.0)),
-    *(_table2(f"harmful{n}/scu_6cu_vs_nothing/asr", _KEEPS.format(f"fine-tuning on {n} answered malicious requests", "nothing"),
-              Falls()) for n in (10, 50, 100)),
-    _table2("benign/scu_6cu_vs_nothing/utility", "Freezing SCU + 6 % CU leaves utility after benign fine-tuning as it was "
-            "without.", Stays(2)),
+    *(_table2(f"harmful{n}/scu_6cu_vs_nothing/asr",
+              _KEEPS.format(f"fine-tuning on {n} answered malicious requests", "nothing"), Falls())
+      for n in (10, 50, 100)),
+    _table2("benign/scu_6cu_vs_nothing/utility", "Freezing SCU + 6 % CU leaves utility after benign fine-tuning "
+            "as it was without.", Stays(2)),
     _table2("new/scu_6cu_vs_nothing/new", "Freezing SCU + 6 % CU costs nothing on the new tasks.", Stays(2)),
     _table2("new/scu_cu_vs_nothing/new", "Freezing SCU and all CU costs nothing on the new tasks.", Stays(2)),
-    _table2("new/scu_6cu_vs_nothing/utility", "Freezing SCU + 6 % CU costs nothing on the old tasks while new ones are learned.",
+    _table2("new/scu_6cu_vs_nothing/utility", "Freezing SCU + 6 % CU costs nothing on the old tasks "
+            "while new ones are learned.", Stays(2)),
+    _table2("new/scu_cu_vs_nothing/utility", "Freezing SCU and all CU costs nothing on the old tasks either.",
             Stays(2)),
-    _table2("new/scu_cu_vs_nothing/utility", "Freezing SCU and all CU costs nothing on the old tasks either.", Stays(2)),
-    *_grain("removed", "harm_right", "Removing units undoes refusal more than removing as many parameters by {}.", Rises()),
+    *_grain("removed", "harm_right", "Removing units undoes refusal more than removing as many parameters by {}.",
+            Rises()),
     *_grain("held", "asr", "Holding units protects more than holding as many parameters by {}.", Falls()),
     *_table3("benign", "benign fine-tuning", 4.5, 16.1, (25.2, 26.4, 24.8)),
     *_table3("new", "fine-tuning on new tasks", 9.0, 18.78, (27.2, 27.9, 26.5)),
@@ -273,5 +281,6 @@ def check_known(argument: str, id: str, known: Sequence[str] | Mapping) -> str:
     """Return the id if it is known. Raises ValueError with the nearest known ids otherwise."""
     if id not in known:
         near = get_close_matches(str(id), list(known), n=3, cutoff=0.0)
-        raise ValueError(f"{argument} is {id!r}, unknown to ssah_core.records.claim_list: did you mean {', '.join(near)}?")
+        raise ValueError(f"{argument} is {id!r}, unknown to ssah_core.records.claim_list: "
+                         f"did you mean {', '.join(near)}?")
     return id

@@ -1,8 +1,7 @@
 """Evidence beside a number: by which code, versions and arithmetic it was measured, and by which code last verified.
 
 It decides nothing: whether rows answer a question is a matter of their identity and of what they rest on
-(`measurements`). It is there to be
-told: a reader sees how many numbers the present code has made, or made again and found equal.
+(`measurements`). It is there to be told: how many numbers the present code has made, or made again and found equal.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ def is_by(evidence: Mapping[str, Any], code: str) -> bool:
 
 
 def count(evidences: Iterable[Mapping[str, Any]]) -> tuple[int, int, int]:
-    """Files of rows; those that the present code has measured or verified; of the others, those outside the strict mode.
+    """Files of rows; those that the present code measured or verified; of the others, those outside the strict mode.
 
     >>> count([{"code": EARLIER, "arithmetic": "none"}])
     (1, 0, 1)

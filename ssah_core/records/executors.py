@@ -1,9 +1,9 @@
 """Where runs are computed: on this machine, on a Dask cluster or by Slurm. All that is needed of one is `submit`.
 
 A run is one call of one function of an importable module that keeps its result under a key of its own in the cache and
-reads it back where it is there (`measure_each` does). So it may be computed anywhere that sees the same cache and figures,
-twice or after an interruption; which executor computes it decides nothing but the time. Workers get the environment
-variables that begin with SSAH_.
+reads it back where it is there (`measure_each` does). So it may be computed anywhere that sees the same cache and
+figures, twice or after an interruption; which executor computes it decides nothing but the time. Workers get the
+environment variables that begin with SSAH_.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ def slurm_executor(jobs: int, **parameters: Any) -> Executor:
     try:
         from dask_jobqueue import SLURMCluster
     except ImportError:
-        raise ValueError("slurm_executor needs dask-jobqueue, which is not installed: pip install 'ssah[slurm]'") from None
+        raise ValueError("slurm_executor needs dask-jobqueue, which is not installed: "
+                         "pip install 'ssah[slurm]'") from None
     cluster = SLURMCluster(**parameters)
     cluster.scale(jobs=jobs)
     return dask_executor(cluster.get_client())

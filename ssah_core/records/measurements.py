@@ -177,8 +177,9 @@ def _current(run: Run, file: Path, tell: bool = False) -> dict | None:
     if kept is None:
         return None
     if kept["identity"]["version"] > run.study.version:
-        raise ValueError(f"{file} holds rows of version {kept['identity']['version']} of the study {run.study.name!r}, but "
-                         f"this code measures version {run.study.version}: update the code, or move that file away")
+        raise ValueError(f"{file} holds rows of version {kept['identity']['version']} of the study "
+                         f"{run.study.name!r}, but this code measures version {run.study.version}: "
+                         "update the code, or move that file away")
     why = run.why_stale(kept)
     if not why and not tell and arithmetic.mode() == "portable" != kept["evidence"]["arithmetic"]:
         return None  # in the cache, by a process whose bits are others

@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the file is stale")
     chosen = parser.parse_args(argv)
     current = _current()
-    expected = insert(PREFACE if current is None else current, render(verdicts(load_records()), evidence_line(*evidence.count(read_evidence()))))
+    told = render(verdicts(load_records()), evidence_line(*evidence.count(read_evidence())))
+    expected = insert(PREFACE if current is None else current, told)
     return _check(current, expected) if chosen.check else _write(expected)
 
 
@@ -116,8 +117,8 @@ def evidence_line(files: int, verified: int, loose: int) -> str:
     if not others:
         return f"{EVIDENCE} the present code has verified all {files} files of rows."
     how = ", outside the strict mode," if loose == others else f" ({loose} outside the strict mode)" if loose else ""
-    return (f"{EVIDENCE} of {files} files of rows, the present code has verified {verified}; {others} were measured by earlier "
-            f"code{how} and have not been verified since.")
+    return (f"{EVIDENCE} of {files} files of rows, the present code has verified {verified}; "
+            f"{others} were measured by earlier code{how} and have not been verified since.")
 
 
 def write_run(folder: Path, found: Sequence[str]) -> Path:
@@ -128,7 +129,8 @@ def write_run(folder: Path, found: Sequence[str]) -> Path:
     """
     link = _from(folder)
     preface = RUN_PREFACE.format(committed=link(paths.root() / FILE), found="\n".join(found))
-    body = render(verdicts(load_records()), evidence_line(*evidence.count(read_evidence())), lambda name: link(_notebook(folder, name)))
+    body = render(verdicts(load_records()), evidence_line(*evidence.count(read_evidence())),
+                  lambda name: link(_notebook(folder, name)))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_text(preface + body, encoding="utf-8", newline="\n")
     return folder / FILE

@@ -89,7 +89,8 @@ def _check(options: argparse.Namespace) -> None:
     if scale != options.scale:
         raise ValueError(f"-p scale is {scale!r}, but --scale is {options.scale!r}: set it by --scale alone")
     if "seeds" in given:
-        raise ValueError(f"-p seeds is {given['seeds']!r}: say how many organisms by --seeds N, which raises seeds 0 to N-1")
+        raise ValueError(f"-p seeds is {given['seeds']!r}: say how many organisms by --seeds N, "
+                         "which raises seeds 0 to N-1")
     if is_paper and not given.get("model"):
         raise ValueError("--scale paper is that of a checkpoint, and none is named: add -p model and its folder or hub "
                          "id, such as Qwen/Qwen2.5-7B-Instruct")
@@ -101,7 +102,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(f"--scale is {options.scale!r}, but --publish renews what is committed, which is of scale "
                          f"{PUBLISHED!r}: leave --publish out")
     if options.publish and os.environ.get("SSAH_FIGURES"):
-        raise ValueError(f"SSAH_FIGURES is {os.environ['SSAH_FIGURES']!r}, but --publish renews what is committed: unset it")
+        raise ValueError(f"SSAH_FIGURES is {os.environ['SSAH_FIGURES']!r}, but --publish renews what is "
+                         "committed: unset it")
     if options.publish and options.output:
         raise ValueError(f"--output is {str(options.output)!r}, but --publish runs in place: leave one of them out")
 

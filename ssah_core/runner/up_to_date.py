@@ -27,7 +27,8 @@ def bring_up_to_date(notebook: Path, parameters: dict[str, Any], output: Path) -
         start = time.time()
         run_notebook(notebook, parameters, output)
         if inputs(notebook, parameters) == stamp.stem.rpartition("-")[2]:  # else something was edited meanwhile
-            cache.write_json(stamp, {"result": _result(output), "wrote": sorted({*_written_since(start), *_wrote(stamp)})})
+            wrote = sorted({*_written_since(start), *_wrote(stamp)})
+            cache.write_json(stamp, {"result": _result(output), "wrote": wrote})
         print(f"{notebook.stem}: done in {time.time() - start:.0f} s", flush=True)
 
 
@@ -37,7 +38,8 @@ def inputs(notebook: Path, parameters: dict[str, Any]) -> str:
     cells = without_injected(nbformat.read(notebook, as_version=4)).cells
     sources = [cell.source for cell in cells if cell.cell_type == "code"]
     now = evidence.now()
-    return cache.key({"sources": sources, "parameters": parameters, "dtype": wished_dtype(), "figures": str(paths.figures()),
+    return cache.key({"sources": sources, "parameters": parameters,
+                      "dtype": wished_dtype(), "figures": str(paths.figures()),
                       **{name: now[name] for name in ("code", "python", "torch", "transformers")},
                       "edited": time.time() if now["code"] == evidence.EDITED else 0})
 

@@ -53,7 +53,8 @@ def verify(folder: Path, scale: str, only: Sequence[str] = ()) -> dict[str, str]
     if code == evidence.EDITED:
         raise ValueError("the code was edited while it ran, so nothing is stamped as verified: run it again")
     if arithmetic.mode() != "portable":
-        raise ValueError(f"the mode of arithmetic is {arithmetic.mode()!r}: run `make verify`, which sets the portable one")
+        raise ValueError(f"the mode of arithmetic is {arithmetic.mode()!r}: "
+                         "run `make verify`, which sets the portable one")
     files = _files(folder, scale, only)
     scratch = paths.cache() / "verify" / f"{code}-torch{version('torch')}"
     return {name: _verify(name, by_seed, code, scratch) for name, by_seed in files.items()}
@@ -70,7 +71,8 @@ def _files(folder: Path, scale: str, only: Sequence[str]) -> dict[str, dict[int,
         if not only or study_named(name) in only:
             found.setdefault(name, {})[int(file.stem.removeprefix(f"{scale}-seed"))] = file
     if not found:
-        raise ValueError(f"{folder} has no rows of scale {scale!r}{' of these studies' if only else ''}: nothing to verify")
+        raise ValueError(f"{folder} has no rows of scale {scale!r}{' of these studies' if only else ''}: "
+                         "nothing to verify")
     return found
 
 

@@ -26,8 +26,9 @@ STUDIES = by_name((
     stages.losses, stages.stages, stages.checks, stages.dose, reasoning_direction.distances, reasoning_direction.lens,
     reasoning_direction.probes, activation_patching.patches, activation_patching.depth, ablation_table.compare_choices,
     ablation_table.ablation_curves, ablation_table.places, ablation_table.table1, finetuning_attack.strength,
-    finetuning_arms.attacked, attribute_transfer.transfers, granularity.compared, peft_attack.rates, peft_attack.compared,
-    alignment_budget.aligned, recovery_and_guard.arms, recovery_and_guard.guard_speed, prefill_depth.units))
+    finetuning_arms.attacked, attribute_transfer.transfers, granularity.compared, peft_attack.rates,
+    peft_attack.compared, alignment_budget.aligned, recovery_and_guard.arms, recovery_and_guard.guard_speed,
+    prefill_depth.units))
 TIMED = tuple(name for name, function in STUDIES.items() if function.study.clock)
 """Studies whose numbers are times, which are not verified."""
 

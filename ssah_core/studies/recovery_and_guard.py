@@ -248,7 +248,7 @@ def _seconds(subject: Subject, read: Readout, prompts: Sequence[str], guarded: b
 
 
 def as_records(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Numbers that claims read, from rows of `arms` and `guard_speed`: one row a number and organism, with its `record`.
+    """Numbers that claims read, from rows of `arms` and `guard_speed`: a row a number and organism, with its `record`.
 
     "worst" is the highest value under a prefill of the answer at length over all its lengths, of seen harm; "prefill_5"
     that at 5 tokens. Utility is a difference to the aligned model, in points; "cost" that of the worst batch size.

@@ -35,7 +35,7 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
                   than `steps * batch_size`, they are read again from the start.
     at_once       Chats in one pass, a divisor of `batch_size`, whose gradients are added up; None: all.
     schedule      The learning rate over the steps: a name that transformers knows ("constant", "cosine", ...), with
-                  `warmup` the share of steps over which it rises; or a function of the step that gives a factor on `lr`.
+                  `warmup` the share of steps over which it rises; or a function from the step to a factor on `lr`.
     save_memory   Compute activations again on the way back instead of keeping them.
     progress      Label of a progress bar; None shows none.
 
