@@ -4,7 +4,7 @@ Two modes, as environment variables that MKL, oneDNN, OpenBLAS, OpenMP and ATen 
 
 strict     What `import ssah_core` sets: sums in one order, whatever the number of threads, at no cost; and threads
            that sleep while they wait, so that a busy neighbour does not hold them up.
-portable   The same within AVX2, which all x86 processors of the last ten years have: the same bits on each of one maker.
+portable   The same within AVX2, which all x86 processors of the last ten years have: the same bits on each of a maker.
            Organisms are raised, and golden rows measured, in this mode.
 
 Not covered: ARM (Apple's among them), and GPUs. There, and between processors of two vendors, numbers before any

@@ -114,4 +114,4 @@ def test_a_stamp_that_no_code_gives_is_refused(stamp):
 def test_the_files_that_the_present_code_answers_for_are_counted():
     old = {"code": EARLIER, "arithmetic": "none", "date": "2026-01-01"}
     new = {**old, "code": code_digest(), "arithmetic": "portable"}
-    assert count([old, {**old, "arithmetic": "strict"}, new, verified(old)]) == (4, 2, 1)
+    assert count([old, {**old, "arithmetic": "strict"}, new, verified(old)]) == (4, 2, 1, "2026-01-01")

@@ -76,16 +76,17 @@ def is_by(evidence: Mapping[str, Any], code: str) -> bool:
     return code != EDITED and code in stamps
 
 
-def count(evidences: Iterable[Mapping[str, Any]]) -> tuple[int, int, int]:
+def count(evidences: Iterable[Mapping[str, Any]]) -> tuple[int, int, int, str]:
     """Files of rows; those that the present code measured or verified; of the others, those outside the strict mode.
 
-    >>> count([{"code": EARLIER, "arithmetic": "none"}])
-    (1, 0, 1)
+    >>> count([{"code": EARLIER, "arithmetic": "none", "date": "2026-11-28"}])
+    (1, 0, 1, '2026-11-28')
     """
     evidences, code = list(evidences), code_digest()
     others = [evidence for evidence in evidences if not is_by(evidence, code)]
     loose = sum(evidence["arithmetic"] == "none" for evidence in others)
-    return len(evidences), len(evidences) - len(others), loose
+    last = max((evidence["date"] for evidence in others), default="")
+    return len(evidences), len(evidences) - len(others), loose, last
 
 
 def processor() -> str:

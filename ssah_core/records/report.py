@@ -97,17 +97,18 @@ def _write(expected: str) -> int:
     return 0
 
 
-def evidence_line(files: int, verified: int, loose: int) -> str:
+def evidence_line(files: int, verified: int, loose: int, last: str) -> str:
     """The report's one line on evidence.
 
     files     files of rows
     verified  those that the present code measured, or has measured again since with an equal result
     loose     of the others, those that were measured outside the strict arithmetic mode
+    last      date at which the last of the others was measured
 
     Raises ValueError unless the counts fit in each other.
 
     >>> from ssah_core.records.report import evidence_line
-    >>> evidence_line(195, 195, 0)
+    >>> evidence_line(195, 195, 0, "")
     'Evidence: the present code has verified all 195 files of rows.'
     """
     others = files - verified
@@ -116,9 +117,9 @@ def evidence_line(files: int, verified: int, loose: int) -> str:
                          "no more than files together")
     if not others:
         return f"{EVIDENCE} the present code has verified all {files} files of rows."
-    how = ", outside the strict mode," if loose == others else f" ({loose} outside the strict mode)" if loose else ""
-    return (f"{EVIDENCE} of {files} files of rows, the present code has verified {verified}; "
-            f"{others} were measured by earlier code{how} and have not been verified since.")
+    how = "all outside the strict mode, " if loose == others else f"{loose} outside the strict mode, " if loose else ""
+    return (f"{EVIDENCE} of {files} files of rows, the present code has verified {verified}; {others} were measured by "
+            f"earlier code, {how}the last on {last}, and have not been verified since.")
 
 
 def write_run(folder: Path, found: Sequence[str]) -> Path:
