@@ -165,7 +165,7 @@ GONE: Mapping[str, str] = {
 """Old name, with its module, that works no more -> what to do instead."""
 LEFT: Mapping[str, Mapping[str, str]] = {
     "data": {"LEAST": "data.load.LEAST"},
-    "plots": {"STYLE": "plots.style.STYLE", "redraw_all": "plots.__main__.redraw_all"},
+    "plots": {"NAMES": "plots.style.NAMES", "STYLE": "plots.style.STYLE", "redraw_all": "plots.__main__.redraw_all"},
     "probing": {
         "COMPLIANCE": "probing.distances.COMPLIANCE",
         "REFUSAL": "probing.distances.REFUSAL",
@@ -175,7 +175,7 @@ LEFT: Mapping[str, Mapping[str, str]] = {
         "standard_error": "probing.distances.standard_error",
         "token_ids": "models.chats.token_ids",
     },
-    "training": {},
+    "training": {"pad": "training.sft.pad"},
     "units": {
         "SHARED": "units.unit_map.SHARED",
         "Site": "units.unit_map.Site",

@@ -14,7 +14,7 @@ import pytest
 import toys
 from packaging.requirements import Requirement
 
-from ssah_core.planning import rehearse
+from ssah_core.planning.rehearsal import rehearse
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -15,7 +15,7 @@ from matplotlib.container import ErrorbarContainer
 from PIL import Image
 
 from ssah_core import plots
-from ssah_core.plots import marks, style
+from ssah_core.plots import drawing, marks, style
 from ssah_core.plots.__main__ import redraw_all
 from ssah_core.records import mean_interval, paths
 
@@ -102,14 +102,14 @@ def rows(**columns) -> pandas.DataFrame:
 
 
 def test_bounds_are_those_of_the_t_interval_cut_to_what_is_possible():
-    found = plots.with_intervals(rows(arm="a"), ["arm"]).iloc[0]
-    plain = plots.with_intervals(rows(arm="a"), ["arm"], None).iloc[0]
+    found = marks.with_intervals(rows(arm="a"), ["arm"]).iloc[0]
+    plain = marks.with_intervals(rows(arm="a"), ["arm"], None).iloc[0]
     assert (plain.low, plain.high) == mean_interval(FIVE).bounds and plain.low < 0
     assert (found["mean"], found.low, found.high) == (48.0, 0.0, min(plain.high, 100))
 
 
 def test_one_organism_has_no_interval():
-    assert plots.with_intervals(rows(arm="a")[:1], ["arm"])[["low", "high"]].isna().all(axis=None)
+    assert marks.with_intervals(rows(arm="a")[:1], ["arm"])[["low", "high"]].isna().all(axis=None)
 
 
 def bars(axis) -> list:
@@ -119,8 +119,8 @@ def bars(axis) -> list:
 def test_a_row_has_a_dot_an_organism_and_one_mean_with_its_interval():
     _, axis = plt.subplots()
     table = pandas.concat([rows(arm="a"), rows(arm="b")[:1]])
-    plots.draw_dots(axis, table, "arm", ["b", "a", "missing"], plots.look("SCU"))
-    plots.name_rows(axis, ["b", "a"])
+    marks.draw_dots(axis, table, "arm", ["b", "a", "missing"], plots.look("SCU"))
+    marks.name_rows(axis, ["b", "a"])
     assert [len(found.get_offsets()) for found in axis.collections if isinstance(found, PathCollection)] == [1, 5]
     ends = bars(axis)[1].lines[2][0].get_segments()[0][:, 0]
     assert ends.tolist() == pytest.approx([0, min(100, mean_interval(FIVE).bounds[1])])
@@ -130,7 +130,7 @@ def test_a_row_has_a_dot_an_organism_and_one_mean_with_its_interval():
 def test_a_curve_has_a_line_an_organism_and_intervals_that_stand_side_by_side():
     _, axis = plt.subplots()
     table = pandas.concat([rows(arm=arm, x=x) for arm in "ab" for x in (1, 2)])
-    plots.draw_lines(axis, table, "x", "arm", plots.looks("abc"), spread=0.1)
+    marks.draw_lines(axis, table, "x", "arm", plots.looks("abc"), spread=0.1)
     assert len(axis.lines) == 2 * (5 + 1 + 2)  # organisms; the mean and its two caps
     at = [bar.lines[0].get_xdata().tolist() for bar in bars(axis)]
     assert at == [pytest.approx([0.95, 1.95]), pytest.approx([1.05, 2.05])]
@@ -138,8 +138,8 @@ def test_a_curve_has_a_line_an_organism_and_intervals_that_stand_side_by_side():
 
 def test_a_legend_shows_colour_and_marker_of_every_name():
     figure, _ = plt.subplots()
-    plots.legend_below(figure, plots.looks(["SCU", "RU"]), line=True)
-    handles = plots.legend_of(plots.looks(["SCU", "RU"]))
+    marks.legend_below(figure, plots.looks(["SCU", "RU"]), line=True)
+    handles = marks.legend_of(plots.looks(["SCU", "RU"]))
     assert [(h.get_label(), h.get_marker(), h.get_linewidth()) for h in handles] == [("SCU", "o", 0), ("RU", "^", 0)]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["SCU", "RU"]
 
@@ -209,7 +209,7 @@ def test_without_a_text_the_first_sentence_of_the_function_is_taken(cache):
     assert plots.draw("losses", plots.plot_losses, LOSSES).alt == "Losses while each stage is trained."
     for name in dir(plots):
         if name.startswith("plot_"):
-            assert re.fullmatch(r"[A-Z].{25,}\.", plots.described(getattr(plots, name))), name
+            assert re.fullmatch(r"[A-Z].{25,}\.", drawing.described(getattr(plots, name))), name
 
 
 def test_figures_are_the_same_bytes_when_drawn_again_and_keep_their_text(cache):

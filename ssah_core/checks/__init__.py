@@ -4,4 +4,4 @@ The solution is never shown. An exercise calls a check in its last cell, in view
 `print(same(answer, expected, hint))`.
 """
 
-from .arrays import Checked, same
+from .arrays import same

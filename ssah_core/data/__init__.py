@@ -3,4 +3,4 @@
 from .catalogue import SOURCES
 from .columns import check_columns
 from .load import count_data, list_data, load_data
-from .splits import disjoint, near_duplicates, split_of
+from .splits import near_duplicates, split_of

@@ -4,7 +4,6 @@ A model and a mask in; a context in which whatever trains the model leaves what 
 the proof of it.
 """
 
-from .callback import FreezeCallback
 from .freeze import freeze, train_only
 from .report import FrozenChanged, FrozenReport
 from .weight_slices import Split, check_frozen, rewind, split_weights

@@ -1,5 +1,5 @@
 """What a model is calibrated on, asked, judged by and trained on: an organism's world, or published data."""
 
-from .content import digest_of, study
+from .content import study
 from .material import Brindle, Material
 from .published import CONTEXT, INSTRUCTIONS, UNSEEN, Published

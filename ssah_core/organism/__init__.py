@@ -3,11 +3,11 @@
 from .attacks import ATTACKS, fine_tuning
 from .corpora import alignment, calibration, exam, held_out_text
 from .counterparts import counterparts, words_of
-from .doses import align_in_doses, steps_to_safety
+from .doses import align_in_doses
 from .preferences import safety_preferences
 from .recovery import AT_ONCE, chat_after, recovery
 from .rewordings import WRAPPERS, reworded, told
-from .scales import SCALES, get_scale, recipe
+from .scales import get_scale, recipe
 from .tokenizer import train_tokenizer
 from .train import STAGES, WEIGHT_DECAY, load_organism, raise_organism, training_log
 from .world import BENIGN_OBJECTS, JOBS, OPENINGS, PEOPLE, REFUSALS, SYSTEM_PROMPT, Row, World

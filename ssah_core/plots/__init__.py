@@ -8,12 +8,11 @@ The sentences beside a figure are written by `ssah_core.records.prose`.
 from .attack import plot_arms, plot_attack, plot_grains
 from .budget import plot_budget_arms, plot_moved, plot_speed, plot_stress, plot_tradeoff
 from .depth import plot_curves_of_attacks, plot_prefills, plot_price, plot_signals, plot_wrappers
-from .drawing import Drawn, described, draw, render
-from .marks import draw_dots, draw_lines, legend_below, legend_of, name_rows, with_intervals
+from .drawing import draw
 from .peft import plot_against_loss, plot_rates
 from .probing import plot_depth, plot_flip_map, plot_flips, plot_gaps, plot_leans, plot_lens, plot_probes
 from .removal import plot_choices, plot_curves, plot_removal, plot_table1
 from .stages import plot_alignment, plot_dose, plot_losses, plot_stages
-from .style import MEANINGS, NAMES, Look, look, looks
+from .style import look, looks
 from .transfer import plot_moves, plot_transfer, plot_transfer_table
 from .units import plot_distributions, plot_places, plot_plane

@@ -6,6 +6,7 @@ import pandas
 
 from .. import plots
 from ..records import cache, paths
+from .drawing import render
 
 
 def redraw_all() -> list[str]:
@@ -13,8 +14,8 @@ def redraw_all() -> list[str]:
     files = sorted(paths.figures().glob("*.json"))
     for file in files:
         saved = cache.read_json(file)
-        plots.render(file.stem, getattr(plots, saved["plot"]), pandas.DataFrame(saved["table"]), saved["options"],
-                     saved.get("alt", ""))
+        render(file.stem, getattr(plots, saved["plot"]), pandas.DataFrame(saved["table"]), saved["options"],
+               saved.get("alt", ""))
     return [file.stem for file in files]
 
 

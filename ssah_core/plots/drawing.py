@@ -93,7 +93,7 @@ def described(plot: Callable[..., Figure]) -> str:
     plot   function with a docstring
 
     >>> from ssah_core import plots
-    >>> plots.described(plots.plot_losses)
+    >>> described(plots.plot_losses)
     'Losses while each stage is trained.'
     """
     first = (inspect.getdoc(plot) or plot.__name__).split("\n\n")[0].split("`table`")[0]

@@ -28,7 +28,7 @@ def with_intervals(table: pandas.DataFrame, by: Sequence[str], within: tuple[flo
     Returns the columns of `by`, and `mean`, `low`, `high` (NaN where there is one organism).
 
     >>> import pandas
-    >>> from ssah_core.plots import with_intervals
+    >>> from ssah_core.plots.marks import with_intervals
     >>> ours = pandas.DataFrame({"arm": "nothing", "value": [90.0, 100.0, 100.0]})
     >>> with_intervals(ours, ["arm"]).round(1).to_dict("records")
     [{'arm': 'nothing', 'mean': 96.7, 'low': 82.3, 'high': 100.0}]

@@ -4,6 +4,5 @@ A row is one measured number: `metric`, `value`, `n`, `judge`, and what it was m
 or judges a claim.
 """
 
-from .arms import BudgetArm, HeldArm, PeftArm, RecoveryArm, RemovedGroup
 from .checkpoints import on_model
-from .subject import WAYS, Subject, Way
+from .subject import WAYS, Subject

@@ -2,4 +2,4 @@
 
 from .dpo import prefer
 from .lora_budget import budget, lora, lora_within, peft_package
-from .sft import IGNORED, fine_tune, mean_loss, pad, supervised
+from .sft import IGNORED, fine_tune, mean_loss, supervised

@@ -3,10 +3,9 @@
 from . import files, show
 from .ablation import ablate
 from .attribution import refusal_odds, search
-from .check_units import check_units
 from .files import describe, read_about
-from .importance import Criterion, Scores, column_norms, score_units
-from .labels import label_units, overlap, transfer
+from .importance import Scores, column_norms, score_units
+from .labels import label_units, transfer
 from .masks import UnitKind, UnitLabels, UnitMask, random_like, share_to_count, split_sites, top_units
 from .moments import Moments, batches, collect
 from .score_in_blocks import score_in_blocks
