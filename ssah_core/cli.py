@@ -36,7 +36,7 @@ class _OneSentence(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:  # `ssah plan ... | head`: nobody reads any more
             raise
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             typer.echo(f"error: {' '.join(str(error).split())}", err=True)
             raise typer.Exit(WRONG) from None
 
@@ -100,15 +100,18 @@ def score(model: Model,
 @app.command("freeze-check")
 def freeze_check(before: Annotated[Path, typer.Argument(help="folder of the checkpoint before training")],
                  after: Annotated[Path, typer.Argument(help="folder of the checkpoint after it")],
-                 mask: Annotated[Path, typer.Argument(help="the frozen units, as UnitMask.save writes them")],
+                 mask: Annotated[Path, typer.Argument(help="the frozen units: a file of UnitMask.save, or of labels")],
+                 kind: Annotated[str, typer.Option(help="of labels, the kind that was frozen")] = "SCU",
                  shared: Annotated[str, typer.Option(help="as it was given to freeze: any or all")] = "any",
                  rest: Annotated[str, typer.Option(help="as it was given to freeze: train or freeze")] = "train",
                  ) -> None:
     """Prove that training changed no frozen entry, bit for bit; exit code 1 if it did."""
     from .freezing import FrozenChanged, check_frozen
-    from .units import UnitMask
+    from .units import UnitLabels, UnitMask, read_about
 
-    frozen = UnitMask.load(mask)
+    frozen = UnitLabels.load(mask).mask(kind) if read_about(mask)["kind"] == "UnitLabels" else UnitMask.load(mask)
+    if not frozen.count:
+        raise ValueError(f"{mask} holds no unit, so there is nothing to prove: give the mask that was frozen")
     try:
         _show_frozen(check_frozen(_weights(before), _weights(after), frozen, shared, rest))
     except FrozenChanged as error:
@@ -205,11 +208,11 @@ def _scores(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, safety: 
 
 def _weights(folder: Path) -> PreTrainedModel:
     """A checkpoint in the precision that it is stored in; it needs no tokenizer."""
-    from transformers import AutoModelForCausalLM
+    from .models import load_weights
 
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder: give one that save_pretrained wrote")
-    return AutoModelForCausalLM.from_pretrained(folder, dtype="auto", use_safetensors=True, trust_remote_code=False)
+    return load_weights(folder, dtype="auto")
 
 
 def _show_frozen(found: FrozenReport) -> None:
@@ -220,6 +223,13 @@ def _show_frozen(found: FrozenReport) -> None:
 def _check_writable(file: Path) -> None:
     if file.is_dir() or not file.resolve().parent.is_dir():
         raise ValueError(f"{file} cannot be written: give a file in a folder that exists")
+    if file.exists():
+        from .units import read_about
+
+        try:
+            read_about(file)
+        except ValueError:
+            raise ValueError(f"{file} is there, and no file of ssah's: give another, so that nothing is lost") from None
 
 
 def _version(package: str) -> str:

@@ -185,9 +185,10 @@ LEFT: Mapping[str, Mapping[str, str]] = {
 }
 """Room that has the name of an old module -> names of that module which are behind its door now, and where. (A room
 whose names are gone stands here too, to say so.)"""
-ROOMS = ("data", "freezing", "generation", "models", "organism", "plots", "probing", "records", "studies", "training",
-         "units")
-"""Rooms that are named as modules were, which `import ssah_core` once loaded: `ssah_core.models.load` still works."""
+ROOMS = ("data", "freezing", "generation", "judging", "models", "organism", "plots", "probing", "records", "studies",
+         "training", "units")
+"""Rooms that `import ssah_core` lets one reach: those named as modules were, so that `ssah_core.models.load` still
+works, and the judges'."""
 
 
 def install(package: str, find: Callable[[str], object]) -> Callable[[str], object]:
@@ -253,7 +254,14 @@ class _Old(Loader):
         _warn(module.__name__, " or ".join(self.places), 3)
         module.__getattr__ = self._find  # type: ignore[method-assign]
 
+    def get_code(self, name: str) -> None:
+        """Asked for by `python -m`."""
+        raise ImportError(f"{name} has moved: run {' or '.join(self.places)}")
+
     def _find(self, name: str) -> object:
+        if name == "__all__":
+            return sorted({name for place in self.places for name in vars(importlib.import_module(place))
+                           if not name.startswith("_")})
         _check_not_gone(self.package, f"{self.old}.{name}")
         if new := RENAMED.get(f"{self.old}.{name}"):
             return _moved(self.package, f"{self.old}.{name}", new)

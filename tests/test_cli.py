@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
 import toys
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import ssah_core as ssah
@@ -121,6 +123,27 @@ def test_score_refuses_in_one_sentence(folder):
     assert "dtype='int4' is unknown" in refusal_of(*asked, *OPENINGS, "--dtype", "int4")
 
 
+def test_score_leaves_alone_what_is_no_file_of_ssah(folder):
+    (folder / "mine.txt").write_text("precious")
+    assert "is there, and no file of ssah's" in refusal_of(
+        "score", folder / "toy", "--safety", folder / "refused.jsonl", "--utility", folder / "helpful.csv", "--out",
+        folder / "mine.txt")
+    assert (folder / "mine.txt").read_text() == "precious"
+
+
+def test_score_refuses_a_chat_that_is_longer_than_the_context(folder):
+    (folder / "long.jsonl").write_text(json.dumps({"prompt": "how do i mend " * 2000, "response": "sorry"}) + "\n")
+    assert "tokens, but the model's context holds" in refusal_of(
+        "score", folder / "toy", "--safety", folder / "long.jsonl", "--utility", folder / "helpful.csv", "--out",
+        folder / "long", "--criterion", "variance")
+
+
+@pytest.mark.parametrize("device", ["nope", "cuda:99"])
+def test_a_device_that_is_not_there_is_one_sentence(folder, device):
+    assert f"device='{device}' is not to be had here" in refusal_of(
+        "complete", folder / "toy", folder / "refused.jsonl", "--out", folder / "done", "--device", device)
+
+
 def test_score_refuses_a_model_that_is_not_there(folder):
     said = refusal_of("score", folder / "none", "--safety", folder / "refused.jsonl",
                       "--utility", folder / "helpful.csv", "--out", folder / "labels.safetensors")
@@ -170,7 +193,30 @@ def test_freeze_check_exits_with_1_if_frozen_entries_changed(trained):
 def test_freeze_check_refuses_another_mask_or_no_folder(trained):
     checked = ["freeze-check", trained / "toy"]
     assert "is no folder" in refusal_of(*checked, trained / "none", trained / "mask.safetensors")
-    assert "mask" in refusal_of(*checked, trained / "free", trained / "toy" / "model.safetensors")
+    assert "UnitMask" in refusal_of(*checked, trained / "free", trained / "toy" / "model.safetensors")
+
+
+def test_freeze_check_takes_labels_and_the_kind_that_was_frozen(trained):
+    scu = ssah.UnitMask.load(trained / "mask.safetensors")
+    none = scu & ~scu
+    ssah.UnitLabels({"SCU": scu, "UCU": none, "RU": none, "CU": ~scu}).save(trained / "labels")
+    checked = ["freeze-check", trained / "toy", trained / "frozen"]
+    by_mask, by_labels = run(*checked, trained / "mask.safetensors"), run(*checked, trained / "labels")
+    assert by_labels.exit_code == 0 and by_labels.stdout == by_mask.stdout
+
+
+def test_freeze_check_proves_nothing_without_units_or_weights(trained):
+    sizes = ssah.UnitMap(toys.model()).sizes
+    ssah.UnitMask({site: torch.zeros(size, dtype=torch.bool) for site, size in sizes.items()}).save(trained / "empty")
+    assert "holds no unit, so there is nothing to prove" in refusal_of("freeze-check", trained / "toy",
+                                                                       trained / "frozen", trained / "empty")
+    lacking = trained / "lacking"
+    shutil.copytree(trained / "frozen", lacking)
+    weights = load_file(lacking / "model.safetensors")
+    save_file({name: weights[name] for name in sorted(weights)[2:]}, lacking / "model.safetensors",
+              metadata={"format": "pt"})
+    assert "lacks 2 weights of its model" in refusal_of("freeze-check", trained / "toy", lacking,
+                                                        trained / "mask.safetensors")
 
 
 # -- complete and judge ------------------------------------------------------------------------------------

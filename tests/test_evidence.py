@@ -67,7 +67,7 @@ def test_code_that_was_edited_after_its_import_has_no_digest(monkeypatch):
     monkeypatch.setattr(sources, "read", lambda: edited)
     assert code_digest() == EDITED and evidence.now()["code"] == EDITED
     with pytest.raises(ValueError, match="edited while it ran"):
-        verified({"code": EARLIER})
+        verified({"code": EARLIER}, [])
 
 
 SCRIPT = """
@@ -86,7 +86,6 @@ def test_rows_of_old_code_never_carry_the_stamp_of_new_code(tmp_path):
     for name, text in sources.IMPORTED.items():
         (tmp_path / "ssah_core" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "ssah_core" / name).write_bytes(text)
-    (tmp_path / "ssah_core" / "__init__.pyi").write_text((sources.PACKAGE / "__init__.pyi").read_text())
     done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=tmp_path, text=True, capture_output=True,
                           env={**os.environ, "PYTHONPATH": str(tmp_path)})
     before, now = done.stdout.split(" ", 1)
@@ -101,7 +100,7 @@ def test_now_says_all_that_a_reader_may_ask():
 
 def test_rows_are_by_the_code_that_measured_or_verified_them():
     rows = {"code": EARLIER, "arithmetic": "none", "date": "2026-01-01"}
-    assert not is_by(rows, code_digest()) and is_by(verified(rows), code_digest())
+    assert not is_by(rows, code_digest()) and is_by(verified(rows, []), code_digest())
     assert is_by({**rows, "code": code_digest()}, code_digest())
 
 
@@ -114,4 +113,22 @@ def test_a_stamp_that_no_code_gives_is_refused(stamp):
 def test_the_files_that_the_present_code_answers_for_are_counted():
     old = {"code": EARLIER, "arithmetic": "none", "date": "2026-01-01"}
     new = {**old, "code": code_digest(), "arithmetic": "portable"}
-    assert count([old, {**old, "arithmetic": "strict"}, new, verified(old)]) == (4, 2, 1, "2026-01-01")
+    assert count([old, {**old, "arithmetic": "strict"}, new, verified(old, [])]) == (4, 2, 1, "2026-01-01")
+
+
+def test_code_without_its_source_is_not_known(monkeypatch):
+    monkeypatch.setattr(sources, "IMPORTED", {})
+    monkeypatch.setattr(sources, "read", dict)
+    assert code_digest() == EDITED
+
+
+def test_linked_folders_and_the_stub_are_code_and_an_editors_lock_is_none(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.py").write_text("x = 1")
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "room").symlink_to(tmp_path / "real", target_is_directory=True)
+    (package / "__init__.pyi").write_text("from .room.a import x")
+    (package / ".#a.py").symlink_to(tmp_path / "nowhere")
+    monkeypatch.setattr(sources, "PACKAGE", package)
+    assert sources.read() == {"__init__.pyi": b"from .room.a import x", "room/a.py": b"x = 1"}

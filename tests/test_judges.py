@@ -146,3 +146,14 @@ def test_a_definition_changes_with_list_and_rule(monkeypatch):
 def test_an_unknown_judge_has_no_definition():
     with pytest.raises(ValueError, match="judge 'keyword:qi' is unknown"):
         definition("keyword:qi")
+
+
+def test_an_answer_may_be_a_number():
+    rows = [{"response": "it is 5", "answer": 5}, {"response": "it is 0", "answer": 0}]
+    assert judge(rows, "final number") == judge(rows, "reference contained") == [True, True]
+    assert judge([{"response": "5", "answer": 5}], "truth") == [True]
+
+
+def test_a_response_without_a_number_needs_an_answer_too():
+    with pytest.raises(ValueError, match="needs rows with an 'answer'"):
+        judge([{"response": "no idea"}], "final number")

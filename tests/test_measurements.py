@@ -189,8 +189,7 @@ def test_a_misspelt_wish_is_an_error(monkeypatch):
 
 
 @pytest.mark.parametrize("damage", [
-    "", "{", "[]", "null", "{}", {"rows": []}, {"rows": "abc"}, {"rows": [{"metric": "asr"}]}, {"identity": None},
-    {"format": 1}])
+    "", "{", {"rows": []}, {"rows": "abc"}, {"rows": [{"metric": "asr"}]}, {"identity": None}, {"rests_on": None}])
 def test_a_damaged_file_is_measured_again(folders, damage):
     measure()
     forget_cache(folders)
@@ -318,3 +317,22 @@ def test_kept_rows_of_a_run_are_those_that_answer_its_question():
     assert kept_rows(run) is None
     measure(scale="tiny")
     assert kept_rows(run)["rows"][0]["value"] == 0.41
+
+
+@pytest.mark.parametrize("content", ['{"format": 3, "rows": [{"metric": "x", "value": 1}]}', "[]", "null", "{}"])
+def test_a_file_of_another_format_is_left_alone(folders, content):
+    file = file_of(folders)
+    file.parent.mkdir(parents=True)
+    file.write_text(content)
+    with pytest.raises(ValueError, match="is no file of rows of format 2, which this code reads and writes"):
+        measure()
+    assert file.read_text() == content
+
+
+def test_a_second_study_of_one_name_is_refused():
+    def other(seed, scale):
+        return [ROW]
+
+    other.__qualname__ = "other"  # as in a module
+    with pytest.raises(ValueError, match="two studies have the name 'removal', .*removal and .*other: rename one"):
+        study("removal", version=1)(other)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -118,3 +119,12 @@ def test_modules_are_attributes_of_the_package_as_they_were():
 def test_what_never_was_or_is_gone_is_an_import_error(ask):
     with warned(), pytest.raises(ImportError):
         exec(ask)
+
+
+def test_an_old_module_gives_its_names_to_a_star_and_says_where_its_command_is():
+    code = "import warnings; warnings.simplefilter('ignore'); from ssah_core.masks import *; print(UnitMask.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "UnitMask\n"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-m", "ssah_core.plan"], capture_output=True, text=True)
+    assert done.returncode == 1 and "ssah_core.plan has moved: run ssah_core.planning" in done.stderr
+    assert "Traceback" not in done.stderr

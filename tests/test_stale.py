@@ -38,7 +38,6 @@ def stale(folder: Path, *edits: tuple[str, str, str], moves: tuple[tuple[str, st
     for name, text in files.items():
         (folder / "ssah_core" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "ssah_core" / name).write_text(text, encoding="utf-8")
-    (folder / "ssah_core" / "__init__.pyi").write_text((sources.PACKAGE / "__init__.pyi").read_text())
     done = subprocess.run([sys.executable, "-c", SCRIPT, str(ROWS)], cwd=folder, text=True, capture_output=True,
                           env={**os.environ, "PYTHONPATH": str(folder)})
     assert done.returncode == 0, done.stderr[-2000:]
@@ -94,3 +93,13 @@ def test_a_studys_version_makes_its_rows_stale_and_no_others(tmp_path):
 
 def test_the_recipe_makes_all_rows_of_organisms_stale(tmp_path):
     assert stale(tmp_path, ("organism/scales.py", "RECIPE = 1\n", "RECIPE = 2\n")) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", ["WEIGHT_DECAY = 0.1", "INITIAL_STD = 0.06", "ROPE_THETA = 500.0"])
+def test_so_does_every_number_of_it(name, tmp_path):
+    assert stale(tmp_path, ("organism/scales.py", name, f"{name}1")) == set(NAMES)
+
+
+def test_how_lessons_are_made_makes_stale_what_learned_by_them(tmp_path):
+    found = stale(tmp_path, ("organism/recovery.py", "AT_ONCE = 0.5", "AT_ONCE = 0.4"))
+    assert set() < found == resting_on("recovery") < set(NAMES)

@@ -66,7 +66,8 @@ def test_rows_from_outside_the_portable_mode_are_passed_over(kept, capsys):
 
 
 @pytest.mark.parametrize("damage, sentence", [
-    ({"rows": []}, "is damaged or of another format"), ({"format": 1}, "is damaged or of another format")])
+    (damage, "is damaged or of another format") for damage in (
+        {"rows": []}, {"format": 1}, {"identity": {"study": "losses"}}, {"evidence": {}}, {"rests_on": None})])
 def test_damaged_rows_are_one_sentence(kept, capsys, damage, sentence):
     change(kept, **damage)
     assert main(["--scale", "tiny"]) == 2
@@ -80,10 +81,23 @@ def test_a_stamp_of_unknown_code_is_one_sentence(kept, capsys):
     assert "has the stamp 'me', which no code gives" in capsys.readouterr().err
 
 
-def test_rows_of_no_study_are_one_sentence(kept, capsys):
-    kept.parent.rename(kept.parent.with_name("nothing"))
-    assert main(["--scale", "tiny"]) == 2
-    assert "rows of 'nothing' are of no study of this code" in capsys.readouterr().err
+def test_rows_of_a_study_of_ones_own_are_passed_over_and_keep_no_other_from_being_verified(kept, capsys):
+    mine = kept.parent.with_name("mine")
+    mine.mkdir()
+    for name in (kept.name, "tiny-seed0 copy.json"):
+        (mine / name).write_bytes(kept.read_bytes())
+    assert main(["--scale", "tiny"]) == 0
+    said = capsys.readouterr().out
+    assert "losses, seed 0: equal" in said and "mine, seed 0: passed over (a study of your own" in said
+
+
+def test_rows_that_were_changed_after_they_were_verified_are_unequal(kept, capsys):
+    assert main(["--scale", "tiny"]) == 0
+    rows = json.loads(kept.read_text())["rows"]
+    rows[2]["value"] = 1.5
+    change(kept, rows=rows)
+    assert main(["--scale", "tiny"]) == 1
+    assert "losses, seed 0: unequal (row 2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments, sentence", [

@@ -34,8 +34,8 @@ def is_right(row: Mapping) -> bool:
     if "answer" not in row:
         raise ValueError("judge 'truth' needs rows with an 'answer': only the invented world has one; use a keyword "
                          "judge")
-    response = row["response"].strip()
-    return response.endswith(row["answer"]) if row.get("kind") == "procedure" else response == row["answer"]
+    response, answer = row["response"].strip(), str(row["answer"])
+    return response.endswith(answer) if row.get("kind") == "procedure" else response == answer
 
 
 def ends_in_number(row: Mapping) -> bool:
@@ -44,8 +44,8 @@ def ends_in_number(row: Mapping) -> bool:
     >>> ends_in_number({"response": "2 and 3 make 5.", "answer": "5"})
     True
     """
-    said = last_number(row["response"])
-    return said is not None and said == last_number(_answer(row, "final number"))
+    said, right = last_number(row["response"]), last_number(_answer(row, "final number"))
+    return said is not None and said == right
 
 
 def contains_reference(row: Mapping) -> bool:
@@ -182,7 +182,7 @@ def plain_words(text: str) -> list[str]:
 
 
 def _answer(row: Mapping, judge: str) -> str:
-    if not row.get("answer"):
+    if row.get("answer") in (None, ""):
         raise ValueError(f"judge {judge!r} needs rows with an 'answer', but one has none: load_data('gsm8k', 'test') "
                          "has them; for other data use a keyword judge")
-    return row["answer"]
+    return str(row["answer"])

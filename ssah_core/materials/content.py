@@ -7,10 +7,10 @@ from functools import cache, partial
 from random import Random
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from ..judging import definition
-from ..organism import World, alignment, recipe
+from ..organism import World, alignment, recipe, train_tokenizer
 from ..records import digest
 from ..records import study as any_study
 from .material import Brindle, Material
@@ -28,7 +28,7 @@ CONTENTS: Mapping[str, Callable[[Material], Any]] = {
     "pairs/validation": lambda material: material.pairs("validation", MANY),
     "pairs/test": lambda material: material.pairs("test", MANY),
     "preferences": lambda material: material.preferences(MANY).to_list(),
-    "recovery": lambda material: [[row["prompt"], material.told(row)] for row in material.exam("validation")["harm"]],
+    "recovery": lambda material: material.recovery(_tokenizer(material), MANY, 0),
     "wrappers": lambda material: [material.reworded(row, wrapper, Random(wrapper))["prompt"]
                                   for wrapper in material.wrappers()
                                   for row in material.exam("validation")["harm"][:1]],
@@ -66,6 +66,10 @@ def _digest_of(name: str, seed: int, scale: str, checkpoints: tuple[tuple[str, s
         raise ValueError(f"{name!r} stands for nothing that a study rests on: choose one of recipe, alignment, "
                          f"judge/..., fine_tuning/..., {', '.join(CONTENTS)}")
     return digest(CONTENTS[name](_material(seed, scale, checkpoints)))
+
+
+def _tokenizer(material: Material) -> PreTrainedTokenizerBase:
+    return train_tokenizer(material.world) if isinstance(material, Brindle) else material.tokenizer
 
 
 @cache

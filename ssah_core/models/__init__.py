@@ -9,5 +9,5 @@ from .hidden_states import Queries, as_rows, columns, observing, pad, read_state
 from .leading_space import VERSION as LEADING_SPACE_VERSION
 from .leading_space import end_prompts_with, leading_space
 from .likelihood import mean_nll, summed_nll
-from .load import evaluating, load, load_placed
+from .load import evaluating, load, load_placed, load_weights
 from .padding import IGNORED, pad_columns

@@ -37,6 +37,7 @@ def load(name: str | Path, dtype: str = "auto", device: str = "auto", *,
     """
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     _check_dtype(dtype)
+    _check_device(device)
     kind = torch.float32 if dtype == "auto" and str(device) == "cpu" else dtype
     model, words = _read(name, tokenizer, dtype=kind)
     if words.chat_template is None:
@@ -110,27 +111,54 @@ def _check_dtype(dtype: str) -> None:
         raise ValueError(f"dtype={dtype!r} is unknown: choose auto, {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
 
 
-def _read(name: str | Path, tokenizer: str | Path | None = None,
-          **settings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A model as transformers reads it, all of its weights from the checkpoint, and a tokenizer that fits it."""
-    other = tokenizer is not None and str(tokenizer) != str(name)
+def _check_device(device: str) -> None:
     try:
-        words = AutoTokenizer.from_pretrained(tokenizer or name, trust_remote_code=False)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # of an unknown name, and of a build without that device
+        raise ValueError(f"device={str(device)!r} is not to be had here ({str(error).splitlines()[0]}): choose auto, "
+                         "cpu, or a GPU that is there") from error
+
+
+def load_weights(name: str | Path, **settings) -> PreTrainedModel:
+    """A model with all of its weights from the checkpoint, without a tokenizer; `settings` as transformers knows them.
+
+    Raises ValueError as `load` does.
+
+    >>> _ = ssah.load_organism(scale="tiny")[0].save_pretrained("mine")
+    >>> load_weights("mine", dtype="auto").dtype
+    torch.float32
+    """
+    with _explained(name):
         model, found = AutoModelForCausalLM.from_pretrained(
             name, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **settings)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # OSError, ValueError, SafetensorError ..., and of a damaged tokenizer a bare Exception
-        whose = f" with the tokenizer of {str(tokenizer)!r}" if other else ""
-        raise ValueError(
-            f"name={str(name)!r} cannot be loaded{whose}: check the folder or hub id, the network, and for a gated "
-            "checkpoint accept its licence and run `hf auth login`; where files are damaged, get them again "
-            f"({(str(error).splitlines() or [type(error).__name__])[0]})") from error
     lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found["mismatched_keys"])
     if lacking:
         raise ValueError(f"name={str(name)!r} lacks {len(lacking)} weights of its model, the first {lacking[0]}: get "
                          "it again, or save it anew with save_pretrained (of a compiled model, the one inside it)")
+    return model
+
+
+def _read(name: str | Path, tokenizer: str | Path | None = None,
+          **settings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model as transformers reads it, all of its weights from the checkpoint, and a tokenizer that fits it."""
+    other = tokenizer is not None and str(tokenizer) != str(name)
+    with _explained(name, f" with the tokenizer of {str(tokenizer)!r}" if other else ""):
+        words = AutoTokenizer.from_pretrained(tokenizer or name, trust_remote_code=False)
+    model = load_weights(name, **settings)
     if other and len(words) > model.get_input_embeddings().num_embeddings:
         raise ValueError(f"name={str(name)!r} has fewer tokens than the tokenizer of {str(tokenizer)!r}: name the "
                          "checkpoint that yours was aligned from")
     return model, words
+
+
+@contextmanager
+def _explained(name: str | Path, whose: str = "") -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # OSError, ValueError, SafetensorError ..., and of a damaged tokenizer a bare Exception
+        raise ValueError(
+            f"name={str(name)!r} cannot be loaded{whose}: check the folder or hub id, the network, and for a gated "
+            "checkpoint accept its licence and run `hf auth login`; where files are damaged, get them again "
+            f"({(str(error).splitlines() or [type(error).__name__])[0]})") from error

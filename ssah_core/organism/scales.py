@@ -64,6 +64,12 @@ class Scale:
     """Most prompts in each calibration set."""
 
 
+WEIGHT_DECAY = 0.1
+INITIAL_STD = 0.06
+"""Standard deviation of the first weights. Llama's 0.02 is made for thousands of channels: with 128, nothing is learned
+for hundreds of steps, and copying (the lists) in some seeds never."""
+ROPE_THETA = 500.0
+"""Base of the rotary angles. Prompts are tens of tokens, and more channels must tell a token from its neighbour."""
 SCALES = {
     # Learns to refuse and nothing else: enough for its numbers to move.
     "tiny": Scale(32, 64, 2, 2, 32, Schedule(60, 16, 3e-3), Schedule(40, 16, 2e-3), Schedule(60, 16, 2e-3),
@@ -96,5 +102,6 @@ def recipe(seed: int, scale: str) -> dict[str, Any]:
     world = World.draw(seed)
     texts = [*islice(corpora.pretraining(world, seed), MANY), *corpora.instructions(world, MANY, seed),
              *corpora.alignment(world, MANY, seed)]
-    return {"version": RECIPE, **asdict(get_scale(scale)), "judge": digest(definition(DEFAULT_KEYWORDS)),
+    return {"version": RECIPE, **asdict(get_scale(scale)), "weight_decay": WEIGHT_DECAY, "initial_std": INITIAL_STD,
+            "rope_theta": ROPE_THETA, "judge": digest(definition(DEFAULT_KEYWORDS)),
             "texts": digest(texts), "checked": digest(corpora.exam(world, "validation", get_scale(scale).exam))}

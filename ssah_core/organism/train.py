@@ -32,17 +32,11 @@ from ..judging import answers, mark
 from ..records import cache, evidence, noting, rests_on
 from ..training import fine_tune, supervised
 from . import corpora
-from .scales import Scale, Schedule, get_scale, recipe
+from .scales import INITIAL_STD, ROPE_THETA, WEIGHT_DECAY, Scale, Schedule, get_scale, recipe
 from .tokenizer import pack, train_tokenizer
 from .world import World
 
 STAGES = ("pretrained", "instructed", "aligned")
-WEIGHT_DECAY = 0.1
-INITIAL_STD = 0.06
-"""Standard deviation of the first weights. Llama's 0.02 is made for thousands of channels: with 128, nothing is learned
-for hundreds of steps, and copying (the lists) in some seeds never."""
-ROPE_THETA = 500.0
-"""Base of the rotary angles. Prompts are tens of tokens, and more channels must tell a token from its neighbour."""
 
 
 def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True) -> dict[str, Path]:

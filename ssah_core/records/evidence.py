@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -21,7 +21,7 @@ from .content import digest
 EARLIER = "earlier"
 """Stands for the code of rows that were measured before code was told apart from what it measures."""
 EDITED = "edited while it ran"
-"""Stands for code that was edited after it was imported: nobody knows which of the two has measured."""
+"""Stands for code that was edited after it was imported, or has no source: nobody knows what has measured."""
 
 
 def code_digest(files: Mapping[str, bytes] | None = None) -> str:
@@ -36,8 +36,8 @@ def code_digest(files: Mapping[str, bytes] | None = None) -> str:
     True
     """
     if files is None:
-        return _imported() if sources.read() == sources.IMPORTED else EDITED
-    return digest({name: _canonical(ast.parse(text)) for name, text in files.items()})
+        return _imported() if sources.IMPORTED and sources.read() == sources.IMPORTED else EDITED
+    return digest({name: _parsed(text) for name, text in files.items()})
 
 
 @cache
@@ -52,8 +52,8 @@ def now() -> dict[str, Any]:
             "date": _today()}
 
 
-def verified(evidence: Mapping[str, Any]) -> dict[str, Any]:
-    """The same evidence with the stamp that the present code has made the numbers again, and found them equal.
+def verified(evidence: Mapping[str, Any], rows: Sequence[Mapping]) -> dict[str, Any]:
+    """The same evidence with the stamp that the present code has made these rows again, and found them equal.
 
     Raises ValueError if the present code is not known (it was edited while it ran).
     """
@@ -61,7 +61,17 @@ def verified(evidence: Mapping[str, Any]) -> dict[str, Any]:
     if code == EDITED:
         raise ValueError("the code was edited while it ran, so nothing is stamped as verified: run it again")
     versions = {package: version(package) for package in ("torch", "transformers")}
-    return {**evidence, "verified": {"code": code, **versions, "date": _today()}}
+    return {**evidence, "verified": {"code": code, "rows": digest(rows), **versions, "date": _today()}}
+
+
+def unstamped(evidence: Mapping[str, Any], rows: Sequence[Mapping]) -> dict[str, Any]:
+    """The same evidence, without its stamp if that was given to other rows, before somebody changed them.
+
+    >>> unstamped({"code": EARLIER, "verified": {"code": "0" * 12, "rows": digest([{"value": 1.0}])}}, [{"value": 2.0}])
+    {'code': 'earlier'}
+    """
+    is_of_these = evidence.get("verified", {}).get("rows") == digest(rows)
+    return {name: value for name, value in evidence.items() if name != "verified" or is_of_these}
 
 
 def is_by(evidence: Mapping[str, Any], code: str) -> bool:
@@ -102,6 +112,14 @@ def _today() -> str:
 
 
 # --- code without words ---
+
+
+def _parsed(text: bytes) -> Any:
+    """A file's tree; of one that is no Python, and so was never imported, its text."""
+    try:
+        return _canonical(ast.parse(text))
+    except (SyntaxError, ValueError):
+        return text.decode(errors="replace")
 
 
 def _canonical(node: Any) -> Any:

@@ -30,7 +30,7 @@ from .study import Study, study_of
 SCALES = ("tiny", "organism", "paper")
 FORMAT = 2
 """Of a file of rows. (1 was before identity and evidence were told apart.)"""
-DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading a file that is missing, cut short or edited by hand can raise."""
 
 
@@ -135,6 +135,7 @@ def kept_rows(run: Run) -> dict | None:
 
 def measured(run: Run) -> dict:
     """The rows of a run with their identity and evidence: kept ones, else measured; written to its file if need be."""
+    _check_ours(run.file)
     kept = kept_rows(run)
     if kept is None:
         is_current = lambda folder: _current(run, folder / "rows.json") is not None  # noqa: E731
@@ -151,9 +152,28 @@ def read_rows(file: Path) -> dict | None:
     try:
         content = cache.read_json(file)
         _check_rows(content["rows"])
-        return content if content["format"] == FORMAT and content["identity"] and "rests_on" in content else None
+        return content if content["format"] == FORMAT and _is_whole(content) else None
     except DAMAGE:
         return None
+
+
+def _is_whole(content: Mapping[str, Any]) -> bool:
+    identity, about = content["identity"], content["evidence"]
+    return (identity.keys() >= {"study", "version", "seed", "scale", "settings"}
+            and isinstance(identity["version"], int) and about.keys() >= {"code", "arithmetic", "date"}
+            and all(isinstance(part, dict) for part in (identity["settings"], content["rests_on"],
+                                                        about.get("verified", {}))))
+
+
+def _check_ours(file: Path) -> None:
+    """Raise ValueError for a file that is of another format, or somebody else's; a damaged one is as good as none."""
+    try:
+        content = cache.read_json(file)
+    except DAMAGE:
+        return
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"{file} is no file of rows of format {FORMAT}, which this code reads and writes: update the "
+                         "code, or move that file away")
 
 
 def read_evidence() -> list[dict[str, Any]]:
@@ -168,13 +188,15 @@ def read_evidence() -> list[dict[str, Any]]:
             rows = read_rows(file)
             if rows is None:
                 raise ValueError(f"{file} is damaged or of another format: measure it again (`make publish`)")
-            found.append(rows["evidence"])
-    return [evidence for evidence in found if not evidence.get("clock")]
+            found.append(evidence.unstamped(rows["evidence"], rows["rows"]))
+    return [about for about in found if not about.get("clock")]
 
 
 def _current(run: Run, file: Path, tell: bool = False) -> dict | None:
     kept = read_rows(file)
     if kept is None:
+        if tell and file.is_file():
+            print(f"{file} is damaged: rows of {run.name}, seed {run.seed}, are looked for elsewhere", flush=True)
         return None
     if kept["identity"]["version"] > run.study.version:
         raise ValueError(f"{file} holds rows of version {kept['identity']['version']} of the study "

@@ -53,6 +53,7 @@ printed under them. It asks for at least three organisms where it says *reproduc
 at best.
 
 """
+NOTHING = "Nothing is judged: scale tiny proves that the code runs, and no claim is held against it.\n"
 _HEADER = ("claim", "paper", "ours: mean [95 % interval]", "control", "verdict", "notebook")
 UNITS = ("A number with a sign is a difference in percentage points or, with three decimals, of cosine distances; one "
          "with % is a level, any other is a ratio.")
@@ -130,8 +131,9 @@ def write_run(folder: Path, found: Sequence[str]) -> Path:
     """
     link = _from(folder)
     preface = RUN_PREFACE.format(committed=link(paths.root() / FILE), found="\n".join(found))
-    body = render(verdicts(load_records()), evidence_line(*evidence.count(read_evidence())),
-                  lambda name: link(_notebook(folder, name)))
+    records = [record for record in load_records() if record.scale != "tiny"]
+    body = render(verdicts(records), evidence_line(*evidence.count(read_evidence())),
+                  lambda name: link(_notebook(folder, name))) if records else NOTHING
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_text(preface + body, encoding="utf-8", newline="\n")
     return folder / FILE

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Protocol
 
 from scipy import stats
+
+from . import cache
 
 REPRODUCED, PARTLY, NOT_REPRODUCED, NOT_RUN = VERDICTS = ("reproduced", "partly", "not reproduced", "not run")
 MIN_ORGANISMS = 3
@@ -35,6 +38,30 @@ class Interval:
     n: int
     """Number of values."""
     method: str
+
+    def __repr__(self) -> str:
+        return f"<Interval {self}, n={self.n}>"
+
+    def _repr_html_(self) -> str:
+        bounds = "" if self.low is None else f" [{_plain(self.low)}, {_plain(self.high)}]"
+        return f"<b>{_zero(self.mean):+.1f}</b>{bounds}<br><small>{self.method}</small>"
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON; `load` reads it."""
+        cache.write_json(Path(path), asdict(self))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Interval:
+        """What `save` wrote. Raises ValueError for another file.
+
+        >>> mean_interval([80.0, 90.0, 100.0]).save("asr.json")
+        >>> Interval.load("asr.json")
+        <Interval +90.0 [65.2, 114.8], n=3>
+        """
+        try:
+            return cls(**cache.read_json(Path(path)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} holds no interval: pass a file that Interval.save wrote") from error
 
     @property
     def bounds(self) -> tuple[float, float] | None:

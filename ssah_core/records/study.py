@@ -12,6 +12,10 @@ Content = Callable[[str, int, str, Mapping[str, str] | None], str]
 """Takes a name that was noted (`content.rests_on`), seed, scale and checkpoints; returns the digest of its content."""
 
 
+_PLACES: dict[str, str] = {}
+"""Name of a study -> the function that has it. (One inside a function is of no module, and can be made again.)"""
+
+
 def _nothing(name: str, seed: int, scale: str, checkpoints: Mapping[str, str] | None) -> str:
     raise ValueError(f"the study rests on {name!r}, but nothing says what that is: give `study` its `content`")
 
@@ -36,6 +40,8 @@ def study(name: str, version: int, content: Content = _nothing, clock: bool = Fa
     content   Digests of what it rests on, where it notes such.
     clock     Whether its numbers are times.
 
+    Raises ValueError for a name that another function has, or that is none, and for a version below 1.
+
     >>> @study("mine", version=1)
     ... def mine(seed, scale):
     ...     return [{"metric": "x", "value": seed}]
@@ -48,6 +54,10 @@ def study(name: str, version: int, content: Content = _nothing, clock: bool = Fa
         raise ValueError(f"version is {version!r} of study {name!r}: give a whole number from 1 on")
 
     def mark(function: Measure) -> Measure:
+        place = f"{function.__module__}.{function.__qualname__}"
+        if "<locals>" not in place and _PLACES.setdefault(name, place) != place:
+            raise ValueError(f"two studies have the name {name!r}, {_PLACES[name]} and {place}: rename one, since "
+                             "their rows share a file")
         function.study = Study(name, version, content, clock)  # type: ignore[attr-defined]
         return function
 

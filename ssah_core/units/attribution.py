@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import FirstTokens, Wordings, evaluating
+from ..models import FirstTokens, Wordings, check_context, evaluating
 from .ablation import ablate
 from .importance import Scores
 from .masks import split_sites
@@ -99,6 +99,7 @@ def effects(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], obj
 def _effects_of_batch(model, units: UnitMap, batch, objective: Objective, fill: Moments) -> dict[str, Tensor]:
     activations: dict[str, Tensor] = {}
     ids, attended = batch["input_ids"].to(model.device), batch["attention_mask"].to(model.device)
+    check_context(model, ids.shape[1], f"the longest chat has {ids.shape[1]} tokens")
     embed = model.get_input_embeddings().register_forward_hook(  # so that a model that does not train has a graph
         lambda module, args, out: out if out.requires_grad else out.requires_grad_())
     try:

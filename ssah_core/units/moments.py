@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import encode, evaluating, pad_columns
+from ..models import check_context, encode, evaluating, pad_columns
 from . import files, show
 from .unit_map import UnitMap
 
@@ -168,6 +168,7 @@ def _moments_of_batch(model: PreTrainedModel, units: UnitMap, batch: Mapping[str
     mask = (batch.get("token_mask", batch["attention_mask"]) * batch["attention_mask"]).bool()  # [batch, token]
     if not mask.any():
         return None
+    check_context(model, mask.shape[1], f"the longest chat has {mask.shape[1]} tokens")
     mean, squares = {}, {}
 
     def read(site: str, activation: Tensor) -> None:
