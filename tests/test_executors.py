@@ -15,7 +15,9 @@ from ssah_core.studies import stages
 
 KINDS = ("local", "dask", "slurm")
 SBATCH = """#!/bin/sh
-nohup sh "$1" > "$1.log" 2>&1 &
+job=$(mktemp -p "$(dirname "$0")")  # as sbatch does: its caller removes the script at once
+cp "$1" "$job"
+nohup sh "$job" > "$job.log" 2>&1 &
 echo "Submitted batch job $!"
 """
 SCANCEL = """#!/bin/sh

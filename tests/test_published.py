@@ -414,7 +414,7 @@ def test_a_stage_without_a_checkpoint_is_refused(checkpoints):
         Subject.load(0, "paper")
     with pytest.raises(ValueError, match="stage='pretrained' is a stage of organisms only"):
         load_checkpoint(0, "pretrained", checkpoints)
-    with pytest.raises(ValueError, match="name='/nowhere/at/all' cannot be loaded with the tokenizer of"):
+    with pytest.raises(ValueError, match="name='/nowhere/at/all' cannot be loaded: check"):
         load_checkpoint(0, "instructed", {**checkpoints, "instructed": "/nowhere/at/all"})
 
 
