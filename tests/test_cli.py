@@ -157,10 +157,7 @@ def test_score_refuses_a_model_that_is_not_there(folder):
 def trained(folder):
     """A mask, and two checkpoints trained from the toy: inside `freeze`, and outside."""
     mask = ssah.UnitMask({site: torch.arange(size) < 3 for site, size in ssah.UnitMap(toys.model()).sizes.items()})
-    try:
-        mask.save(folder / "mask.safetensors", about={"model": "toy"})
-    except TypeError:  # an older version takes no provenance
-        mask.save(folder / "mask.safetensors")
+    mask.save(folder / "mask.safetensors", about={"model": "toy"})
     for name in ("frozen", "free"):
         model, tokenizer = ssah.load(folder / "toy", device="cpu")
         with ssah.freeze(model, mask) if name == "frozen" else torch.enable_grad():

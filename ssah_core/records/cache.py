@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from . import paths
+from .content import digest
 
 
 def key(settings: Mapping[str, Any]) -> str:
@@ -25,7 +25,7 @@ def key(settings: Mapping[str, Any]) -> str:
     Raises ValueError naming the setting that is not plain JSON (text, finite number, true, false, null,
     and lists and mappings of these).
     """
-    return _hex(_json(plain(settings)))
+    return digest(plain(settings))
 
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,18 +37,10 @@ def _plain(name: Any, value: Any) -> Any:
     if not isinstance(name, str):
         raise ValueError(f"the name of a setting is {name!r}, but only text is allowed; rename it")
     try:
-        return json.loads(_json(value))
+        return json.loads(json.dumps(value, sort_keys=True, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ValueError(f"setting {name!r} is {value!r}, which is not plain JSON ({error}); give text, finite "
                          "numbers, true, false, null, or lists and mappings of these") from None
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
-
-
-def _hex(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 # --- artefacts: folders that appear only when complete ---

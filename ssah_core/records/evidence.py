@@ -47,9 +47,16 @@ def _imported() -> str:
 
 def now() -> dict[str, Any]:
     """The evidence of what is measured now: code, arithmetic, versions, processor, date."""
-    return {"code": code_digest(), "arithmetic": arithmetic.mode(), "python": platform.python_version(),
-            **{package: version(package) for package in ("torch", "transformers")}, "processor": processor(),
-            "date": _today()}
+    return {**_stamp(code_digest()), "arithmetic": arithmetic.mode(), "python": platform.python_version(),
+            "processor": processor()}
+
+
+def known_code() -> str:
+    """`code_digest()`, where something is to be stamped by it. Raises ValueError if it is `EDITED`."""
+    code = code_digest()
+    if code == EDITED:
+        raise ValueError("the code was edited while it ran, so nothing is stamped as verified: run it again")
+    return code
 
 
 def verified(evidence: Mapping[str, Any], rows: Sequence[Mapping]) -> dict[str, Any]:
@@ -57,11 +64,7 @@ def verified(evidence: Mapping[str, Any], rows: Sequence[Mapping]) -> dict[str, 
 
     Raises ValueError if the present code is not known (it was edited while it ran).
     """
-    code = code_digest()
-    if code == EDITED:
-        raise ValueError("the code was edited while it ran, so nothing is stamped as verified: run it again")
-    versions = {package: version(package) for package in ("torch", "transformers")}
-    return {**evidence, "verified": {"code": code, "rows": digest(rows), **versions, "date": _today()}}
+    return {**evidence, "verified": {**_stamp(known_code()), "rows": digest(rows)}}
 
 
 def unstamped(evidence: Mapping[str, Any], rows: Sequence[Mapping]) -> dict[str, Any]:
@@ -107,8 +110,10 @@ def processor() -> str:
     return f"{platform.machine()} {maker}".strip()
 
 
-def _today() -> str:
-    return datetime.now(UTC).date().isoformat()
+def _stamp(code: str) -> dict[str, str]:
+    """Who answers for a number: code, the packages that it calls, and today."""
+    return {"code": code, **{package: version(package) for package in ("torch", "transformers")},
+            "date": datetime.now(UTC).date().isoformat()}
 
 
 # --- code without words ---

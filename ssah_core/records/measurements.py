@@ -157,6 +157,14 @@ def read_rows(file: Path) -> dict | None:
         return None
 
 
+def rows_there(file: Path) -> dict:
+    """A file of rows that must be there. Raises ValueError if it is damaged or of another format."""
+    content = read_rows(file)
+    if content is None:
+        raise ValueError(f"{file} is damaged or of another format: measure it again (`make publish`)")
+    return content
+
+
 def _is_whole(content: Mapping[str, Any]) -> bool:
     identity, about = content["identity"], content["evidence"]
     return (identity.keys() >= {"study", "version", "seed", "scale", "settings"}
@@ -185,9 +193,7 @@ def read_evidence() -> list[dict[str, Any]]:
     found = []
     for file in sorted((paths.figures() / "measurements").rglob("*.json")):
         if not file.name.startswith("tiny-"):
-            rows = read_rows(file)
-            if rows is None:
-                raise ValueError(f"{file} is damaged or of another format: measure it again (`make publish`)")
+            rows = rows_there(file)
             found.append(evidence.unstamped(rows["evidence"], rows["rows"]))
     return [about for about in found if not about.get("clock")]
 

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the file is stale")
     chosen = parser.parse_args(argv)
     current = _current()
-    told = render(verdicts(load_records()), evidence_line(*evidence.count(read_evidence())))
+    told = render(verdicts(load_records()), _evidence())
     expected = insert(PREFACE if current is None else current, told)
     return _check(current, expected) if chosen.check else _write(expected)
 
@@ -123,6 +123,10 @@ def evidence_line(files: int, verified: int, loose: int, last: str) -> str:
             f"earlier code, {how}the last on {last}, and have not been verified since.")
 
 
+def _evidence() -> str:
+    return evidence_line(*evidence.count(read_evidence()))
+
+
 def write_run(folder: Path, found: Sequence[str]) -> Path:
     """Write the report of a run into its folder, from the records below `paths.figures()`; returns the file.
 
@@ -132,8 +136,8 @@ def write_run(folder: Path, found: Sequence[str]) -> Path:
     link = _from(folder)
     preface = RUN_PREFACE.format(committed=link(paths.root() / FILE), found="\n".join(found))
     records = [record for record in load_records() if record.scale != "tiny"]
-    body = render(verdicts(records), evidence_line(*evidence.count(read_evidence())),
-                  lambda name: link(_notebook(folder, name))) if records else NOTHING
+    body = (render(verdicts(records), _evidence(), lambda name: link(_notebook(folder, name))) if records
+            else NOTHING)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_text(preface + body, encoding="utf-8", newline="\n")
     return folder / FILE

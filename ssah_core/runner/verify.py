@@ -18,7 +18,7 @@ from typing import Any
 from .. import arithmetic
 from ..records import cache, evidence, paths, report
 from ..records.content import digest
-from ..records.measurements import measured, read_rows
+from ..records.measurements import measured, rows_there
 from ..studies.catalogue import STUDIES, TIMED, run_of, study_named
 from .kernel import environment
 
@@ -49,9 +49,7 @@ def verify(folder: Path, scale: str, only: Sequence[str] = ()) -> dict[str, str]
     Raises ValueError if there are no rows, a study is unknown, the code was edited since it was imported, or this
     process is not in the portable mode of arithmetic.
     """
-    code = evidence.code_digest()
-    if code == evidence.EDITED:
-        raise ValueError("the code was edited while it ran, so nothing is stamped as verified: run it again")
+    code = evidence.known_code()
     if arithmetic.mode() != "portable":
         raise ValueError(f"the mode of arithmetic is {arithmetic.mode()!r}: "
                          "run `make verify`, which sets the portable one")
@@ -79,13 +77,13 @@ def _files(folder: Path, scale: str, only: Sequence[str]) -> dict[str, dict[int,
 def _verify(name: str, files: Mapping[int, Path], code: str, scratch: Path) -> str:
     kept = {seed: _read(file) for seed, file in files.items()}
     seed = sorted(files)[int(digest([code, name]), 16) % len(files)]
-    there = kept[seed]
-    if not _study(name):
+    there, study = kept[seed], _study(name)
+    if not study:
         return _tell(name, seed, "passed over", "a study of your own, which no catalogue knows how to measure")
     why = run_of(there["identity"]).why_stale(there)
     if all(_is_stamped(content, code) for content in kept.values()):
         return _tell(name, seed, "equal", "verified by this code before")
-    if study_named(name) in TIMED:
+    if study in TIMED:
         return _tell(name, seed, "passed over", "its numbers are times of a clock")
     if there["evidence"]["arithmetic"] != "portable" or why:
         return _tell(name, seed, "passed over", why or "measured outside the portable mode, so no bits can be compared")
@@ -98,9 +96,7 @@ def _verify(name: str, files: Mapping[int, Path], code: str, scratch: Path) -> s
 
 
 def _read(file: Path) -> dict[str, Any]:
-    content = read_rows(file)
-    if content is None:
-        raise ValueError(f"{file} is damaged or of another format: measure it again (`make publish`)")
+    content = rows_there(file)
     evidence.is_by(content["evidence"], "")  # refuses a stamp that no code gives
     return content
 
