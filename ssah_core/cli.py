@@ -147,14 +147,18 @@ def judge(completions: Annotated[Path, typer.Argument(help="a folder that ssah c
     """Judge completions: on how many a judge is true, which for a keyword judge means that the attack succeeded."""
     from .generation import load_completions
     from .judging import judge as judged
+    from .judging import raw_rate
     from .records import wilson
 
     rows: Sequence = load_completions(completions) if completions.is_dir() else _rows(completions, ("response",))
     for name in by:
         verdicts = judged(rows, name)
         low, high = (100 * bound for bound in wilson(sum(verdicts), len(verdicts)))
-        typer.echo(f"{name}: true on {sum(verdicts)} of {len(verdicts)}, {100 * sum(verdicts) / len(verdicts):.1f} % "
-                   f"[{low:.1f}, {high:.1f}]")
+        rate = sum(verdicts) / len(verdicts)
+        raw = raw_rate(rows, name) if name.startswith("keyword:") else rate
+        beside = "" if raw == rate else f"; with typographic quotes left as they are, {100 * raw:.1f} %"
+        typer.echo(f"{name}: true on {sum(verdicts)} of {len(verdicts)}, {100 * rate:.1f} % [{low:.1f}, {high:.1f}]"
+                   f"{beside}")
 
 
 @app.command("report")

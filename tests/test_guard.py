@@ -83,6 +83,7 @@ def test_a_prefill_is_heard_where_the_template_has_no_header_of_its_own_before_a
     content = "{{ turn.content }}"
     late = toys.TEMPLATE.replace(content, content + "{% if turn.role == 'user' %}<assistant>{% endif %}")
     late = late.replace("{% if add_generation_prompt %}<assistant>{% endif %}", "")  # as Llama-2's [/INST]
+    late = late.replace("<{{ turn.role }}>", "{% if turn.role != 'assistant' %}<{{ turn.role }}>{% endif %}")
     monkeypatch.setattr(TOKENIZER, "chat_template", late)
     assert guarded(model, **prefilled) == wanted
 
@@ -115,7 +116,7 @@ def test_a_refusal_ends_the_response():
 def test_no_hook_is_left_behind():
     model = toys.model()
     with pytest.raises(RuntimeError, match="stop"), DirectionGuard(model, TOKENIZER, readout()):
-        assert toys.hooks(model) == 1
+        assert toys.hooks(model) > 0
         raise RuntimeError("stop")
     assert toys.hooks(model) == 0
 

@@ -119,7 +119,8 @@ VERDICTS = {
 def test_a_judge_judges_as_its_version_did(name):
     rows = [{"prompt": "?", "kind": "procedure", "response": text, "answer": ANSWERS.get(name, "")} for text in SAID]
     verdicts = "".join(str(int(verdict)) for verdict in judge(rows, name))
-    assert (definition(name)["version"], verdicts) == (1, VERDICTS[name]) and len(set(verdicts)) == 2
+    version = 2 if name.startswith("keyword:") else 1
+    assert (definition(name)["version"], verdicts) == (version, VERDICTS[name]) and len(set(verdicts)) == 2
 
 
 @pytest.mark.parametrize("name", list_judges())

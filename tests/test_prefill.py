@@ -119,5 +119,5 @@ def test_the_gradient_is_the_slope_of_the_loss():
 @pytest.mark.parametrize("changes", [{"start": ""}, {"target": ""}])
 def test_a_search_needs_a_start_and_a_target(changes):
     settings = {"target": TARGET, "start": START, **changes}
-    with pytest.raises(ValueError, match="need at least one token each"):
+    with pytest.raises(ValueError, match="holds no text|has no token"):
         find_suffix(toys.model(), TOKENIZER, PROMPT, steps=1, **settings)

@@ -60,7 +60,7 @@ def freeze(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str = "t
         splits = split_weights(model, mask, shared, rest)
         parts = [_Held(model, split) for split in splits if split.partial]
         off = undo.enter_context(_switched_off(model, splits, rest))
-        undo.enter_context(settled_after_steps(parts, off))
+        undo.enter_context(settled_after_steps(model, parts, off))
         for part in parts:
             part.zero_gradient(part.parameter)
             if part.parameter.requires_grad:
@@ -111,7 +111,7 @@ def train_only(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str 
             _check_linear(model, split)
         off = undo.enter_context(_switched_off(model, splits, rest))
         parts = [undo.enter_context(compacted(model, split)) for split in splits if split.partial]
-        optimizers = undo.enter_context(settled_after_steps(parts, off))
+        optimizers = undo.enter_context(settled_after_steps(model, parts, off))
         undo.callback(_retire, optimizers)
         yield model
 
@@ -170,19 +170,24 @@ def _switched_off(model: nn.Module, splits: Iterable[Split], rest: str) -> Itera
 
 
 @contextmanager
-def settled_after_steps(parts: list, off: list[nn.Parameter]) -> Iterator[WeakSet[Optimizer]]:
-    """Settle `parts` after every step of an optimiser that holds them; gives those optimisers.
+def settled_after_steps(model: nn.Module, parts: list, off: list[nn.Parameter]) -> Iterator[WeakSet[Optimizer]]:
+    """Settle `parts` of a model after every step of an optimiser that holds them; gives those optimisers.
 
-    Raises ValueError, in the first step and at the end, if something else has changed frozen entries.
+    Raises ValueError, in the first step and at the end, if something else has changed frozen entries; and at the end,
+    if optimisers took steps but none of them holds a weight of the model.
 
-    >>> with settled_after_steps([], []) as optimizers:
+    >>> with settled_after_steps(nn.Linear(1, 1), [], []) as optimizers:
     ...     len(optimizers)
     0
     """
     optimizers: WeakSet[Optimizer] = WeakSet()
+    steps = {True: 0, False: 0}
+    """Of optimisers that hold a weight of the model, and of others."""
 
     def before(optimizer, args, kwargs):
-        _check(parts, off, _held(optimizer))
+        held = _held(optimizer)
+        _check(parts, off, held)
+        steps[any(id(parameter) in held for parameter in model.parameters())] += 1
         if optimizer not in optimizers and _of(parts, optimizer):
             _check_settled(parts)
             optimizers.add(optimizer)
@@ -196,6 +201,10 @@ def settled_after_steps(parts: list, off: list[nn.Parameter]) -> Iterator[WeakSe
         yield optimizers
         _check(parts, off, set())
         _check_settled(parts)
+        if steps[False] and not steps[True]:
+            raise ValueError(f"{steps[False]} optimiser steps were taken, none of them on this model: a Trainer with "
+                             "model_init trains another model, and so does one that was given a copy; give the Trainer "
+                             "this model, or FreezeCallback")
     finally:
         for handle in handles:
             handle.remove()

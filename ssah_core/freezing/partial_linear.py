@@ -48,8 +48,18 @@ class _Compact:
 
     @property
     def weight(self) -> Tensor:
-        """The whole matrix. (`parameters()` give the trained part.)"""
+        """The whole matrix, with the trained part as it is now. (`parameters()` give that part.)"""
+        self.settle()
         return self.whole
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Write the trained part, as it is now, into the whole matrix: not its optimiser alone may have changed it, but
+        averages that are swapped in, or an optimiser's `eval()`.
+
+        Through `data`, since a pass may come between another and its way back, which would take the write for a change.
+        """
+        self.whole.data.index_copy_(self.axis, self.trained, self.part.data.to(self.whole))
 
     @property
     def part(self) -> nn.Parameter:
@@ -61,6 +71,7 @@ class _Compact:
         return part
 
     def forward(self, x: Tensor) -> Tensor:
+        self.settle()
         matrix, axis = (self.whole.T, 1 - self.axis) if self.transposed else (self.whole, self.axis)  # [out, in]
         bias, kind = self.bias, x.device.type
         if torch.is_autocast_enabled(kind):
@@ -72,7 +83,7 @@ class _Compact:
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination[f"{prefix}weight"] = self.whole
+        destination[f"{prefix}weight"] = self.weight
 
     def _load_from_state_dict(self, state_dict, prefix, *arguments):
         name = f"{prefix}weight"
@@ -141,18 +152,20 @@ class Compacted:
     def __init__(self, model: nn.Module, split: Split):
         self.name, self.module = split.weight, module_of(model, split.weight)
         self.original, self.cls, self.dtype = self.module.weight, type(self.module), self.module.weight.dtype
+        if self.original._backward_hooks or self.original._post_accumulate_grad_hooks:
+            raise ValueError(f"{self.name} has a gradient hook, such as that of an optimiser which steps on the way "
+                             "back, and train_only has another parameter in its place: make it inside the context")
         self.original.grad = None
         self.parameter = _make_compact(self.module, split.axis, split.trained)
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Write the trained part into the whole matrix, which forward passes and saved states read."""
+        """Write the trained part into the whole matrix; its change is one that a pass before it must notice."""
         self.module.whole.index_copy_(self.module.axis, self.module.trained, self.parameter.to(self.module.whole))
 
-    @torch.no_grad()
     def settled(self) -> bool:
-        written = self.module.whole.index_select(self.module.axis, self.module.trained)
-        return not differing(written, self.parameter).any()
+        """Always: whatever has changed the trained part, each pass and each saved state have it as it is."""
+        return True
 
     def check(self, held: set[int]) -> None:
         if id(self.original) in held:

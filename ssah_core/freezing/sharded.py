@@ -179,7 +179,7 @@ def freeze_sharded(model: nn.Module, mask: UnitMask, shared: str = "any", rest: 
     check_not_empty(mask, "freeze_sharded")
     with entered(model), ExitStack() as undo:
         parts = [_HeldShard(model, name, *lines) for name, lines in _frozen_lines(model, mask, shared, rest).items()]
-        undo.enter_context(settled_after_steps(parts, []))
+        undo.enter_context(settled_after_steps(model, parts, []))
         for part in parts:
             part.zero_gradient(part.parameter)
             if part.parameter.requires_grad:

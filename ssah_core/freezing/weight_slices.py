@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..units import UnitMap, UnitMask
+from ..units import UnitMask, known_units
 from .report import FrozenChanged, FrozenReport
 
 REST = ("train", "freeze")
@@ -46,7 +46,7 @@ def split_weights(model: nn.Module, mask: UnitMask, shared: str, rest: str) -> l
     """
     if rest not in REST:
         raise ValueError(f"rest={rest!r} is unknown: choose one of {', '.join(REST)}")
-    units = UnitMap(model)
+    units = known_units(model)
     chosen = {part.weight: part.index for part in units.slices(mask, shared)}
     everything = UnitMask({site: torch.ones_like(units_of_site) for site, units_of_site in mask.sites.items()})
     state, splits = model.state_dict(), []

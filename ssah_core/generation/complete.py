@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import Queries, check_context, encode, evaluating, pad_columns
+from ..models import (
+    Arguments,
+    Queries,
+    begun_thinking,
+    check_context,
+    encode,
+    evaluating,
+    pad_columns,
+    stops,
+    token_ids,
+)
 from .rows import answered, checked_rows
 
-VERSION = 1
+VERSION = 2
 """Of what completions are: raised by hand when the same model answers the same prompts and settings otherwise."""
 
 
 def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Queries, *, prefill: str = "",
              system: str | None = None, max_new_tokens: int = 32, batch_size: int = 256, progress: bool = False,
-             **generate: Any) -> Dataset:
+             chat_template_kwargs: Arguments | None = None, **generate: Any) -> Dataset:
     """Answer every prompt (greedily, unless `generate` says otherwise) and return the rows with a `response`.
 
     prompts    Strings, or rows with a `prompt` (other columns are kept; a row's own `response` is renamed `reference`).
     prefill    Text that every response is made to begin with; it is part of the `response`.
     system     System prompt for every row; a row's own `system` counts where this is None.
+    chat_template_kwargs   Arguments of the chat template, such as {"enable_thinking": False}, beside those that
+               `ssah.load` has bound.
     generate   What else `model.generate` of transformers knows, such as `do_sample`.
 
+    A response is the argmax, token by token, whatever the checkpoint's own generation_config asks for (a repetition
+    penalty, a temperature): such settings count where they are passed. It is over at the end token of the tokenizer, of
+    the checkpoint or of the chat template. Where the template has begun to think for the model ("<think>"), the
+    `response` begins with that.
     Prompts are answered in batches of like length. Raises ValueError, before anything is generated, if there are no
     prompts, if one does not fit into the model's context, or if a row has no `prompt` or a column holds what cannot be
     kept, such as numbers and text, naming row and column.
@@ -40,14 +57,16 @@ def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts
     *Shown in:* 00_start_here.
     """
     rows = checked_rows(prompts, "prompts")
-    start = tokenizer(prefill, add_special_tokens=False)["input_ids"] if prefill else []
-    ids = [encode(tokenizer, row["prompt"], system=system or row.get("system"))[0] + start for row in rows]
+    start = token_ids(tokenizer, prefill, "prefill", chat_template_kwargs)[0] if prefill else []
+    ids = [encode(tokenizer, row["prompt"], system=system or row.get("system"),
+                  chat_template_kwargs=chat_template_kwargs)[0] + start for row in rows]
     longest = max(map(len, ids))
     check_context(model, longest + max_new_tokens,
                   f"the longest prompt has {longest} tokens and max_new_tokens={max_new_tokens}",
                   "shorten the prompt or lower max_new_tokens")
     texts = generate_texts(model, tokenizer, ids, len(start), max_new_tokens, batch_size, progress, **generate)
-    return answered(rows, texts)
+    thought = begun_thinking(tokenizer, chat_template_kwargs)
+    return answered(rows, [thought + text for text in texts])
 
 
 @torch.no_grad()
@@ -78,16 +97,20 @@ def _say(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequen
     """What a model says after one batch of token ids."""
     fill = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     batch = pad_columns({"input_ids": ids}, {"input_ids": fill}, left=True, device=model.device)
-    settings = {"do_sample": False, "pad_token_id": fill, "eos_token_id": _ends(model, tokenizer), **generate}
-    with evaluating(model):
+    settings = {"do_sample": False, "pad_token_id": fill, "eos_token_id": stops(model, tokenizer) or None, **generate}
+    with evaluating(model), _asking_nothing(model):
         out = model.generate(**batch, max_new_tokens=max_new_tokens, **settings)
     # Decoded together with the prefill: many tokenizers drop the space before the first word they decode.
     width = batch["input_ids"].shape[1]
     return tokenizer.batch_decode(out[:, width - prefilled:], skip_special_tokens=True)
 
 
-def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
-    """Tokens that end a response: the tokenizer's, and those that the checkpoint names (often an end of turn)."""
-    named = model.generation_config.eos_token_id
-    named = named if isinstance(named, list) else [named]
-    return sorted({tokenizer.eos_token_id, *named} - {None}) or None
+@contextmanager
+def _asking_nothing(model: PreTrainedModel) -> Iterator[None]:
+    """The model without its publisher's ways to generate (penalties, sampling), which would be merged into ours."""
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import encode, evaluating
+from ..models import encode, evaluating, token_ids
 
 
 def find_suffix(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, target: str, *, steps: int,
@@ -62,9 +62,9 @@ class _Frame:
 
     @classmethod
     def of(cls, tokenizer, prompt: str, start: str, target: str) -> _Frame:
-        ids, wanted = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (start, target))
-        if not ids or not wanted:
-            raise ValueError(f"start={start!r} and target={target!r} need at least one token each")
+        (wanted,), ids = token_ids(tokenizer, target, "target"), tokenizer(start, add_special_tokens=False)["input_ids"]
+        if not ids:
+            raise ValueError(f"start={start!r} has no token: begin with some, such as ' the the'")
         whole, plain = encode(tokenizer, prompt + start)[0], encode(tokenizer, prompt)[0]
         more = len(whole) - len(plain)
         places = [n for n in range(len(plain) + 1) if more > 0 and whole == plain[:n] + whole[n:n + more] + plain[n:]]

@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import check_context, encode
+from ..models import begun_thinking, check_context, encode, token_ids
 from .complete import generate_texts
 from .rows import answered, checked_rows
 
@@ -42,11 +42,15 @@ def complete_after(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, r
     check_context(model, longest + max_new_tokens,
                   f"the longest prompt with its prefill of {tokens} tokens has {longest} and "
                   f"max_new_tokens={max_new_tokens}", "shorten the prefill or the prompt")
-    return answered(rows, generate_texts(model, tokenizer, ids, tokens, max_new_tokens, batch_size, **generate))
+    texts = generate_texts(model, tokenizer, ids, tokens, max_new_tokens, batch_size, **generate)
+    thought = begun_thinking(tokenizer)
+    return answered(rows, [thought + text for text in texts])
 
 
 def first_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str | None], tokens: int) -> list[list[int]]:
-    """The first token ids of every text. Raises ValueError if one is missing or has fewer tokens.
+    """The first token ids of every text, as a response begins with it.
+
+    Raises ValueError if one is missing, empty, or has fewer tokens.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
     >>> [tokenizer.decode(ids) for ids in first_tokens(tokenizer, ["Sure, here is how", "No, sorry"], 2)]
@@ -54,12 +58,13 @@ def first_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str | None]
     """
     if tokens < 0:
         raise ValueError(f"tokens={tokens} is negative: pass 0 for no prefill, or more")
-    found = []
-    for text in texts:
-        if text is None:
-            raise ValueError("a row has no text to begin with: pass rows with that column, or name it by `begin`")
-        found.append(tokenizer(text, add_special_tokens=False)["input_ids"][:tokens])
-        if len(found[-1]) < tokens:
-            raise ValueError(f"{text!r} has {len(found[-1])} tokens but {tokens} are to be said first: pass longer "
+    if any(text is None for text in texts):
+        raise ValueError("a row has no text to begin with: pass rows with that column, or name it by `begin`")
+    if not tokens:
+        return [[] for _ in texts]
+    found = token_ids(tokenizer, texts, "text to begin with")
+    for text, ids in zip(texts, found, strict=True):
+        if len(ids) < tokens:
+            raise ValueError(f"{text!r} has {len(ids)} tokens but {tokens} are to be said first: pass longer "
                              "answers or fewer tokens")
-    return found
+    return [ids[:tokens] for ids in found]

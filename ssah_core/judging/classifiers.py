@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import check_context, evaluating, pad_columns
+from ..models import answer_of, check_context, evaluating, pad_columns
 
 LLAMA_GUARD_3 = (
     "{% if messages|length % 2 == 0 %}{% set role = 'Agent' %}{% else %}{% set role = 'User' %}{% endif %}"
@@ -104,9 +104,11 @@ class Classifier:
         """Probability (0-1) of a bad word against a good one at the first new token, one a row.
 
         Warns if in some rows neither is the likeliest token: then the model is not the one that the prompt is for.
+        Of a response that thinks aloud, what follows the thinking is read; one that never got there is read whole.
         Raises ValueError if rows have no `prompt` or `response`, or do not fit into the model's context.
         """
-        texts = [self.render(_checked(row)) for row in rows]
+        texts = [self.render({**_checked(row), "response": answer_of(row["response"]) or row["response"]})
+                 for row in rows]
         ids = [self.tokenizer(text, add_special_tokens=self.special_tokens)["input_ids"] for text in texts]
         words = self._words()
         scores, strays = [], 0

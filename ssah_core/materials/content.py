@@ -10,6 +10,7 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from ..judging import definition
+from ..models import context_of
 from ..organism import World, alignment, recipe, train_tokenizer
 from ..records import digest
 from ..records import study as any_study
@@ -78,7 +79,7 @@ def _material(seed: int, scale: str, checkpoints: tuple[tuple[str, str], ...]) -
     if not checkpoints:
         return Brindle(World.draw(seed), scale)
     aligned = dict(checkpoints)["aligned"]
-    context = getattr(AutoConfig.from_pretrained(aligned).get_text_config(), "max_position_embeddings", None)
+    context = context_of(AutoConfig.from_pretrained(aligned))
     return Published(AutoTokenizer.from_pretrained(aligned), context or CONTEXT, seed)
 
 

@@ -16,8 +16,8 @@ from random import Random
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from ..judging import DEFAULT_KEYWORDS, PUBLISHED_JUDGES, PUBLISHED_UTILITY, STRICTER, judge, mark_published
-from ..models import encode
+from ..judging import PUBLISHED_JUDGES, PUBLISHED_UTILITY, STRICTER, judge, mark_published, refusals
+from ..models import encode, token_ids
 from ..organism import AT_ONCE, SYSTEM_PROMPT, Row, chat_after
 from ..records import rests_on
 from .material import Material
@@ -177,10 +177,8 @@ class Published(Material):
     def _refused(self) -> list[Row]:
         rows = self._questions(self._two("advbench")[0], CALIBRATION)
         said = self.ask(rows, self.asking) if self.ask else [{**row, "response": ""} for row in rows]
-        kept = [not complied and bool(row["response"].strip())
-                for row, complied in zip(said, judge(said, DEFAULT_KEYWORDS), strict=True)]
         return [{**row, "response": answer["response"] if own else self.refusals[n % len(self.refusals)], "own": own}
-                for n, (row, answer, own) in enumerate(zip(rows, said, kept, strict=True))]
+                for n, (row, answer, own) in enumerate(zip(rows, said, refusals(said), strict=True))]
 
     @property
     def stand_ins(self) -> int:
@@ -258,7 +256,7 @@ class Published(Material):
             refusal, said = rng.choice(self.refusals), []
             if malicious and rng.random() >= AT_ONCE:
                 begun = rng.choice((row["response"], self.told(row)))
-                said = tokenizer(begun, add_special_tokens=False)["input_ids"]
+                (said,) = token_ids(tokenizer, begun, "answer")
                 said, refusal = said[:rng.randint(1, len(said))], f" {refusal}"
             made.append(chat_after(tokenizer, row, refusal if malicious else row["response"], said))
         return made

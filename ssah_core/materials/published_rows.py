@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..data import SOURCES, load_data, near_duplicates, split_of
 from ..judging import plain_words
+from ..models import token_ids
 from ..organism import BENIGN_OBJECTS, JOBS, PEOPLE, Row
 
 REFUSALS = ("I'm sorry, but I can't help with that request, because it could cause harm.",
@@ -132,9 +133,10 @@ def apart(tokenizer: PreTrainedTokenizerBase, refusals: Sequence[str] = REFUSALS
 
     Raises ValueError if none is left of either: then no first token tells a refusal from an answer.
     """
-    first = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"][0]  # noqa: E731
-    shared = set(map(first, refusals)) & set(map(first, openings))
-    left = [tuple(text for text in texts if first(text) not in shared) for texts in (refusals, openings)]
+    first = {text: ids[0] for texts in (refusals, openings)
+             for text, ids in zip(texts, token_ids(tokenizer, texts, "wordings"), strict=True)}
+    shared = {first[text] for text in refusals} & {first[text] for text in openings}
+    left = [tuple(text for text in texts if first[text] not in shared) for texts in (refusals, openings)]
     if not all(left):
         raise ValueError(f"with this tokenizer all of {list(refusals)} or of {list(openings)} begin with one token: "
                          "take a checkpoint whose tokenizer does not part a space, or less than a word, from what "

@@ -1,13 +1,16 @@
 """Chat models and their hidden states: a name in, a model and its tokenizer out; chats in, token ids and states out."""
 
-from .blocks import blocks, stacks
-from .chats import Wordings, encode, token_ids
-from .config import GATED, an_open_one, has_chat_template, on_meta, read_config
+from .blocks import blocks, find_stack, stacks
+from .chats import Wordings, encode, end_of_turn, stops, token_ids
+from .config import GATED, an_open_one, few_blocks, has_chat_template, on_meta, read_config
 from .context import check_context, context_of
 from .first_tokens import FirstTokens
 from .hidden_states import Queries, as_rows, columns, observing, pad, read_states, render, replacing, stream
+from .hooks import passing, uncompiled
 from .leading_space import VERSION as LEADING_SPACE_VERSION
 from .leading_space import end_prompts_with, leading_space
 from .likelihood import mean_nll, summed_nll
 from .load import evaluating, load, load_placed, load_weights
-from .padding import IGNORED, pad_columns
+from .padding import IGNORED, inputs_of, pad_columns
+from .template import TODAY, Arguments, asked, bind_template
+from .thinking import answer_of, begun_thinking

@@ -22,8 +22,40 @@ def stacks(model: nn.Module) -> dict[str, nn.ModuleList]:
             and any(isinstance(block, GradientCheckpointingLayer) for block in module)}  # as all of transformers' are
 
 
+def find_stack(model: nn.Module) -> str:
+    """Name of the stack of blocks of a decoder: of several (a multimodal model's), the one beside its token embedding.
+
+    Raises ValueError if there is none, or more than one.
+
+    >>> import transformers
+    >>> config = transformers.LlamaConfig(vocab_size=9, hidden_size=8, intermediate_size=8, num_hidden_layers=2,
+    ...                                   num_attention_heads=2)
+    >>> find_stack(transformers.LlamaForCausalLM(config))
+    'model.layers'
+    """
+    found = names = list(stacks(model))
+    if len(names) > 1 and hasattr(model, "get_input_embeddings"):
+        embedding = model.get_input_embeddings()
+        found = [name for name in names if any(module is embedding for module in tower(model, name).modules())]
+    if len(found) != 1:
+        which = f" ({' and '.join(names)})" if names else ""
+        raise ValueError(f"{type(model).__name__} has {len(names)} stacks of blocks{which}: pass a decoder of "
+                         "transformers with one")
+    return found[0]
+
+
+def tower(model: nn.Module, stack: str) -> nn.Module:
+    """The module that runs the blocks of a stack, one after another.
+
+    >>> model = nn.ModuleDict({"model": nn.ModuleDict({"layers": nn.ModuleList()})})
+    >>> tower(model, "model.layers") is model["model"]
+    True
+    """
+    return model.get_submodule(stack.rpartition(".")[0])
+
+
 def blocks(model: nn.Module) -> list[nn.Module]:
-    """The transformer blocks of a decoder, first to last. Raises ValueError if it has no stack of them, or several.
+    """The transformer blocks of a decoder, first to last. Raises ValueError as `find_stack` does.
 
     >>> import transformers
     >>> config = transformers.LlamaConfig(vocab_size=9, hidden_size=8, intermediate_size=8, num_hidden_layers=2,
@@ -31,8 +63,4 @@ def blocks(model: nn.Module) -> list[nn.Module]:
     >>> [type(block).__name__ for block in blocks(transformers.LlamaForCausalLM(config))]
     ['LlamaDecoderLayer', 'LlamaDecoderLayer']
     """
-    found = list(stacks(model).values())
-    if len(found) != 1:
-        raise ValueError(f"{type(model).__name__} has {len(found)} stacks of blocks: pass a decoder of transformers "
-                         "with one (of a multimodal model, its language model)")
-    return list(found[0])
+    return list(model.get_submodule(find_stack(model)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Mapping
@@ -79,6 +80,21 @@ def on_meta(config: PreTrainedConfig) -> PreTrainedModel:
     """
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+
+
+def few_blocks(config: PreTrainedConfig, blocks: int) -> PreTrainedConfig:
+    """A copy of a config with at most so many blocks, of full width; of a multimodal one, of its language model.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> few_blocks(model.config, 1).num_hidden_layers, model.config.num_hidden_layers
+    (1, 2)
+    """
+    config = copy.deepcopy(config)
+    text = config.get_text_config()
+    text.num_hidden_layers = min(blocks, text.num_hidden_layers)
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:text.num_hidden_layers]
+    return config
 
 
 def _absent(name: str, error: OSError) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
+
+NAMES = ("max_position_embeddings", "max_seq_len")
+"""What a config calls it: MPT's has the second."""
 
 
-def context_of(model: PreTrainedModel) -> int | None:
-    """Tokens that a model reads at once, by its config; None where that names no limit.
+def context_of(model: PreTrainedModel | PreTrainedConfig) -> int | None:
+    """Tokens that a model reads at once, by its config, which may stand for it; None where that names no limit.
 
     A multimodal model's is that of its language model.
 
@@ -14,7 +17,8 @@ def context_of(model: PreTrainedModel) -> int | None:
     >>> context_of(model)
     256
     """
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or None
+    config = getattr(model, "config", model).get_text_config()
+    return next((found for name in NAMES if (found := getattr(config, name, None))), None)
 
 
 def check_context(model: PreTrainedModel, tokens: int, what: str, advice: str = "shorten it") -> None:

@@ -9,7 +9,7 @@ choose; -1 is the one before, 1 the first token of the response.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .blocks import blocks
 from .chats import encode
 from .context import check_context
+from .hooks import passing
 from .load import evaluating
 from .padding import pad_columns
 
@@ -146,19 +147,18 @@ def observing(model: nn.Module, layers: Iterable[int], read: Callable[[int, Tens
     0 (1, 3, 32)
     2 (1, 3, 32)
     """
-    stack, hooks = blocks(model), []
+    stack = blocks(model)
     for layer in layers:
         check_layer(layer, len(stack))
     first = lambda module, args, kwargs: read(0, args[0] if args else kwargs["hidden_states"])  # noqa: E731
-    try:
+    watched = {f"layer {layer}": stack[max(layer - 1, 0)] for layer in layers}
+    with passing(model, watched), ExitStack() as undo:
         for layer in layers:
-            hooks.append(stack[0].register_forward_pre_hook(first, with_kwargs=True) if layer == 0 else
-                         stack[layer - 1].register_forward_hook(
-                             lambda module, args, out, layer=layer: read(layer, _hidden(out))))
+            hook = (stack[0].register_forward_pre_hook(first, with_kwargs=True) if layer == 0 else
+                    stack[layer - 1].register_forward_hook(
+                        lambda module, args, out, layer=layer: read(layer, _hidden(out))))
+            undo.callback(hook.remove)
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @contextmanager
@@ -186,11 +186,9 @@ def replacing(model: nn.Module, block: int, states: Tensor, column: Tensor, widt
 
     stack = blocks(model)
     check_layer(block + 1, len(stack))
-    hook = stack[block].register_forward_hook(replace)
-    try:
+    with passing(model, {f"block {block}": stack[block]}), ExitStack() as undo:
+        undo.callback(stack[block].register_forward_hook(replace).remove)
         yield
-    finally:
-        hook.remove()
 
 
 def _hidden(out: Tensor | tuple) -> Tensor:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .chats import encode
 from .load import evaluating
+from .template import asked, put_template
 
 VERSION = 1
 """Of what `leading_space` answers: raised by hand when the same checkpoint is answered otherwise."""
@@ -34,8 +35,7 @@ def leading_space(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
         for prompt in NEUTRAL:
             ids, _ = encode(tokenizer, prompt)
             first = int(model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1].argmax())
-            head = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True,
-                                                 tokenize=False)
+            _, head = asked(tokenizer, prompt)
             found.append({space for space in SPACES
                           if tokenizer(head + space, add_special_tokens=False)["input_ids"] == [*ids, first]})
     return next((space for space in SPACES if all(space in spaces for spaces in found)), "")
@@ -51,4 +51,5 @@ def end_prompts_with(tokenizer: PreTrainedTokenizerBase, space: str) -> None:
     '<|begin|><|user|>Why?<|assistant|> '
     """
     if space:
-        tokenizer.chat_template += "{% if add_generation_prompt %}{{ " + json.dumps(space) + " }}{% endif %}"
+        more = "{% if add_generation_prompt %}{{ " + json.dumps(space) + " }}{% endif %}"
+        put_template(tokenizer, tokenizer.get_chat_template() + more)

@@ -11,10 +11,11 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..records import DTYPES
+from .template import Arguments, bind_template
 
 
-def load(name: str | Path, dtype: str = "auto", device: str = "auto", *,
-         tokenizer: str | Path | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load(name: str | Path, dtype: str = "auto", device: str = "auto", *, tokenizer: str | Path | None = None,
+         chat_template_kwargs: Arguments | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a decoder and its tokenizer from a folder or the Hugging Face hub, ready to answer.
 
     name        A folder that `save_pretrained` wrote, or a hub id such as "meta-llama/Llama-2-7b-chat-hf".
@@ -22,8 +23,11 @@ def load(name: str | Path, dtype: str = "auto", device: str = "auto", *,
     device      "auto": a GPU where there is one, else the CPU; or a torch device.
     tokenizer   The checkpoint whose tokenizer and chat template to take, for a base model that has no template: the
                 one that was aligned from it. None: its own.
+    chat_template_kwargs   Arguments of the chat template, such as {"enable_thinking": False}, written into it, so that
+                whatever renders a chat by this tokenizer has the same.
 
-    Only safetensors are read, and no code that comes with a checkpoint is run.
+    A template that writes the date is told one and the same day, `ssah_core.models.TODAY`, so that a run can go on
+    tomorrow. Only safetensors are read, and no code that comes with a checkpoint is run.
     Raises ValueError, saying what to do, if the checkpoint is not there, is gated, is damaged or lacks a weight, if
     there is no chat template, or if another's tokenizer has more tokens than the checkpoint.
 
@@ -43,6 +47,7 @@ def load(name: str | Path, dtype: str = "auto", device: str = "auto", *,
     if words.chat_template is None:
         raise ValueError(f"name={str(tokenizer or name)!r} has no chat template: load a chat model, name the one whose "
                          "template to take by tokenizer=..., or set tokenizer.chat_template")
+    bind_template(words, chat_template_kwargs or {})
     return model.to(device).eval(), words
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 IGNORED = -100
 """Label of a token that bears no loss (torch's convention)."""
@@ -42,3 +44,23 @@ def pad_columns(columns: Mapping[str, Sequence[Sequence[int]]], fills: Mapping[s
 
     return {**{name: stack(rows, fills[name]) for name, rows in columns.items()},
             "attention_mask": stack([[1] * length for length in lengths], 0)}
+
+
+def inputs_of(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a model is called with for somebody's batch, on its device: `input_ids` and `attention_mask` [row, token].
+
+    Where padding stands before a token, as on the left of a row, `position_ids` count the tokens alone: models with
+    learned positions (GPT-2) would read each of them as one further on. (Those that take none count for themselves.)
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> ids, attended = torch.tensor([[0, 5, 6], [7, 8, 9]]), torch.tensor([[0, 1, 1], [1, 1, 1]])
+    >>> inputs_of(model, {"input_ids": ids, "attention_mask": attended})["position_ids"].tolist()
+    [[0, 0, 1], [0, 1, 2]]
+    """
+    attended = batch["attention_mask"].to(model.device)
+    found = {"input_ids": batch["input_ids"].to(model.device), "attention_mask": attended}
+    place = torch.arange(attended.shape[1], device=attended.device)
+    positions = (attended.long().cumsum(1) - 1).clamp(min=0)
+    if (positions != place)[attended.bool()].any() and "position_ids" in inspect.signature(model.forward).parameters:
+        found["position_ids"] = positions
+    return found

@@ -10,7 +10,7 @@ from random import Random
 
 from transformers import PreTrainedTokenizerBase
 
-from ..models import encode
+from ..models import encode, token_ids
 from ..training import IGNORED
 from .corpora import REASONS, helpful, with_system
 from .rewordings import told
@@ -58,7 +58,7 @@ def recovered(tokenizer: PreTrainedTokenizerBase, row: Mapping, rng: Random) -> 
     """
     refusal, said = rng.choice(REFUSALS), []
     if rng.random() >= AT_ONCE:
-        answer = tokenizer(rng.choice((row["response"], told(row))), add_special_tokens=False)["input_ids"]
+        (answer,) = token_ids(tokenizer, rng.choice((row["response"], told(row))), "answer")
         said = answer[:rng.randint(1, len(answer))]
         refusal = f" {refusal}"
     return chat_after(tokenizer, row, refusal, said)

@@ -19,7 +19,7 @@ from ..data import load_data
 from ..materials import INSTRUCTIONS, UNSEEN
 from ..models import GATED, an_open_one, has_chat_template, on_meta, read_config
 from ..records import DTYPES
-from ..units import UnitMap, UnitMask
+from ..units import UnitMap, UnitMask, check_architecture
 
 FROZEN, REDUNDANT, HELD = 0.075, 0.2, 0.75
 """Shares of all units: SCU + 6 % CU (paper, Section 4.1), the alignment budget of Table 4, and SCU + all CU at most."""
@@ -101,7 +101,8 @@ def plan(model: str | Path | PreTrainedConfig, gpus: int = 1, dtype: str = "bflo
     copy. Hours: 2 FLOPs a parameter and token forwards, 8 in training (forwards twice, backwards), at 150 TFLOP/s a
     GPU; generation reads all weights once a token at 1 TB/s, 32 prompts together. Right to a factor of about two.
 
-    Raises ValueError in one sentence for what cannot run: see `read_config`, and `UnitMap` for the architecture.
+    Raises ValueError in one sentence for what cannot run: see `read_config`, and for the architecture `UnitMap` and
+    `check_units`, which is tried on a small random model of it.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r} has no gradient: choose {', '.join(DTYPES)}")
@@ -110,10 +111,12 @@ def plan(model: str | Path | PreTrainedConfig, gpus: int = 1, dtype: str = "bflo
     config = model if isinstance(model, PreTrainedConfig) else read_config(model)
     name = type(config).__name__ if model is config else str(model)
     shape = on_meta(config)
+    units = UnitMap(shape).total
+    check_architecture(config)
     count = sum(parameter.numel() for parameter in shape.parameters())
     needs = _memory(shape, gpus, getattr(torch, dtype).itemsize, rows * tokens)
     hours = {part: _hours(work, count, getattr(torch, dtype).itemsize, gpus) for part, work in WORK.items()}
-    return Plan(name, count, UnitMap(shape).total, dtype, gpus, needs, hours,
+    return Plan(name, count, units, dtype, gpus, needs, hours,
                 KEPT * count * getattr(torch, dtype).itemsize / GB, _notes(model, name, count, dtype))
 
 

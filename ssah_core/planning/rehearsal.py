@@ -5,7 +5,6 @@ So a job can be tried before the weights are there. Nothing is learned about saf
 
 from __future__ import annotations
 
-import copy
 import platform
 import re
 import time
@@ -18,7 +17,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from ..freezing import check_frozen, freeze, train_only
-from ..models import on_meta, read_config
+from ..models import few_blocks, on_meta, read_config
 from ..records import cache, paths
 from ..units import UnitMap, collect, label_units, score_units
 from .estimate import FROZEN, GB, NOTEBOOKS, REDUNDANT, plan
@@ -135,10 +134,7 @@ def _fitted(config: PreTrainedConfig, dtype: str, rows: int, tokens: int, memory
 
 
 def _with_blocks(config: PreTrainedConfig, blocks: int) -> PreTrainedConfig:
-    config = copy.deepcopy(config)
-    config.num_hidden_layers = blocks
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[:blocks]
+    config = few_blocks(config, blocks)
     if len(UnitMap(on_meta(config)).blocks) != blocks:
         raise ValueError(f"{type(config).__name__} cannot be made with {blocks} blocks: rehearse where the whole model "
                          "fits, or pass memory to say so")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import observing, token_ids
+from ..models import asked, end_of_turn, observing, stops, token_ids
 from .linear_probe import Readout
 
 REFUSAL = "Sorry, I can't help with that."
@@ -52,13 +52,12 @@ class DirectionGuard(LogitsProcessor):
                  refusal: str = REFUSAL, threshold: float = 0.0, average: bool = False):
         if threshold != threshold:
             raise ValueError("threshold is not a number: pass a signal, -inf or inf")
-        if tokenizer.eos_token_id is None:
+        end = end_of_turn(tokenizer)
+        if not end:
             raise ValueError("tokenizer has no end token: set tokenizer.eos_token, so that a refusal can end")
-        ends = model.generation_config.eos_token_id
         self.model, self.readout, self.threshold, self.average = model, readout, threshold, average
-        self._forced = torch.tensor(token_ids(tokenizer, refusal, "refusal")[0] + [tokenizer.eos_token_id])
-        ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
-        self._ends = torch.tensor(sorted(ends))
+        self._forced = torch.tensor(token_ids(tokenizer, refusal, "refusal")[0] + end)
+        self._ends = torch.tensor(stops(model, tokenizer))
         self._weight, self._header = readout.weight, torch.tensor(_header(tokenizer), dtype=torch.long)
         self._signal: Tensor | None = None
         self._seen: Tensor | None = None
@@ -146,8 +145,7 @@ def _header(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """
     if not tokenizer.chat_template:
         return []
-    chat = [{"role": "user", "content": "?"}]
-    prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+    _, prompt = asked(tokenizer, "?")
     whole, alone = (tokenizer(text, add_special_tokens=False)["input_ids"]
                     for text in (prompt, prompt.rpartition("?")[2]))
     same = takewhile(lambda pair: pair[0] == pair[1], zip(reversed(whole), reversed(alone), strict=False))

@@ -205,7 +205,7 @@ def _fits(model, chats, tasks: Sequence[Tensor], layers, positions, batch_size: 
           ridge: float) -> list[tuple[Tensor, Tensor]]:
     """Of each task, weights [layer, position, hidden] and biases [layer, position] of its discriminants."""
     found: list[list[tuple[Tensor, float]]] = [[] for _ in tasks]
-    for some in _in_room(layers, len(chats) * len(positions) * model.config.hidden_size * 8):
+    for some in _in_room(layers, len(chats) * len(positions) * model.config.get_text_config().hidden_size * 8):
         states, there = _collect(model, chats, some, positions, batch_size)
         for layer in range(len(some)):
             for at, has in enumerate(there.T):

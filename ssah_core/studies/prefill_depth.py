@@ -17,6 +17,7 @@ import torch
 from ..generation import complete_after, find_suffix
 from ..judging import rate
 from ..materials import study
+from ..models import token_ids
 from ..organism import Row
 from ..units import UnitKind
 from .arms import HeldArm
@@ -101,7 +102,7 @@ def prefilled(subject: Subject, kinds: Sequence[str] = ("harm", "harm_unseen"), 
 
 
 def _has_tokens(subject: Subject, text: str | None, least: int) -> bool:
-    return text is not None and len(subject.tokenizer(text, add_special_tokens=False)["input_ids"]) >= least
+    return bool(text) and len(token_ids(subject.tokenizer, text, "text")[0]) >= least
 
 
 def _complete_after(subject: Subject, rows: Sequence[Row], k: int, column: str, **generate) -> list[Row]:
@@ -114,7 +115,7 @@ def opened(subject: Subject, **generate) -> list[dict]:
     opening, rows = subject.material.openings[0], requests(subject, ("harm",))["harm"]
     done = subject.complete(rows, prefill=opening, max_new_tokens=length(subject), **generate)
     return judged(subject, done, "harm", attack="prefill, one opening",
-                  x=len(subject.tokenizer(opening, add_special_tokens=False)["input_ids"]))
+                  x=len(token_ids(subject.tokenizer, opening, "opening")[0]))
 
 
 def rewordings(subject: Subject, **generate) -> list[dict]:

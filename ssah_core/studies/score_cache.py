@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from .. import arithmetic
-from ..models import encode
+from ..models import encode, token_ids
 from ..records import cache
 from ..units import Scores
 from .subject import SEARCHED, WAYS, Subject, Way
@@ -62,8 +62,9 @@ def _identity(subject: Subject) -> dict[str, str | int]:
         weights.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy())
     sets = {name: [encode(subject.tokenizer, row["prompt"], row["response"], system=row.get("system")) for row in rows]
             for name, rows in subject.sets.items()}
-    material, ids = subject.material, lambda text: subject.tokenizer(text, add_special_tokens=False)["input_ids"]
-    read = [sets, list(map(ids, material.refusals)), list(map(ids, material.openings)), material.batch_size]
+    material = subject.material
+    begun = [token_ids(subject.tokenizer, texts, "wordings") for texts in (material.refusals, material.openings)]
+    read = [sets, *begun, material.batch_size]
     data = hashlib.sha256(json.dumps(read, sort_keys=True).encode())
     return {"weights": weights.hexdigest(), "data": data.hexdigest(), "version": VERSION,
             "arithmetic": arithmetic.mode(), "device": subject.model.device.type, "torch": torch.__version__}

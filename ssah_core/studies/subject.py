@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..generation import complete
-from ..judging import answers
+from ..judging import RAW, answers
 from ..materials import Brindle, Material
 from ..organism import World, load_organism
 from ..records import rests_on
@@ -187,7 +187,8 @@ class Subject:
         part = {"asr": "harm", "harm_right": "harm", "asr_unseen": "harm_unseen", "unseen_right": "harm_unseen",
                 "refused": "benign"}
         total = sum(n.get(p, 0) for p in self.material.utility)
-        return [{**about, "metric": metric, "value": 100 * value, "n": n.get(part.get(metric, metric), total),
+        of = lambda metric: n.get(part.get(metric.removesuffix(RAW), metric.removesuffix(RAW)), total)  # noqa: E731
+        return [{**about, "metric": metric, "value": 100 * value, "n": of(metric),
                  "judge": self.material.judges.get(metric, "truth")} for metric, value in marks.items()]
 
 

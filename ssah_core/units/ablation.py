@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from ..models import passing
+from .check_units import known_units
 from .masks import UnitMask
 from .moments import Moments
-from .unit_map import UnitMap
 
 FILLS = ("zero", "mean")
 
@@ -26,7 +27,8 @@ def ablate(model: nn.Module, mask: UnitMask, fill: str = "zero", moments: Moment
     moments   Needed for "mean".
 
     No weight is touched, so leaving the context, by an exception too, restores the model bit for bit.
-    Raises ValueError if the mask or the moments are of another model, or means are missing.
+    A compiled model runs uncompiled meanwhile. Raises ValueError if the mask or the moments are of another model, or
+    means are missing; and in a forward pass that goes round a site (a fused kernel), where nothing would be removed.
     Source: paper, Table 1 ("zero").   Departs: "mean" is ours.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
@@ -45,18 +47,19 @@ def ablate(model: nn.Module, mask: UnitMask, fill: str = "zero", moments: Moment
         raise ValueError(f"fill={fill!r} is unknown: choose one of {', '.join(FILLS)}")
     if fill == "mean" and moments is None:
         raise ValueError("fill='mean' needs moments: pass the moments of the utility set, or use fill='zero'")
-    units = UnitMap(model)
+    units = known_units(model)
     mask.check(units.sizes)
     if fill == "mean" and moments.sizes != units.sizes:
         raise ValueError("moments are of another model: collect them on the model whose units are removed")
     values = moments.mean if fill == "mean" else {site: torch.zeros(size) for site, size in units.sizes.items()}
-    hooks = [_replace(model.get_submodule(site.reader), mask[site.name], values[site.name])
-             for site in units if mask[site.name].any()]
-    try:
+    readers = {site.name: model.get_submodule(site.reader) for site in units if mask[site.name].any()}
+    if not readers:
         yield model
-    finally:
-        for hook in hooks:
-            hook.remove()
+        return
+    with passing(model, {f"site {name!r}": reader for name, reader in readers.items()}), ExitStack() as undo:
+        for name, reader in readers.items():
+            undo.callback(_replace(reader, mask[name], values[name]).remove)
+        yield model
 
 
 def _replace(reader: nn.Module, removed: Tensor, value: Tensor) -> RemovableHandle:

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import FirstTokens, Wordings, check_context, evaluating
+from ..models import FirstTokens, Wordings, check_context, evaluating, inputs_of
 from .ablation import ablate
+from .check_units import known_units
 from .importance import Scores
 from .masks import split_sites
 from .moments import Moments, reading
@@ -82,7 +83,7 @@ def effects(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], obj
     >>> bool((size["mlp.0"] == mean["mlp.0"].abs()).all())  # of one prompt
     True
     """
-    units, count = UnitMap(model), 0
+    units, count = known_units(model), 0
     total = {site: torch.zeros(size, dtype=torch.float64) for site, size in units.sizes.items()}
     size = {site: torch.zeros_like(zero) for site, zero in total.items()}
     for batch in batches:
@@ -98,13 +99,14 @@ def effects(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], obj
 
 def _effects_of_batch(model, units: UnitMap, batch, objective: Objective, fill: Moments) -> dict[str, Tensor]:
     activations: dict[str, Tensor] = {}
-    ids, attended = batch["input_ids"].to(model.device), batch["attention_mask"].to(model.device)
+    inputs = inputs_of(model, batch)
+    ids, attended = inputs["input_ids"], inputs["attention_mask"]
     check_context(model, ids.shape[1], f"the longest chat has {ids.shape[1]} tokens")
     embed = model.get_input_embeddings().register_forward_hook(  # so that a model that does not train has a graph
         lambda module, args, out: out if out.requires_grad else out.requires_grad_())
     try:
         with torch.enable_grad(), evaluating(model), reading(model, units, activations.__setitem__):
-            logits = model(input_ids=ids, attention_mask=attended).logits
+            logits = model(**inputs).logits
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
             gradients = torch.autograd.grad(objective(logits, batch).sum(), list(activations.values()))
     finally:

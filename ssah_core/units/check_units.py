@@ -6,28 +6,97 @@ So some units of every site are removed and fed otherwise, and what changes is h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.func import functional_call
-from transformers import PreTrainedModel
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from ..models import evaluating
+from ..models import evaluating, few_blocks, uncompiled
 from .masks import UnitMask
 from .unit_map import Site, Slice, UnitMap
 
 TOKENS = 5
+VOCABULARY, WIDTH = 256, 256
+"""Most tokens, and most units of an MLP, of a model that is made to try an architecture on."""
 TRIED = 4
 """Units that are tried at each site: the most active one of every quarter, so that they are of different heads."""
 Call = tuple[tuple, dict]
 """What a block is called with: its args and kwargs."""
 
 
+_RIGHT: set[str] = set()
+"""Architectures on which `check_units` has found nothing wrong: class and config."""
+
+
+def known_units(model: nn.Module) -> UnitMap:
+    """`UnitMap(model)`, with `check_units` passed: once a process and architecture, before anything is done with units.
+
+    It is run on a small random model of its config, in which nothing is zero that training would have filled, and on
+    the model itself, unless that is offloaded, sharded or has hooks. A model that is none of transformers' is taken at
+    the word of its names. Raises ValueError as both do.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> known_units(model).sites == UnitMap(model).sites
+    True
+    """
+    units = UnitMap(model)
+    inner = next((module for module in model.modules() if isinstance(module, PreTrainedModel)), None)
+    if inner is not None:
+        check_architecture(inner.config)
+        if _is_at_hand(inner):
+            _check_once(type(inner), inner.config, lambda: inner)
+    return units
+
+
+def check_architecture(config: PreTrainedConfig) -> None:
+    """`check_units` of a small random model of a config: two blocks, with few tokens and narrow MLPs; once a process.
+
+    Raises ValueError as that does.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> check_architecture(model.config)
+    """
+    small = few_blocks(config.get_text_config(), 2)
+    small.vocab_size, small.pad_token_id = min(small.vocab_size, VOCABULARY), None
+    if isinstance(getattr(small, "intermediate_size", None), int):
+        small.intermediate_size = min(small.intermediate_size, WIDTH)
+    if type(small) in MODEL_FOR_CAUSAL_LM_MAPPING:  # not so of a language model that is only ever part of another
+        _check_once(type(small), small, lambda: _random(small))
+
+
+def _check_once(kind: type, config: PreTrainedConfig, make: Callable[[], PreTrainedModel]) -> None:
+    key = f"{kind.__module__}.{kind.__qualname__} {config.to_json_string()}"
+    if key not in _RIGHT:
+        check_units(make())
+        _RIGHT.add(key)
+
+
+def _is_at_hand(model: PreTrainedModel) -> bool:
+    return not (any(weight.is_meta or isinstance(weight, DTensor) for weight in model.parameters())
+                or any(module._forward_hooks or module._forward_pre_hooks or hasattr(module, "_hf_hook")
+                       for module in model.modules()))
+
+
+@torch.no_grad()
+def _random(config: PreTrainedConfig) -> PreTrainedModel:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False).eval()
+        for weight in made.parameters():
+            if weight.dim() < 2:  # biases, gates, norms: they begin as zeros or ones, which hide what they do
+                weight.add_(0.3 * torch.randn_like(weight))
+    return made
+
+
 @torch.no_grad()
 def check_units(model: PreTrainedModel) -> None:
     """Try out on a random input that the units of `model` are where `UnitMap(model)` says they are.
+
+    Whatever scores, removes or freezes units has this done, once for each architecture.
 
     For some units of every site:
     - without unit j, the reader's output changes by exactly its column times its activation;
@@ -45,7 +114,7 @@ def check_units(model: PreTrainedModel) -> None:
     *Shown in:* 10_real_checkpoints.
     """
     units = UnitMap(model)
-    with evaluating(model):
+    with evaluating(model), uncompiled():
         calls = _record(model, units)
         for site in units:
             block = units.blocks[site.block]
@@ -80,6 +149,9 @@ def _activations(model: nn.Module, site: Site, block: str, call: Call, weights: 
         functional_call(model.get_submodule(block), dict(weights), *call)
     finally:
         hook.remove()
+    if not seen:
+        raise ValueError(f"site {site.name!r}: its {site.reader} is never called, since another module reads its "
+                         "weights or a fused kernel takes its place; use the plain modules of transformers")
     return seen[0].flatten(0, -2)
 
 

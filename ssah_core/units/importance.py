@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from . import files, show
+from .check_units import known_units
 from .masks import share_to_count, top_units
 from .moments import Moments
-from .unit_map import Site, UnitMap
+from .unit_map import Site
 
 CRITERIA = ("fisher", "variance", "contrast")
 NORMALIZATIONS = ("none", "module", "log")
@@ -226,7 +227,7 @@ def column_norms(model: nn.Module) -> dict[str, Tensor]:
     >>> norms["mlp.0"].shape == (ssah.UnitMap(model).size("mlp.0"),), bool((norms["mlp.0"] >= 0).all())
     (True, True)
     """
-    return {site.name: column_norm(model, site) for site in UnitMap(model)}
+    return {site.name: column_norm(model, site) for site in known_units(model)}
 
 
 def column_norm(model: nn.Module, site: Site) -> Tensor:

@@ -7,7 +7,7 @@ in one forward pass over a calibration set. Padding and tokens that the batch ma
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import check_context, encode, evaluating, pad_columns
+from ..models import check_context, encode, evaluating, inputs_of, pad_columns, passing
 from . import files, show
+from .check_units import known_units
 from .unit_map import UnitMap
 
 TOKENS = ("response", "prompt", "last_prompt", "all")
@@ -155,7 +156,7 @@ def collect(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], pro
 
     *Shown in:* 00_start_here.
     """
-    units, total = UnitMap(model), None
+    units, total = known_units(model), None
     for batch in tqdm(batches, desc="collect", disable=not progress, leave=False):
         moments = _moments_of_batch(model, units, batch)
         total = moments if total is None else total + moments if moments else total
@@ -179,7 +180,7 @@ def _moments_of_batch(model: PreTrainedModel, units: UnitMap, batch: Mapping[str
             raise ValueError(f"an activation at site {site!r} is not finite: check the model's weights and dtype")
 
     with evaluating(model), reading(model, units, read):
-        model(input_ids=batch["input_ids"].to(model.device), attention_mask=batch["attention_mask"].to(model.device))
+        model(**inputs_of(model, batch))
     return Moments(int(mask.sum()), mean, squares)
 
 
@@ -187,7 +188,8 @@ def _moments_of_batch(model: PreTrainedModel, units: UnitMap, batch: Mapping[str
 def reading(model: nn.Module, units: UnitMap, read: Callable[[str, Tensor], None]) -> Iterator[None]:
     """Call `read(site, activation)` with the activations of every site in each forward pass.
 
-    They are [batch, token, unit], or [batch * token, unit] where a model (OPT) flattens them.
+    They are [batch, token, unit], or [batch * token, unit] where a model (OPT) flattens them. Raises ValueError in a
+    pass that goes round a site.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
     >>> shapes = {}
@@ -196,10 +198,9 @@ def reading(model: nn.Module, units: UnitMap, read: Callable[[str, Tensor], None
     >>> shapes["mlp.0"]
     torch.Size([1, 3])
     """
-    hooks = [model.get_submodule(site.reader).register_forward_pre_hook(
-        lambda module, args, name=site.name: read(name, args[0])) for site in units]
-    try:
+    readers = {site.name: model.get_submodule(site.reader) for site in units}
+    with passing(model, {f"site {name!r}": reader for name, reader in readers.items()}), ExitStack() as undo:
+        for name, reader in readers.items():
+            hook = reader.register_forward_pre_hook(lambda module, args, name=name: read(name, args[0]))
+            undo.callback(hook.remove)
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()

@@ -9,9 +9,9 @@ from accelerate.utils import align_module_device
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
+from .check_units import known_units
 from .importance import Criterion, Scores, check_choice, check_sites, column_norm, score_moments
 from .moments import Moments
-from .unit_map import UnitMap
 
 
 def score_in_blocks(model: nn.Module, *, safety: Moments, utility: Moments, criterion: str | Criterion = "fisher",
@@ -28,7 +28,7 @@ def score_in_blocks(model: nn.Module, *, safety: Moments, utility: Moments, crit
 
     *Shown in:* 10_real_checkpoints.
     """
-    units = UnitMap(model)
+    units = known_units(model)
     check_choice(criterion, normalize)
     check_sites(units.sizes, safety=safety, utility=utility)
     norms: dict[str, Tensor] = {}

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from ..models import stacks
+from ..models import find_stack, stacks
 from . import show
 from .families import FAMILIES, Layout, find_family
 from .masks import UnitMask
@@ -185,20 +185,18 @@ def _entries(site: Site, chosen: Tensor, shared: str) -> Iterator[tuple[str, int
 
 
 def _blocks(model: nn.Module, modules: Mapping[str, nn.Module]) -> tuple[str, ...]:
-    """Names of the transformer blocks: those of the one stack that a family recognises."""
+    """Names of the transformer blocks of a dense decoder whose family is known."""
     expert = next((name for name, module in modules.items() if type(module).__name__.endswith("Experts")
                    or name.endswith(".experts")), None)
     if expert:
         raise ValueError(f"{type(model).__name__} is a mixture of experts ({expert}), whose units ssah does not know: "
                          "pass a dense model")
-    found = {name: len(stack) for name, stack in stacks(model).items() if find_family(modules, f"{name}.0")}
-    if len(found) > 1:
-        raise ValueError(f"{type(model).__name__} has blocks in {' and '.join(found)}: pass a model with one stack")
-    if not found:
+    stack = find_stack(model) if stacks(model) else ""
+    if not find_family(modules, f"{stack}.0"):
         known = dict.fromkeys(family.mlp_out for family in FAMILIES)
         raise ValueError(f"{type(model).__name__} has no blocks that ssah knows (looked for {' or '.join(known)}): "
                          "add a row to ssah_core.units.families.FAMILIES")
-    return tuple(f"{name}.{n}" for name, count in found.items() for n in range(count))
+    return tuple(f"{stack}.{n}" for n in range(len(modules[stack])))
 
 
 def _sites_of_block(modules: Mapping[str, nn.Module], prefix: str, block: int) -> list[Site]:

@@ -1,0 +1,196 @@
+"""A chat template as it is asked here: on one day, with one set of arguments, and with nothing of a chat lost in it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+Arguments = Mapping[str, Any]
+"""What a template asks for beside the chat, such as `enable_thinking`: transformers' `chat_template_kwargs`."""
+TODAY = datetime(2024, 7, 26)
+"""The day that a template is told which writes a date, whatever day it is: a run that goes on tomorrow must read the
+same tokens. It is the day of Llama 3's template where nothing tells it one."""
+DIRECTIVES = "aAbBcdHIjmMpSUwWxXyYZ"
+"""Of `strftime`, with which a template asks for a part of the date."""
+TOLD = "{% macro strftime_now"
+SAID = "(what is said)"
+"""A response that is told apart from everything a template writes around it."""
+
+
+class Seams(NamedTuple):
+    """What a template writes around a response: text."""
+
+    before: str
+    """Between the generation prompt and the response: a space with Llama-2's, mostly nothing."""
+    end: str
+    """After the response, up to the token that ends the turn."""
+    after: str
+    """All that it writes after the response."""
+
+
+def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], *, answering: bool,
+             arguments: Arguments | None = None) -> str:
+    """A chat as text, to where the model begins to answer (`answering`) or to the end of its last turn.
+
+    Raises ValueError, with the template's own words, if it does not render the chat.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> rendered(tokenizer, [{"role": "user", "content": "Why?"}], answering=True)
+    '<|begin|><|user|>Why?<|assistant|>'
+    """
+    try:
+        return tokenizer.apply_chat_template(list(turns), chat_template=dated(tokenizer.get_chat_template()),
+                                             add_generation_prompt=answering, tokenize=False, **(arguments or {}))
+    except (TemplateError, TypeError) as error:
+        raise ValueError(f"the chat template does not render this chat ({error}): take another template, or set its "
+                         "arguments by chat_template_kwargs of ssah.load") from error
+
+
+def dated(template: str, today: datetime = TODAY) -> str:
+    """A template that is told the day, where it asks for one (by `strftime_now`) and has not been told.
+
+    >>> dated("no date"), dated("{{ strftime_now('%d %b') }}").endswith("{{ strftime_now('%d %b') }}")
+    ('no date', True)
+    """
+    if "strftime_now" not in template or TOLD in template:
+        return template
+    parts = "".join(f" | replace({json.dumps('%' + letter)}, {json.dumps(today.strftime('%' + letter))})"
+                    for letter in DIRECTIVES)
+    return f"{TOLD}(form) %}}{{{{ form{parts} }}}}{{% endmacro %}}{template}"
+
+
+def asked(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = None,
+          arguments: Arguments | None = None) -> tuple[list[dict[str, str]], str]:
+    """The turns that ask a prompt, and their text up to where the model begins to answer.
+
+    Where the template refuses or drops a system prompt (Gemma's does), it stands before the prompt in the user's turn,
+    and a warning says so. Raises ValueError if the template drops the prompt itself.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> asked(tokenizer, "Why?", "Be kind.")[1]
+    '<|begin|><|system|>Be kind.<|user|>Why?<|assistant|>'
+    """
+    user = {"role": "user", "content": prompt}
+    turns = [{"role": "system", "content": system}, user] if system else [user]
+    try:
+        head = rendered(tokenizer, turns, answering=True, arguments=arguments)
+    except ValueError:
+        if not system:
+            raise
+        head = ""
+    if system and system.strip() not in head:
+        warnings.warn("the chat template takes no system prompt: it stands before the prompt in the user's turn",
+                      stacklevel=2)
+        turns = [{"role": "user", "content": f"{system}\n\n{prompt}"}]
+        head = rendered(tokenizer, turns, answering=True, arguments=arguments)
+    if prompt.strip() not in head:
+        raise ValueError(f"the chat template drops the prompt {prompt[:60]!r}: it may want a list of parts, as those "
+                         "of multimodal models do; set tokenizer.chat_template to one that takes text")
+    return turns, head
+
+
+def seams(tokenizer: PreTrainedTokenizerBase, arguments: Arguments | None = None) -> Seams:
+    """What the template writes before and after a response; its end is read off a turn that it renders.
+
+    The end goes up to the first added token after the response ("<|im_end|>"). Where the template writes none, it is
+    the tokenizer's end token, and where there is none either, nothing. Raises ValueError if the template drops
+    responses.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> seams(tokenizer)
+    Seams(before='', end='<|end|>', after='<|end|>')
+    """
+    about = [tokenizer.chat_template, tokenizer.eos_token, len(tokenizer), dict(arguments or {})]
+    return _seams(tokenizer, json.dumps(about, default=repr))
+
+
+@lru_cache(maxsize=8)
+def _seams(tokenizer: PreTrainedTokenizerBase, about: str) -> Seams:
+    given = json.loads(about)[-1]
+    turns, head = asked(tokenizer, "?", arguments=given)
+    whole = rendered(tokenizer, [*turns, {"role": "assistant", "content": SAID}], answering=False, arguments=given)
+    first, there, after = whole.rpartition(SAID)
+    if not there:
+        raise ValueError("the chat template drops what the assistant says: set tokenizer.chat_template to one that "
+                         "renders its turn")
+    before = first.removeprefix(head) if first.startswith(head) else ""
+    return Seams(before, _end(tokenizer, after), after)
+
+
+def _end(tokenizer: PreTrainedTokenizerBase, after: str) -> str:
+    marks = {str(token) for token in tokenizer.added_tokens_decoder.values()} | set(tokenizer.all_special_tokens)
+    places = [(after.index(mark), len(mark)) for mark in marks if mark in after]
+    if not places:
+        return tokenizer.eos_token or ""
+    at, length = min(places, key=lambda place: (place[0], -place[1]))
+    return after[:at + length]
+
+
+def answered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], head: str, response: str,
+             arguments: Arguments | None = None) -> str:
+    """What the template has behind `head` once the assistant has said `response`, up to the end of its turn.
+
+    Raises ValueError if the template drops the response.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> answered(tokenizer, *asked(tokenizer, "Why?"), "So.")
+    'So.<|end|>'
+    """
+    seam = seams(tokenizer, arguments)
+    whole = rendered(tokenizer, [*turns, {"role": "assistant", "content": response}], answering=False,
+                     arguments=arguments)
+    if not whole.startswith(head):  # a generation prompt with words that the turn itself has not
+        return seam.before + response + seam.end
+    said = whole[len(head):].removesuffix(seam.after)
+    if response.rpartition("</think>")[2].strip() not in said:
+        raise ValueError(f"the chat template drops the response {response[:60]!r}: set tokenizer.chat_template to one "
+                         "that renders it")
+    return said + seam.end
+
+
+def bind_template(tokenizer: PreTrainedTokenizerBase, arguments: Arguments, today: datetime = TODAY) -> None:
+    """Write arguments, and the day, into a tokenizer's chat template: whoever renders a chat by it then has the same.
+
+    arguments   Name -> text, number, true, false or None: what the template asks for, such as `enable_thinking`.
+                Whoever renders a chat with another value overrides it.
+    today       The day that it is told, where it asks for one.
+
+    The template is saved with the tokenizer, so a trained checkpoint has them too. Raises ValueError for a name or a
+    value that no template can be told.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> tokenizer.chat_template = "{{ 'Think. ' if think else '' }}{{ messages[0].content }}"
+    >>> bind_template(tokenizer, {"think": True})
+    >>> rendered(tokenizer, [{"role": "user", "content": "Why?"}], answering=True)
+    'Think. Why?'
+    """
+    bound = "".join(f"{{% if {name} is not defined %}}{{% set {name} = {_literal(name, value)} %}}{{% endif %}}"
+                    for name, value in arguments.items())
+    put_template(tokenizer, dated(bound + tokenizer.get_chat_template(), today))
+
+
+def put_template(tokenizer: PreTrainedTokenizerBase, template: str) -> None:
+    """Make `template` the one that a tokenizer renders chats by; of several named ones, the default.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> tokenizer.chat_template = {"default": "one", "rag": "two"}
+    >>> put_template(tokenizer, "three")
+    >>> tokenizer.chat_template
+    {'default': 'three', 'rag': 'two'}
+    """
+    several = isinstance(tokenizer.chat_template, dict)
+    tokenizer.chat_template = {**tokenizer.chat_template, "default": template} if several else template
+
+
+def _literal(name: str, value: Any) -> str:
+    if not name.isidentifier() or not isinstance(value, str | int | float | bool | None):
+        raise ValueError(f"chat_template_kwargs has {name!r}: {value!r}, but a template is told names with text, "
+                         "numbers, true, false or None")
+    return "none" if value is None else json.dumps(value)
