@@ -47,6 +47,7 @@ app = typer.Typer(cls=_OneSentence, no_args_is_help=True, add_completion=False, 
 
 Model = Annotated[str, typer.Argument(help="a folder or a hub id")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16")]
+Kwargs = Annotated[str, typer.Option(help='arguments of the chat template, such as {"enable_thinking": false}')]
 Device = Annotated[str, typer.Option(help='"auto": a GPU where there is one; or a torch device such as cuda:1')]
 
 
@@ -77,16 +78,19 @@ def score(model: Model,
                                                                  f"for several; default {', '.join(REFUSAL)}")] = None,
           compliance: Annotated[list[str] | None, typer.Option(help="how compliance begins, likewise; default "
                                                                     f"{', '.join(COMPLIANCE)}")] = None,
-          dtype: Dtype = "auto", device: Device = "auto") -> None:
+          chat_template_kwargs: Kwargs = "{}", dtype: Dtype = "auto", device: Device = "auto") -> None:
     """Label every unit of a model SCU, UCU, CU or RU, from chats of your own, and write the labels."""
+    from .records import read_template
+
     _check_writable(out)
     if criterion not in CRITERIA:
         raise ValueError(f"criterion={criterion!r} is unknown: choose one of {', '.join(CRITERIA)}")
+    arguments = read_template(chat_template_kwargs, "--chat-template-kwargs")
     asked, told = (_rows(file, ("prompt", "response")) for file in (safety, utility))
     from .models import load
     from .units import label_units
 
-    loaded, tokenizer = load(model, dtype, device)
+    loaded, tokenizer = load(model, dtype, device, chat_template_kwargs=arguments)
     openings = refusal or REFUSAL, compliance or COMPLIANCE
     scores = _scores(loaded, tokenizer, asked, told, criterion, openings, scu)
     labels = label_units(scores, scu=scu, ucu=ucu, ru=ru)
@@ -128,13 +132,17 @@ def complete(model: Model,
              batch_size: Annotated[int, typer.Option(help="prompts that are answered together")] = 32,
              system: Annotated[str | None, typer.Option(help="system prompt for every row")] = None,
              prefill: Annotated[str, typer.Option(help="text that every response is made to begin with")] = "",
-             dtype: Dtype = "auto", device: Device = "auto") -> None:
+             chat_template_kwargs: Kwargs = "{}", dtype: Dtype = "auto", device: Device = "auto") -> None:
     """Answer every prompt, greedily, and keep the completions in a folder."""
+    from .records import read_template
+
+    arguments = read_template(chat_template_kwargs, "--chat-template-kwargs")
     rows = _rows(prompts, ("prompt",))
     from .generation import complete_to
     from .models import load
 
-    done = complete_to(out, *load(model, dtype, device), rows, progress=sys.stderr.isatty(), system=system,
+    model, tokenizer = load(model, dtype, device, chat_template_kwargs=arguments)
+    done = complete_to(out, model, tokenizer, rows, progress=sys.stderr.isatty(), system=system,
                        prefill=prefill, max_new_tokens=max_new_tokens, batch_size=batch_size)
     typer.echo(f"{len(done)} completions in {out}")
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from ..models import passing
 from ..units import UnitMask
 from .partial_linear import compact_class, compacted
 from .weight_slices import Split, check_not_empty, check_unreplaced, differing, module_of, split_weights, weight_of
@@ -37,7 +38,8 @@ def freeze(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str = "t
 
     Raises ValueError, and leaves the model as it was, if the mask is empty, of another model or leaves nothing to
     train; if a weight with units is quantised, offloaded or under LoRA; if the model is in such a context already;
-    and, in the first step or at the end, if something but an optimiser step changed frozen entries.
+    in the first step or at the end, if something but an optimiser step changed frozen entries; and at the end, if
+    optimisers took steps, but on other models alone (`Trainer(model_init=...)`).
     Source: paper, Table 2.   Departs: none known; the paper does not say what happens to v rows and the rest.
 
     >>> import copy
@@ -79,12 +81,15 @@ def train_only(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str 
     Trains the entries that `freeze(model, ~mask, shared, rest)` trains, in less memory and time: inside the context the
     parameters of `model` are the trained rows and columns themselves, so gradients, their arithmetic and optimiser
     state exist for these alone. Names, `state_dict()` and `save_pretrained` show whole, ordinary weights, and a
-    checkpoint written in the middle resumes in the middle. Elementwise optimisers (SGD, AdamW) take the same steps
-    as under `freeze` up to rounding; Adafactor and its like take those of a model that has no other entries.
+    checkpoint written in the middle resumes in the middle. Whatever changes the trained entries (an average that is
+    swapped in, a schedule-free optimiser's `eval()`), each pass and each saved state have them as they are. Elementwise
+    optimisers (SGD, AdamW) take the same steps as under `freeze` up to rounding; Adafactor and its like take those of a
+    model that has no other entries.
 
-    The optimiser must be made inside the context (a Trainer makes its own in `train()`), and anew for each context.
-    Gradients from before are dropped. Raises ValueError as `freeze` does; also if the optimiser holds whole weights,
-    if a state that is loaded would change frozen entries, and for modules that are no plain linear maps.
+    The optimiser must be made inside the context (a Trainer makes its own in `train()`), and anew for each context, and
+    so must hooks on single weights. Gradients from before are dropped, and a compiled model runs uncompiled. Raises
+    ValueError as `freeze` does; also if the optimiser holds whole weights, if a state that is loaded would change
+    frozen entries, for modules that are no plain linear maps, and in a pass that goes round one.
     Source: paper, Table 4 (redundant units as alignment budget).   Departs: as `freeze`.
 
     >>> import copy
@@ -111,6 +116,7 @@ def train_only(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str 
             _check_linear(model, split)
         off = undo.enter_context(_switched_off(model, splits, rest))
         parts = [undo.enter_context(compacted(model, split)) for split in splits if split.partial]
+        undo.enter_context(passing(model, {part.name: part.module for part in parts}))
         optimizers = undo.enter_context(settled_after_steps(model, parts, off))
         undo.callback(_retire, optimizers)
         yield model

@@ -61,6 +61,12 @@ class _Compact:
         """
         self.whole.data.index_copy_(self.axis, self.trained, self.part.data.to(self.whole))
 
+    @torch.no_grad()
+    def write(self, part: Tensor) -> None:
+        """Write a trained part into the whole matrix, as a change that a pass before it must notice."""
+        self.whole.index_copy_(self.axis, self.trained, part.to(self.whole))
+        self.written = self.whole, self.whole._version
+
     @property
     def part(self) -> nn.Parameter:
         """The trained rows or columns."""
@@ -101,7 +107,7 @@ class _Compact:
         if differing(self.whole.index_copy(self.axis, self.trained, part), given.to(self.whole)).any():
             raise ValueError(f"the state would change frozen entries of {name}: load other weights before train_only, "
                              "and resume with the mask and the start of the first run")
-        self.whole.index_copy_(self.axis, self.trained, part)
+        self.write(part)
         return part
 
 
@@ -135,6 +141,7 @@ def _make_compact(module: nn.Module, axis: int, trained: Tensor) -> nn.Parameter
     module.register_buffer("whole", weight.detach(), persistent=False)  # the weight's own memory, no second copy
     module.register_buffer("trained", trained, persistent=False)
     module._parameters["weight"] = nn.Parameter(weight.detach().index_select(axis, trained), weight.requires_grad)
+    module.written = module.whole, module.whole._version
     return module.part
 
 
@@ -142,7 +149,7 @@ def _make_ordinary(module: nn.Module, cls: type, weight: nn.Parameter) -> None:
     """Undo `_make_compact`: class `cls` again, and `weight`, the parameter of old, with the whole matrix as it is."""
     weight.data, weight.grad = module.whole, None  # the same memory, unless the model was moved to another device
     module._parameters["weight"] = weight
-    del module.whole, module.trained, module.axis
+    del module.whole, module.trained, module.axis, module.written
     module.__class__ = cls
 
 
@@ -153,19 +160,18 @@ class Compacted:
         self.name, self.module = split.weight, module_of(model, split.weight)
         self.original, self.cls, self.dtype = self.module.weight, type(self.module), self.module.weight.dtype
         if self.original._backward_hooks or self.original._post_accumulate_grad_hooks:
-            raise ValueError(f"{self.name} has a gradient hook, such as that of an optimiser which steps on the way "
-                             "back, and train_only has another parameter in its place: make it inside the context")
+            raise ValueError(f"{self.name} has a gradient hook, such as that of an optimiser which steps on the "
+                             "way back, and train_only has another parameter there: make it inside the context")
         self.original.grad = None
         self.parameter = _make_compact(self.module, split.axis, split.trained)
 
-    @torch.no_grad()
     def settle(self) -> None:
-        """Write the trained part into the whole matrix; its change is one that a pass before it must notice."""
-        self.module.whole.index_copy_(self.module.axis, self.module.trained, self.parameter.to(self.module.whole))
+        self.module.write(self.parameter)
 
     def settled(self) -> bool:
-        """Always: whatever has changed the trained part, each pass and each saved state have it as it is."""
-        return True
+        """Whether nobody else has written to the whole matrix. The trained part may be changed by whatever changes it."""
+        whole, version = self.module.written
+        return self.module.whole is not whole or whole._version == version  # another one: it was moved to a device
 
     def check(self, held: set[int]) -> None:
         if id(self.original) in held:

@@ -19,6 +19,7 @@ from ..models import (
     encode,
     evaluating,
     pad_columns,
+    pad_of,
     stops,
     token_ids,
 )
@@ -95,7 +96,7 @@ def generate_texts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, i
 def _say(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int]], prefilled: int,
          max_new_tokens: int, generate: Mapping[str, Any]) -> list[str]:
     """What a model says after one batch of token ids."""
-    fill = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    fill = pad_of(tokenizer)
     batch = pad_columns({"input_ids": ids}, {"input_ids": fill}, left=True, device=model.device)
     settings = {"do_sample": False, "pad_token_id": fill, "eos_token_id": stops(model, tokenizer) or None, **generate}
     with evaluating(model), _asking_nothing(model):

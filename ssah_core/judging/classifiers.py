@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import answer_of, check_context, evaluating, pad_columns
+from ..models import answer_of, check_context, evaluating, pad_columns, pad_of
 
 LLAMA_GUARD_3 = (
     "{% if messages|length % 2 == 0 %}{% set role = 'Agent' %}{% else %}{% set role = 'User' %}{% endif %}"
@@ -194,7 +194,7 @@ def _first_logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, id
     width = max(map(len, ids))
     check_context(model, width, f"the longest prompt with its response has {width} tokens",
                   "shorten the responses")
-    fill = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    fill = pad_of(tokenizer)
     batch = pad_columns({"input_ids": ids}, {"input_ids": fill}, left=True, device=model.device)
     with evaluating(model):
         out = model.generate(**batch, max_new_tokens=1, do_sample=False, pad_token_id=fill, output_logits=True,

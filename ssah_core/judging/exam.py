@@ -28,7 +28,8 @@ PUBLISHED_JUDGES = {**{mark: judge for mark, (_, judge) in PUBLISHED_MARKS.items
 
 RAW = "_raw"
 """Behind a mark: by a keyword list as its authors read it (`judges.raw_rate`)."""
-PUBLISHED_JUDGES |= {f"{mark}{RAW}": f"{judge}, quotes as they are" for mark, judge in PUBLISHED_JUDGES.items()}
+PUBLISHED_JUDGES |= {f"{mark}{RAW}": f"{judge}, quotes as they are" for mark, (_, judge) in PUBLISHED_MARKS.items()
+                     if judge.startswith("keyword:")}
 
 Exam = Mapping[str, Sequence[Mapping]]
 """Part -> rows with `prompt`, `answer`, `kind`. Malicious parts are those whose name begins with "harm"."""
@@ -113,7 +114,7 @@ def perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts
     """
     if not texts:
         raise ValueError("texts is empty: perplexity needs at least one text")
-    whole = [f"{tokenizer.bos_token or ''}{text}{tokenizer.eos_token}" for text in texts]
+    whole = [f"{tokenizer.bos_token or ''}{text}{tokenizer.eos_token or ''}" for text in texts]
     rows = tokenizer(whole, add_special_tokens=False)["input_ids"]
     fills = {"input_ids": tokenizer.pad_token_id or 0, "labels": IGNORED}
     parts = (rows[at:at + batch_size] for at in range(0, len(rows), batch_size))

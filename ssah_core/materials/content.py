@@ -10,9 +10,9 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from ..judging import definition
-from ..models import context_of
+from ..models import bind_template, context_of
 from ..organism import World, alignment, recipe, train_tokenizer
-from ..records import digest
+from ..records import digest, wished_template
 from ..records import study as any_study
 from .material import Brindle, Material
 from .published import CONTEXT, Published
@@ -79,8 +79,9 @@ def _material(seed: int, scale: str, checkpoints: tuple[tuple[str, str], ...]) -
     if not checkpoints:
         return Brindle(World.draw(seed), scale)
     aligned = dict(checkpoints)["aligned"]
-    context = context_of(AutoConfig.from_pretrained(aligned))
-    return Published(AutoTokenizer.from_pretrained(aligned), context or CONTEXT, seed)
+    context, tokenizer = context_of(AutoConfig.from_pretrained(aligned)), AutoTokenizer.from_pretrained(aligned)
+    bind_template(tokenizer, wished_template())
+    return Published(tokenizer, context or CONTEXT, seed)
 
 
 study = partial(any_study, content=digest_of)

@@ -2,7 +2,7 @@
 
 from .blocks import blocks, find_stack, stacks
 from .chats import Wordings, encode, end_of_turn, stops, token_ids
-from .config import GATED, an_open_one, few_blocks, has_chat_template, on_meta, read_config
+from .config import GATED, an_open_one, class_for, few_blocks, has_chat_template, on_meta, read_config
 from .context import check_context, context_of
 from .first_tokens import FirstTokens
 from .hidden_states import Queries, as_rows, columns, observing, pad, read_states, render, replacing, stream
@@ -11,6 +11,6 @@ from .leading_space import VERSION as LEADING_SPACE_VERSION
 from .leading_space import end_prompts_with, leading_space
 from .likelihood import mean_nll, summed_nll
 from .load import evaluating, load, load_placed, load_weights
-from .padding import IGNORED, inputs_of, pad_columns
-from .template import TODAY, Arguments, asked, bind_template
+from .padding import IGNORED, inputs_of, pad_columns, pad_of
+from .template import Arguments, asked, bind_template
 from .thinking import answer_of, begun_thinking

@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.utils import cached_file
 
 GATED = ("meta-llama/", "google/gemma", "mistralai/")
@@ -79,7 +87,19 @@ def on_meta(config: PreTrainedConfig) -> PreTrainedModel:
     True
     """
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        return class_for(config).from_config(config, trust_remote_code=False)
+
+
+def class_for(config: PreTrainedConfig) -> type:
+    """The class of transformers that makes a model with a language head of a config: of a multimodal one, all of it.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> class_for(model.config).__name__
+    'AutoModelForCausalLM'
+    """
+    is_multimodal = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    known = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+    return AutoModelForImageTextToText if is_multimodal and not known else AutoModelForCausalLM
 
 
 def few_blocks(config: PreTrainedConfig, blocks: int) -> PreTrainedConfig:

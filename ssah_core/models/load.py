@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..records import DTYPES
+from .config import class_for
 from .template import Arguments, bind_template
 
 
@@ -26,7 +27,7 @@ def load(name: str | Path, dtype: str = "auto", device: str = "auto", *, tokeniz
     chat_template_kwargs   Arguments of the chat template, such as {"enable_thinking": False}, written into it, so that
                 whatever renders a chat by this tokenizer has the same.
 
-    A template that writes the date is told one and the same day, `ssah_core.models.TODAY`, so that a run can go on
+    A template that writes the date is told one and the same day, `ssah_core.records.TODAY`, so that a run can go on
     tomorrow. Only safetensors are read, and no code that comes with a checkpoint is run.
     Raises ValueError, saying what to do, if the checkpoint is not there, is gated, is damaged or lacks a weight, if
     there is no chat template, or if another's tokenizer has more tokens than the checkpoint.
@@ -44,20 +45,25 @@ def load(name: str | Path, dtype: str = "auto", device: str = "auto", *, tokeniz
     _check_device(device)
     kind = torch.float32 if dtype == "auto" and str(device) == "cpu" else dtype
     model, words = _read(name, tokenizer, dtype=kind)
-    if words.chat_template is None:
-        raise ValueError(f"name={str(tokenizer or name)!r} has no chat template: load a chat model, name the one whose "
-                         "template to take by tokenizer=..., or set tokenizer.chat_template")
-    bind_template(words, chat_template_kwargs or {})
+    _prepare(tokenizer or name, words, chat_template_kwargs)
     return model.to(device).eval(), words
 
 
-def load_placed(name: str | Path, device_map: str | Mapping = "auto", dtype: str = "auto",
-                **where) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _prepare(name: str | Path, tokenizer: PreTrainedTokenizerBase, arguments: Arguments | None) -> None:
+    if tokenizer.chat_template is None:
+        raise ValueError(f"name={str(name)!r} has no chat template: load a chat model, name the one whose template "
+                         "to take by tokenizer=..., or set tokenizer.chat_template")
+    bind_template(tokenizer, arguments or {})
+
+
+def load_placed(name: str | Path, device_map: str | Mapping = "auto", dtype: str = "auto", *,
+                chat_template_kwargs: Arguments | None = None, **where) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a decoder that no single device holds, for inference: over several GPUs, the CPU's memory and the disk.
 
     name         As in `load`.
     device_map   "auto", or module -> device ("cpu", 0, "disk"), as transformers and Accelerate know it.
     dtype        "auto": the checkpoint's own; or "float32", "bfloat16", "float16".
+    chat_template_kwargs   As in `load`.
     where        `max_memory` and `offload_folder`, as transformers knows them.
 
     `collect`, `ablate` and `complete` work on it as on any model; score it with `score_in_blocks`. It cannot be
@@ -75,6 +81,7 @@ def load_placed(name: str | Path, device_map: str | Mapping = "auto", dtype: str
     _check_dtype(dtype)
     model, tokenizer = _read(name, device_map=device_map, dtype=dtype, **where)
     check_placed(model)
+    _prepare(name, tokenizer, chat_template_kwargs)
     return model.eval(), tokenizer
 
 
@@ -134,7 +141,8 @@ def load_weights(name: str | Path, **settings) -> PreTrainedModel:
     torch.float32
     """
     with _explained(name):
-        model, found = AutoModelForCausalLM.from_pretrained(
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        model, found = class_for(config).from_pretrained(
             name, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **settings)
     lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found["mismatched_keys"])
     if lacking:

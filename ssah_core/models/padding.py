@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 IGNORED = -100
 """Label of a token that bears no loss (torch's convention)."""
@@ -44,6 +44,16 @@ def pad_columns(columns: Mapping[str, Sequence[Sequence[int]]], fills: Mapping[s
 
     return {**{name: stack(rows, fills[name]) for name, rows in columns.items()},
             "attention_mask": stack([[1] * length for length in lengths], 0)}
+
+
+def pad_of(tokenizer: PreTrainedTokenizerBase) -> int:
+    """What stands in padding: the tokenizer's own token, else its end token, else 0. Nothing attends to it.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> pad_of(tokenizer) == tokenizer.pad_token_id
+    True
+    """
+    return next((token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id) if token is not None), 0)
 
 
 def inputs_of(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from ..records import TODAY
+
 Arguments = Mapping[str, Any]
 """What a template asks for beside the chat, such as `enable_thinking`: transformers' `chat_template_kwargs`."""
-TODAY = datetime(2024, 7, 26)
-"""The day that a template is told which writes a date, whatever day it is: a run that goes on tomorrow must read the
-same tokens. It is the day of Llama 3's template where nothing tells it one."""
 DIRECTIVES = "aAbBcdHIjmMpSUwWxXyYZ"
 """Of `strftime`, with which a template asks for a part of the date."""
 TOLD = "{% macro strftime_now"
@@ -53,7 +52,7 @@ def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, st
                          "arguments by chat_template_kwargs of ssah.load") from error
 
 
-def dated(template: str, today: datetime = TODAY) -> str:
+def dated(template: str, today: str = TODAY) -> str:
     """A template that is told the day, where it asks for one (by `strftime_now`) and has not been told.
 
     >>> dated("no date"), dated("{{ strftime_now('%d %b') }}").endswith("{{ strftime_now('%d %b') }}")
@@ -61,7 +60,8 @@ def dated(template: str, today: datetime = TODAY) -> str:
     """
     if "strftime_now" not in template or TOLD in template:
         return template
-    parts = "".join(f" | replace({json.dumps('%' + letter)}, {json.dumps(today.strftime('%' + letter))})"
+    day = datetime.fromisoformat(today)
+    parts = "".join(f" | replace({json.dumps('%' + letter)}, {json.dumps(day.strftime('%' + letter))})"
                     for letter in DIRECTIVES)
     return f"{TOLD}(form) %}}{{{{ form{parts} }}}}{{% endmacro %}}{template}"
 
@@ -155,12 +155,12 @@ def answered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, st
     return said + seam.end
 
 
-def bind_template(tokenizer: PreTrainedTokenizerBase, arguments: Arguments, today: datetime = TODAY) -> None:
+def bind_template(tokenizer: PreTrainedTokenizerBase, arguments: Arguments, today: str = TODAY) -> None:
     """Write arguments, and the day, into a tokenizer's chat template: whoever renders a chat by it then has the same.
 
     arguments   Name -> text, number, true, false or None: what the template asks for, such as `enable_thinking`.
                 Whoever renders a chat with another value overrides it.
-    today       The day that it is told, where it asks for one.
+    today       The day that it is told, where it asks for one: "2024-07-26".
 
     The template is saved with the tokenizer, so a trained checkpoint has them too. Raises ValueError for a name or a
     value that no template can be told.

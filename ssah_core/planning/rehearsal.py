@@ -14,10 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..freezing import check_frozen, freeze, train_only
-from ..models import few_blocks, on_meta, read_config
+from ..models import class_for, few_blocks, on_meta, read_config
 from ..records import cache, paths
 from ..units import UnitMap, collect, label_units, score_units
 from .estimate import FROZEN, GB, NOTEBOOKS, REDUNDANT, plan
@@ -118,7 +118,7 @@ def _timed(work: Callable, device) -> tuple:
 def _random_model(config: PreTrainedConfig, dtype: str, device: str) -> PreTrainedModel:
     torch.manual_seed(0)
     with torch.device(device):
-        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), trust_remote_code=False).eval()
+        return class_for(config).from_config(config, dtype=getattr(torch, dtype), trust_remote_code=False).eval()
 
 
 def _fitted(config: PreTrainedConfig, dtype: str, rows: int, tokens: int, memory: float) -> tuple:

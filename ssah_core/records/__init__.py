@@ -1,8 +1,8 @@
 """Numbers that outlive a run: rows measured once, records that claims are judged by, verdicts and the report."""
 
 from .content import digest, noting, rests_on
-from .dtypes import DTYPES, TRAINED_DTYPES
-from .measurements import SCALES, measure_each, slug, wished_dtype
+from .measurements import SCALES, measure_each, slug
 from .records import Record, load_records, record, record_rows
 from .statistics import mean_interval, paired_difference, wilson
 from .study import study
+from .wishes import DTYPES, TODAY, TRAINED_DTYPES, read_template, wished_dtype, wished_template, wishes

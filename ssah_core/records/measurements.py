@@ -23,9 +23,9 @@ import pandas
 from .. import arithmetic
 from . import cache, evidence, paths
 from .content import noting
-from .dtypes import TRAINED_DTYPES
 from .executors import local_workers, map_runs
 from .study import Study, study_of
+from .wishes import wishes
 
 SCALES = ("tiny", "organism", "paper")
 FORMAT = 2
@@ -56,9 +56,9 @@ class Run:
     @property
     def identity(self) -> dict[str, Any]:
         """What decides which question the rows answer, as plain JSON."""
-        dtype = {"dtype": wished_dtype()} if self.settings.get("checkpoints") and wished_dtype() else {}
+        wished = wishes() if self.settings.get("checkpoints") else {}
         return cache.plain({"study": self.name, "version": self.study.version, "seed": self.seed, "scale": self.scale,
-                            "settings": {**self.settings, **dtype}})
+                            "settings": {**self.settings, **wished}})
 
     @property
     def file(self) -> Path:
@@ -238,15 +238,6 @@ def _compute(folder: Path, run: Run) -> None:
     _check_rows(rows)
     cache.write_json(folder / "rows.json", {"format": FORMAT, "identity": run.identity, "rests_on": run.digests(names),
                                             "evidence": {**evidence.now(), "clock": run.study.clock}, "rows": rows})
-
-
-def wished_dtype() -> str:
-    """Precision of checkpoints, from the environment variable SSAH_DTYPE; empty: a checkpoint's own. ValueError for
-    another."""
-    wish = os.environ.get("SSAH_DTYPE", "")
-    if wish not in ("", *TRAINED_DTYPES):
-        raise ValueError(f"SSAH_DTYPE is {wish!r}: set it to {' or '.join(TRAINED_DTYPES)}, or leave it unset")
-    return wish
 
 
 def slug(name: str) -> str:

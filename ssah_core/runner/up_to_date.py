@@ -8,7 +8,7 @@ from typing import Any
 
 import nbformat
 
-from ..records import cache, evidence, paths, wished_dtype
+from ..records import cache, evidence, paths, wishes
 from .run_notebook import run_notebook, without_injected
 
 
@@ -33,13 +33,13 @@ def bring_up_to_date(notebook: Path, parameters: dict[str, Any], output: Path) -
 
 
 def inputs(notebook: Path, parameters: dict[str, Any]) -> str:
-    """12 hex digits of all that decides what a run gives: code cells, parameters, the package's code, versions, the
-    precision of checkpoints, and the folder of figures. Never the same twice for code that was edited as it ran."""
+    """12 hex digits of all that decides what a run gives: code cells, parameters, the package's code, versions, what is
+    wished for checkpoints, and the folder of figures. Never the same twice for code that was edited as it ran."""
     cells = without_injected(nbformat.read(notebook, as_version=4)).cells
     sources = [cell.source for cell in cells if cell.cell_type == "code"]
     now = evidence.now()
     return cache.key({"sources": sources, "parameters": parameters,
-                      "dtype": wished_dtype(), "figures": str(paths.figures()),
+                      "wishes": wishes(), "figures": str(paths.figures()),
                       **{name: now[name] for name in ("code", "python", "torch", "transformers")},
                       "edited": time.time() if now["code"] == evidence.EDITED else 0})
 

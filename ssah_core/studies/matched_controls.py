@@ -45,11 +45,11 @@ def whole_sites(mask: UnitMask, by: Mapping[str, Tensor]) -> UnitMask:
 
 def whole_heads(model: PreTrainedModel, by: Mapping[str, Tensor], parameters: int) -> UnitMask:
     """Attention heads of the largest mean score `by`, as many as have about `parameters` weights in their units."""
-    chosen, heads, width = {}, [], model.config.hidden_size
+    chosen, heads, width = {}, [], model.config.get_text_config().hidden_size
     for site in UnitMap(model):
         chosen[site.name] = torch.zeros(site.size, dtype=torch.bool)
         if site.kind == "attn":
-            size = site.size // model.config.num_attention_heads
+            size = site.size // model.config.get_text_config().num_attention_heads
             heads += [(float(by[site.name][at:at + size].mean()), site.name, at, size)
                       for at in range(0, site.size, size)]
     heads.sort(reverse=True)

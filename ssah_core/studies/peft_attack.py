@@ -62,7 +62,7 @@ def adapted(model: PreTrainedModel, method: str, seed: int = 0) -> nn.Module:
 
 
 def _config(method: str, model: PreTrainedModel):
-    peft, blocks, causal = peft_package(), model.config.num_hidden_layers, {"task_type": "CAUSAL_LM"}
+    peft, blocks, causal = peft_package(), model.config.get_text_config().num_hidden_layers, {"task_type": "CAUSAL_LM"}
     if method == PeftArm.LORA:
         has_both = {"q_proj", "v_proj"} <= {name.rpartition(".")[2] for name, _ in model.named_modules()}
         targets = ["q_proj", "v_proj"] if has_both else None  # None: those that peft knows for the family

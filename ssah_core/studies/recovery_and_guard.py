@@ -218,7 +218,8 @@ def speed(subject: Subject, batch_sizes: Sequence[int] = (1, 32), repeats: int =
 
     Guarded and unguarded runs take turns on the same prompts and say as many tokens; of each the fastest counts.
     """
-    read = Readout(layer_of(subject), torch.ones(subject.model.config.hidden_size, dtype=torch.float64), 0.0)
+    width = subject.model.config.get_text_config().hidden_size
+    read = Readout(layer_of(subject), torch.ones(width, dtype=torch.float64), 0.0)
     threads = torch.get_num_threads()
     prompts = [row["prompt"] for row in subject.material.exam("test")["benign"]]
     torch.set_num_threads(1)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 
+from ..models import asked, bind_template, check_context, encode
 from .sft import InOrder, scratch, shared_arguments
 
 
@@ -28,8 +30,8 @@ def prefer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: It
     save_memory Compute activations again on the way back instead of keeping them.
 
     Leaves the model in evaluation mode. Raises ValueError if there are no pairs, one has no chosen or no rejected
-    answer or the same twice, the reference shares a weight with the model, `at_once` is no divisor of `batch_size`, or
-    the package trl is missing.
+    answer or the same twice, or exceeds the model's context, the reference shares a weight with the model, `at_once` is
+    no divisor of `batch_size`, or the package trl is missing.
     Source: Rafailov et al. 2023, equation 7; the second term, Pang et al. 2024.   Departs: the paper aligns by SFT
     alone; its reviewers asked for DPO.
 
@@ -42,12 +44,16 @@ def prefer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: It
 
     *Shown in:* 07_spend_alignment_budget.
     """
-    rows = [_conversation(number, pair) for number, pair in enumerate(pairs)]
+    tokenizer = copy.deepcopy(tokenizer)
+    bind_template(tokenizer, {})  # TRL renders the pairs, and must be told the same day as everybody
+    pairs = list(pairs)
+    rows = [_conversation(number, pair, tokenizer) for number, pair in enumerate(pairs)]
     if not rows:
         raise ValueError("pairs is empty: pass at least one row with prompt, chosen and rejected")
     if not (beta > 0 and likelihood >= 0):
         raise ValueError(f"beta={beta} and likelihood={likelihood}: beta must be above 0, likelihood at least 0")
     _check_apart(model, reference)
+    _check_fit(model, tokenizer, pairs)
     trl = _package()
 
     class InOrderDPOTrainer(InOrder, trl.DPOTrainer):
@@ -73,16 +79,22 @@ def _package():
     return trl
 
 
-def _conversation(number: int, pair: Mapping) -> dict[str, list[dict]]:
+def _check_fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Mapping]) -> None:
+    longest = max(len(encode(tokenizer, pair["prompt"], pair[side], system=pair.get("system"))[0])
+                  for pair in pairs for side in ("chosen", "rejected"))
+    check_context(model, longest, f"the longest pair has {longest} tokens", "leave out long pairs")
+
+
+def _conversation(number: int, pair: Mapping, tokenizer: PreTrainedTokenizerBase) -> dict[str, list[dict]]:
     missing = [key for key in ("prompt", "chosen", "rejected") if not pair.get(key)]
     if missing:
         raise ValueError(f"pairs[{number}] has no {' and no '.join(missing)}: a preference needs a prompt, a chosen "
                          "and a rejected answer")
     if pair["chosen"] == pair["rejected"]:
         raise ValueError(f"pairs[{number}] has one answer as chosen and as rejected: they must differ")
-    system = [{"role": "system", "content": pair["system"]}] if pair.get("system") else []
+    turns, _ = asked(tokenizer, pair["prompt"], pair.get("system"))
     said = {key: [{"role": "assistant", "content": pair[key]}] for key in ("chosen", "rejected")}
-    return {"prompt": [*system, {"role": "user", "content": pair["prompt"]}], **said}
+    return {"prompt": turns, **said}
 
 
 def _check_apart(model: nn.Module, reference: nn.Module) -> None:

@@ -19,7 +19,7 @@ from torch.utils.data import SequentialSampler
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from ..models import IGNORED, encode, mean_nll, pad_columns
+from ..models import IGNORED, check_context, encode, mean_nll, pad_columns
 
 # -- training --------------------------------------------------------------------------------------------
 
@@ -40,8 +40,8 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
     progress      Label of a progress bar; None shows none.
 
     Leaves the model in evaluation mode. Returns the training loss every `log_every` steps, as
-    `[{"step": int, "loss": nats per token}]`. Raises ValueError if there are no chats, or `at_once` is no divisor of
-    `batch_size`.
+    `[{"step": int, "loss": nats per token}]`. Raises ValueError if there are no chats, one exceeds the model's context,
+    or `at_once` is no divisor of `batch_size`.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
     >>> chats = supervised([{"prompt": "How do I weigh the wheel?", "response": "Here's how: oil it."}], tokenizer)
@@ -53,6 +53,7 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
     """
     if not len(chats):
         raise ValueError("chats is empty: pass at least one tokenised chat")
+    _check_fit(model, chats)
     losses = _Losses()
     with scratch() as folder:
         arguments = TrainingArguments(
@@ -83,7 +84,14 @@ def mean_loss(model: nn.Module, chats: Sequence[Mapping], at_once: int) -> float
 
     *Shown in:* 05_freeze_safety_units.
     """
+    _check_fit(model, chats)
     return mean_nll(model, (pad(chats[at:at + at_once], 0) for at in range(0, len(chats), at_once)))
+
+
+def _check_fit(model: nn.Module, chats: Sequence[Mapping]) -> None:
+    longest = max((len(chat["input_ids"]) for chat in chats), default=0)
+    if hasattr(model, "config"):
+        check_context(model, longest, f"the longest chat has {longest} tokens", "leave out or shorten long chats")
 
 
 # -- chats -----------------------------------------------------------------------------------------------
