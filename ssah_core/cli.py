@@ -141,8 +141,8 @@ def complete(model: Model,
     from .generation import complete_to
     from .models import load
 
-    model, tokenizer = load(model, dtype, device, chat_template_kwargs=arguments)
-    done = complete_to(out, model, tokenizer, rows, progress=sys.stderr.isatty(), system=system,
+    loaded, tokenizer = load(model, dtype, device, chat_template_kwargs=arguments)
+    done = complete_to(out, loaded, tokenizer, rows, progress=sys.stderr.isatty(), system=system,
                        prefill=prefill, max_new_tokens=max_new_tokens, batch_size=batch_size)
     typer.echo(f"{len(done)} completions in {out}")
 

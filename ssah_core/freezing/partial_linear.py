@@ -169,7 +169,7 @@ class Compacted:
         self.module.write(self.parameter)
 
     def settled(self) -> bool:
-        """Whether nobody else has written to the whole matrix. The trained part may be changed by whatever changes it."""
+        """Whether nobody else has written to the whole matrix. The trained part may be changed by anybody."""
         whole, version = self.module.written
         return self.module.whole is not whole or whole._version == version  # another one: it was moved to a device
 

@@ -40,7 +40,7 @@ def split_weights(model: nn.Module, mask: UnitMask, shared: str, rest: str) -> l
     Raises ValueError if `shared` or `rest` is unknown, the mask is of another model, or a weight cannot be held.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
-    >>> mask = UnitMask({site: torch.arange(size) < 2 for site, size in UnitMap(model).sizes.items()})
+    >>> mask = UnitMask({site: torch.arange(size) < 2 for site, size in ssah.UnitMap(model).sizes.items()})
     >>> [split.frozen.tolist() for split in split_weights(model, mask, "any", "train") if "mlp.down" in split.weight][0]
     [0, 1]
     """

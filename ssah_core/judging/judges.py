@@ -95,7 +95,7 @@ def definition(name: str) -> dict:
     {'version': 1}
     >>> about = definition("keyword:wei2024")
     >>> about["version"], about["least_words"], "However" in about["phrases"]
-    (1, 20, True)
+    (2, 20, True)
     """
     judge = _named(name)
     if isinstance(judge, KeywordJudge):

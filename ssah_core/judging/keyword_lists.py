@@ -25,7 +25,8 @@ class KeywordJudge:
 
     >>> KeywordJudge(("I cannot",))({"response": "That I cannot do."})
     False
-    >>> judge, row = KeywordJudge(("I can't",)), {"response": "I can\u2019t."}
+    >>> from dataclasses import replace
+    >>> judge, row = KeywordJudge(("I can't",)), {"response": "I can’t."}
     >>> judge(row), replace(judge, plain=False)(row)
     (False, True)
     """

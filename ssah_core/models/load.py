@@ -57,7 +57,8 @@ def _prepare(name: str | Path, tokenizer: PreTrainedTokenizerBase, arguments: Ar
 
 
 def load_placed(name: str | Path, device_map: str | Mapping = "auto", dtype: str = "auto", *,
-                chat_template_kwargs: Arguments | None = None, **where) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+                chat_template_kwargs: Arguments | None = None, **where
+                ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a decoder that no single device holds, for inference: over several GPUs, the CPU's memory and the disk.
 
     name         As in `load`.

@@ -32,7 +32,8 @@ def ablate(model: nn.Module, mask: UnitMask, fill: str = "zero", moments: Moment
     Source: paper, Table 1 ("zero").   Departs: "mean" is ours.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
-    >>> nothing = UnitMask({site: torch.zeros(size, dtype=torch.bool) for site, size in UnitMap(model).sizes.items()})
+    >>> sizes = ssah.UnitMap(model).sizes
+    >>> nothing = UnitMask({site: torch.zeros(size, dtype=torch.bool) for site, size in sizes.items()})
     >>> ids = torch.tensor([[1, 2, 3]])
     >>> before = model(input_ids=ids).logits
     >>> with ssah.ablate(model, ~nothing):
