@@ -1,0 +1,277 @@
+"""Chats as the templates of the world write them: one text, ended in its own way, on one day; nothing of them lost."""
+
+import datetime
+from unittest import mock
+
+import pytest
+import torch
+import toys
+import transformers
+from templates import (
+    CHATML,
+    DATED,
+    GEMMA,
+    LLAMA_2,
+    MISTRAL,
+    PARTS,
+    PHI_3,
+    PLAIN,
+    QWEN_3,
+    R1,
+    SPACE,
+    ZEPHYR,
+    by_bytes,
+    sentencepiece,
+)
+from transformers.utils import chat_template_utils
+
+from ssah_core import batches, complete, complete_to, load, refusal_odds
+from ssah_core.models import FirstTokens, begun_thinking, bind_template, encode, end_of_turn, stops, token_ids
+from ssah_core.models.leading_space import end_prompts_with
+from ssah_core.models.template import dated, rendered, seams
+from ssah_core.records import TODAY, read_template, wished_template
+from ssah_core.training import supervised
+
+CHAT = [{"role": "user", "content": "hi"}]
+SPECIAL = {GEMMA: ["<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>"],
+           PHI_3: ["<|endoftext|>", "<|end|>", "<|user|>", "<|assistant|>"],
+           QWEN_3: ["<|im_start|>", "<|im_end|>"], DATED: ["<eot>"], R1: ["<eot>"], PARTS: ["<x>"], PLAIN: ["<x>"]}
+ENDS = {GEMMA: "<eos>", PHI_3: "<|endoftext|>", QWEN_3: "<|im_end|>", DATED: "<eot>", R1: "<eot>", PARTS: "<x>"}
+
+
+def tokenizer(template: str, eos: str | None = "") -> transformers.PreTrainedTokenizerFast:
+    return by_bytes(template, ENDS[template] if eos == "" else eos, SPECIAL[template])
+
+
+def small(words: transformers.PreTrainedTokenizerBase, seed: int = 0) -> transformers.PreTrainedModel:
+    torch.manual_seed(seed)
+    return transformers.AutoModelForCausalLM.from_config(transformers.LlamaConfig(
+        vocab_size=len(words), hidden_size=16, intermediate_size=20, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=256, bos_token_id=None, eos_token_id=words.eos_token_id)).eval()
+
+
+# -- the seam of prompt and response -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+@pytest.mark.parametrize("template", [ZEPHYR, LLAMA_2, MISTRAL, CHATML], ids=["zephyr", "llama-2", "mistral", "chatml"])
+@pytest.mark.parametrize("said", ["Sure, a", "I can", "no"])
+def test_ids_are_those_of_the_whole_text(template, legacy, said):
+    words = sentencepiece(template, legacy)
+    ids, start = encode(words, "hi", said)
+    text = words.apply_chat_template([*CHAT, {"role": "assistant", "content": said}], tokenize=False)
+    whole = words(text, add_special_tokens=False)["input_ids"]
+    assert ids == whole[:len(ids)] and not words.decode(whole[len(ids):]).strip()
+    assert ids[:start] == encode(words, "hi")[0]
+    (begun,) = token_ids(words, said, "said")
+    assert begun == ids[start:][:len(begun)] and len(begun) == len(ids) - start - len(end_of_turn(words)) - (
+        template == LLAMA_2)  # which writes a space before its end
+
+
+@pytest.mark.parametrize("template, first", [(ZEPHYR, "Sure"), (LLAMA_2, f"{SPACE}Sure"), (MISTRAL, "Sure")])
+def test_a_loaded_checkpoint_reads_the_first_token_in_its_place(template, first, tmp_path):
+    words = sentencepiece(template)
+    small(words).save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    model, loaded = load(tmp_path, device="cpu")
+    ids, start = encode(loaded, "hi", "Sure, a")
+    assert loaded.convert_ids_to_tokens(ids[start]) == first
+    assert FirstTokens.of(loaded, "Sorry", "Sure").compliance == (ids[start],)
+    (batch,) = batches([{"prompt": "hi", "response": "Sorry"}], loaded)
+    logits = torch.full((1, batch["input_ids"].shape[1], len(loaded)), -10.0)
+    logits[0, start - 1, loaded.convert_tokens_to_ids(first.replace("Sure", "Sorry"))] = 10.0
+    assert float(refusal_odds(loaded, ["I", "Sorry"], ["Sure", "Here"])(logits, batch)) == pytest.approx(20, abs=1)
+    done = complete(model, loaded, ["hi"], prefill="Sure", max_new_tokens=1)
+    assert done[0]["response"].startswith("Sure")
+
+
+def test_a_prompt_that_would_melt_into_the_response_is_left_as_the_model_reads_it():
+    words = sentencepiece("{% for m in messages %}{{ m.role + ': ' + m.content }}{% endfor %}"
+                          "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}")
+    ids, start = encode(words, "hi", "Sure")
+    assert ids[:start] == encode(words, "hi")[0] and words.convert_ids_to_tokens(ids[start - 1]) == SPACE
+    assert words.convert_ids_to_tokens(ids[start:]) == [f"{SPACE}Sure", "</s>"]  # as it goes on from that space
+
+
+# -- the end of a turn -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("template, end", [(GEMMA, "<end_of_turn>"), (PHI_3, "<|end|>"), (QWEN_3, "<|im_end|>")])
+def test_a_turn_ends_as_its_template_ends_it(template, end):
+    words = tokenizer(template)
+    ids, start = encode(words, "hi", "No.")
+    assert words.decode(ids[start:]) == f"No.{end}"
+    (row,) = supervised([{"prompt": "hi", "response": "No."}], words)
+    assert words.decode(row["labels"][-1:]) == end and words.decode(end_of_turn(words)) == end
+    assert set(stops(small(words), words)) == {words.eos_token_id, words.convert_tokens_to_ids(end)}
+
+
+def test_a_response_is_over_where_its_template_ends_it(monkeypatch):
+    words, asked = tokenizer(GEMMA), {}
+    model = small(words)
+    generate = model.generate
+    monkeypatch.setattr(model, "generate", lambda **settings: (asked.update(settings), generate(**settings))[1])
+    complete(model, words, ["hi"], max_new_tokens=2)
+    assert asked["eos_token_id"] == sorted([words.eos_token_id, words.convert_tokens_to_ids("<end_of_turn>")])
+
+
+@pytest.mark.parametrize("eos, end", [(None, ""), ("<x>", "<x>")])
+def test_a_template_without_an_end_has_the_tokenizers_or_none(eos, end):
+    words = tokenizer(PLAIN, eos)
+    ids, start = encode(words, "hi", "No.")
+    assert words.decode(ids[start:]) == f"No.{end}"
+    assert batches([{"prompt": "hi", "response": "No."}], words)[0]["token_mask"].sum() == len(ids) - start
+    assert complete(small(words), words, ["hi", "hi there"], max_new_tokens=2)["response"][0] is not None
+
+
+def test_text_that_a_template_trims_is_read_trimmed():
+    words = tokenizer(GEMMA)
+    assert encode(words, "hi", "No. ")[0] == encode(words, "hi", "No.")[0] == encode(words, " hi ", "No.")[0]
+
+
+# -- what a template drops ---------------------------------------------------------------------------------
+
+
+def test_a_prompt_that_a_template_drops_is_an_error():
+    with pytest.raises(ValueError, match="the chat template drops the prompt 'how do I bake bread'"):
+        encode(tokenizer(PARTS), "how do I bake bread")
+
+
+def test_a_response_that_a_template_drops_is_an_error():
+    words = tokenizer(PLAIN, "<x>")
+    words.chat_template = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
+    with pytest.raises(ValueError, match="drops what the assistant says"):
+        encode(words, "hi", "No.")
+
+
+DROPS = GEMMA.replace("{{ raise_exception('System role not supported') }}", "").replace(
+    "{% for m in messages %}", "{% for m in messages if m.role != 'system' %}")
+
+
+@pytest.mark.parametrize("template", [GEMMA, DROPS], ids=["refused", "dropped"])
+def test_a_system_prompt_that_a_template_does_not_take_stands_before_the_prompt(template):
+    words = by_bytes(template, "<eos>", SPECIAL[GEMMA])
+    with pytest.warns(UserWarning, match="takes no system prompt: it stands before the prompt"):
+        ids, start = encode(words, "hi", "No.", system="be kind")
+    assert words.decode(ids) == ("<bos><start_of_turn>user\nbe kind\n\nhi<end_of_turn>\n<start_of_turn>model\nNo."
+                                 "<end_of_turn>")
+
+
+def test_a_template_that_cannot_render_says_why_in_a_sentence():
+    words = tokenizer(PLAIN, "<x>")
+    words.chat_template = "{{ raise_exception('Only for pictures') }}"
+    with pytest.raises(ValueError, match=r"does not render this chat \(Only for pictures\): take another template"):
+        encode(words, "hi")
+
+
+def test_of_several_templates_the_default_is_taken():
+    words = tokenizer(PLAIN, "<x>")
+    words.chat_template = {"default": PLAIN, "rag": "{{ documents }}"}
+    assert words.decode(encode(words, "hi")[0]) == "user: hi\nassistant: "
+    end_prompts_with(words, " ")
+    assert words.decode(encode(words, "hi")[0]) == "user: hi\nassistant:  " and words.chat_template["rag"]
+
+
+# -- templates that change ---------------------------------------------------------------------------------
+
+
+class Tomorrow(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.datetime(2031, 5, 6, 7, 8)
+
+
+def test_a_prompt_has_the_same_tokens_tomorrow_and_a_run_goes_on(tmp_path):
+    words = tokenizer(DATED)
+    model, prompts = small(words), ["one", "two", "three"]
+    today = encode(words, "hi")[0]
+    done = complete_to(tmp_path / "run", model, words, prompts, chunk=2, max_new_tokens=3)
+    assert words.decode(today).startswith("Today: 26 Jul 2024<eot>")
+    (tmp_path / "run" / "chunk-00001.json").unlink()
+    with mock.patch.object(chat_template_utils, "datetime", Tomorrow):
+        assert "06 May 2031" in words.apply_chat_template(CHAT, tokenize=False)  # what the template would have
+        assert encode(words, "hi")[0] == today
+        again = complete_to(tmp_path / "run", model, words, prompts, chunk=2, max_new_tokens=3)
+    assert again.to_list() == done.to_list()
+    assert f'"today": "{TODAY}"' in (tmp_path / "run" / "settings.json").read_text()
+
+
+def test_a_loaded_tokenizer_tells_everybody_the_same_day(tmp_path):
+    words = tokenizer(DATED)
+    small(words).save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    _, loaded = load(tmp_path, device="cpu")
+    with mock.patch.object(chat_template_utils, "datetime", Tomorrow):  # as TRL and others render it
+        assert loaded.apply_chat_template(CHAT, tokenize=False).startswith("Today: 26 Jul 2024<eot>")
+
+
+@pytest.mark.parametrize("form", ["%d %b %Y", "%Y-%m-%d", "%A, %d %B %Y", "%y/%j %H:%M"])
+def test_each_part_of_a_date_is_that_of_the_day(form):
+    words = tokenizer(PLAIN, "<x>")
+    words.chat_template = "{{ strftime_now('" + form + "') }} {{ messages[0].content }}"
+    bind_template(words, {}, "2031-05-06")
+    assert rendered(words, CHAT, answering=True) == datetime.datetime(2031, 5, 6).strftime(form) + " hi"
+    assert dated(words.chat_template) == words.chat_template  # told once
+
+
+def test_arguments_are_bound_and_can_be_given_for_one_call():
+    words = tokenizer(QWEN_3)
+    thinking = encode(words, "hi")[0]
+    quiet = encode(words, "hi", chat_template_kwargs={"enable_thinking": False})[0]
+    assert words.decode(quiet) == words.decode(thinking) + "<think>\n\n</think>\n\n"
+    bind_template(words, {"enable_thinking": False, "tools": None, "style": "a \"b\""})
+    assert encode(words, "hi")[0] == quiet
+    assert encode(words, "hi", chat_template_kwargs={"enable_thinking": True})[0] == thinking
+    ids, start = encode(words, "hi", "No.")
+    assert ids[:start] == quiet and words.decode(ids[start:]) == "No.<|im_end|>"
+    model = small(words)
+    assert complete(model, words, ["hi"], max_new_tokens=2, chat_template_kwargs={"enable_thinking": True})[0]
+
+
+@pytest.mark.parametrize("arguments", [{"two words": 1}, {"x": [1]}, {"x": {}}])
+def test_what_no_template_can_be_told_is_refused(arguments):
+    with pytest.raises(ValueError, match="a template is told names with text, numbers"):
+        bind_template(tokenizer(QWEN_3), arguments)
+
+
+def test_other_arguments_are_other_completions(tmp_path):
+    words = tokenizer(QWEN_3)
+    model = small(words)
+    complete_to(tmp_path / "run", model, words, ["hi"], max_new_tokens=2)
+    with pytest.raises(ValueError, match="holds other completions"):
+        complete_to(tmp_path / "run", model, words, ["hi"], max_new_tokens=2,
+                    chat_template_kwargs={"enable_thinking": False})
+
+
+def test_a_run_on_checkpoints_does_not_think_unless_it_is_wished(monkeypatch):
+    monkeypatch.delenv("SSAH_CHAT_TEMPLATE_KWARGS", raising=False)
+    assert wished_template() == {"enable_thinking": False}
+    monkeypatch.setenv("SSAH_CHAT_TEMPLATE_KWARGS", '{"enable_thinking": true}')
+    assert wished_template() == {"enable_thinking": True}
+    for wrong in ("yes", "[1]"):
+        monkeypatch.setenv("SSAH_CHAT_TEMPLATE_KWARGS", wrong)
+        with pytest.raises(ValueError, match="SSAH_CHAT_TEMPLATE_KWARGS is .*: give an object in JSON"):
+            wished_template()
+    with pytest.raises(ValueError, match="--chat-template-kwargs is"):
+        read_template("{", "--chat-template-kwargs")
+
+
+def test_a_thought_that_the_template_begins_is_part_of_the_response():
+    words = tokenizer(R1)
+    assert begun_thinking(words) == "<think>\n" and begun_thinking(tokenizer(QWEN_3)) == ""
+    assert begun_thinking(tokenizer(QWEN_3), {"enable_thinking": False}) == ""
+    (row,) = complete(small(words), words, ["hi"], max_new_tokens=3)
+    assert row["response"].startswith("<think>\n")
+
+
+def test_seams_follow_a_template_that_is_changed():
+    words = tokenizer(QWEN_3)
+    assert seams(words).end == "<|im_end|>"
+    words.chat_template = words.chat_template.replace("<|im_end|>", "<|im_start|>")
+    assert seams(words).end == "<|im_start|>"
+
+
+def test_toys_are_rendered_as_by_hand():
+    for row in toys.CHATS:
+        assert encode(toys.tokenizer(), row["prompt"], row["response"], system=row.get("system")) == toys.rendered(
+            row["prompt"], row["response"], row.get("system"))
