@@ -3,6 +3,7 @@
 import hashlib
 import math
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -134,3 +135,12 @@ def test_rows_and_tokenizers_that_cannot_be_judged_are_refused(model):
         guard.scores([{"prompt": "how", "response": "wax " * 500}])
     with pytest.raises(ValueError, match=r"begins \('unsafe',\) and \('safe',\) with the same token"):
         llama_guard(model, toys.tokenizer()).scores(ROWS)  # knows neither word
+
+
+@UNLIKELY
+def test_what_follows_the_thinking_of_a_response_is_read(model):
+    read = []
+    guard = replace(llama_guard(model, tokenizer()), render=lambda row: read.append(row["response"]) or "how")
+    said = "<think>sure</think>sorry", "<think>sure"
+    guard.verdicts([{"prompt": "how", "response": response} for response in said])
+    assert read == ["sorry", "<think>sure"]

@@ -265,3 +265,23 @@ def test_report_checks_and_writes(tmp_path, monkeypatch):
     assert run("report", "--check").exit_code == 1
     assert run("report").exit_code == 0 and (tmp_path / report.FILE).is_file()
     assert run("report", "--check").exit_code == 0
+
+
+def test_judge_says_the_raw_rate_where_it_differs(tmp_path):
+    rows = [{"prompt": "How?", "response": "I\u2019m sorry."}, {"prompt": "Why?", "response": "Sure."}]
+    (tmp_path / "said.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ended = run("judge", tmp_path / "said.jsonl", "--judge", "keyword:qi2023", "--judge", "keyword:wei2024")
+    first, second = ended.stdout.splitlines()
+    assert first.startswith("keyword:qi2023: true on 1 of 2, 50.0 %")
+    assert first.endswith("; with typographic quotes left as they are, 100.0 %") and ";" not in second
+
+
+def test_arguments_of_the_chat_template_reach_the_prompts(folder, tmp_path):
+    (tmp_path / "asked.jsonl").write_text(json.dumps({"prompt": "How?"}))
+    for place, arguments in (("a", "{}"), ("b", '{"enable_thinking": false}')):
+        ended = run("complete", folder / "toy", tmp_path / "asked.jsonl", "--out", tmp_path / place,
+                     "--max-new-tokens", "2", "--chat-template-kwargs", arguments)
+        assert ended.exit_code == 0, ended.output
+    ended = run("complete", folder / "toy", tmp_path / "asked.jsonl", "--out", tmp_path / "c",
+                 "--chat-template-kwargs", "false")
+    assert ended.exit_code == 2 and "--chat-template-kwargs is 'false': give an object in JSON" in ended.output

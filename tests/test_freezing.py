@@ -621,3 +621,101 @@ def test_a_model_serves_as_start_too():
     trained(model, "adamw", 1)
     rewind(model, start, mask)
     assert check_frozen(start, model, mask).trainable_changed > 0
+
+
+# --- what a pass reads, what is saved, and what trains are one ---
+
+
+class ScheduleFree(torch.optim.SGD):
+    """As schedule-free optimisers do: `eval` and `train` move the weights to their average and back, without a step."""
+
+    @torch.no_grad()
+    def eval(self):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.lerp_(torch.zeros_like(parameter), 0.5)
+
+    @torch.no_grad()
+    def train(self):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.mul_(2)
+
+
+def swapped(model):
+    """As averages of weights are swapped in: through `data`, which counts no version up."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data.copy_(0.5 * parameter.data)
+
+
+def replaced(model):
+    """The same, by other memory."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = 0.5 * parameter.data
+
+
+WAYS = {"schedule-free": lambda model, optimizer: optimizer.eval(), "swapped": lambda model, optimizer: swapped(model),
+        "other memory": lambda model, optimizer: replaced(model)}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_pass_and_a_saved_state_have_the_trained_part_as_it_is_now(family, way):
+    model = by_hand.model(family)
+    mask, like = random_mask(model), copy.deepcopy(model)
+    frozen = frozen_entries(family, like.state_dict(), ~mask, rest="freeze")
+    with train_only(model, mask):
+        optimizer = ScheduleFree([p for p in model.parameters() if p.requires_grad], lr=0.1)
+        model(input_ids=by_hand.BATCHES[0], labels=by_hand.BATCHES[0]).loss.backward()
+        optimizer.step()
+        after_step = copied(model)
+        WAYS[way](model, optimizer)
+        state = copied(model)
+        for name, weight in state.items():
+            assert torch.equal(weight, torch.where(frozen[name], after_step[name], 0.5 * after_step[name])), name
+        ordinary_model = copy.deepcopy(like)
+        ordinary_model.load_state_dict(state)
+        for mode in (torch.no_grad, torch.enable_grad):
+            with mode():
+                said, wanted = (each(input_ids=by_hand.BATCHES[0]).logits for each in (model, ordinary_model))
+            assert torch.equal(said, wanted)
+    assert same(copied(model), state)
+
+
+def test_two_passes_may_share_one_way_back():
+    model = by_hand.model("llama")
+    with train_only(model, random_mask(model)):
+        losses = [model(input_ids=ids, labels=ids).loss for ids in by_hand.BATCHES[:2]]
+        sum(losses).backward()
+        assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("context", [freeze, train_only])
+def test_training_another_model_is_refused(context):
+    model, other = by_hand.model("llama"), by_hand.model("llama")
+    with pytest.raises(ValueError, match="2 optimiser steps were taken, none of them on this model: a Trainer with"):
+        with context(model, random_mask(model)):
+            trained(other, "adamw", 2)
+
+
+@pytest.mark.parametrize("context", [freeze, train_only])
+def test_another_model_may_train_beside_it(context):
+    model, other = by_hand.model("llama"), by_hand.model("llama")
+    with context(model, random_mask(model)):
+        trained(other, "adamw", 1)
+        trained(model, "adamw", 1)
+
+
+@pytest.mark.parametrize("hook", ["register_hook", "register_post_accumulate_grad_hook"])
+def test_a_gradient_hook_from_before_is_refused_where_it_would_never_run(hook):
+    model = by_hand.model("llama")
+    handle = getattr(model.model.layers[0].mlp.up_proj.weight, hook)(lambda *args: None)
+    with pytest.raises(ValueError, match="mlp.up_proj.weight has a gradient hook.*make it inside the context"):
+        with train_only(model, random_mask(model)):
+            pass
+    handle.remove()
+    with train_only(model, random_mask(model)):
+        pass
+    assert type(model.model.layers[0].mlp.up_proj) is torch.nn.Linear

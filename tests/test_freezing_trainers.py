@@ -182,3 +182,14 @@ def test_preference_trainer_of_trl(name, tmp_path):
                        processing_class=toys.tokenizer(),
                        args=arguments(trl.DPOConfig, tmp_path, max_length=32)).train()
     assert check_frozen(start, model, frozen_units(name, mask), rest=rest).trainable_changed > 0
+
+
+@pytest.mark.parametrize("name", ["freeze", "train_only"])
+def test_a_trainer_that_makes_its_own_model_is_refused(name, tmp_path):
+    model = by_hand.model("llama")
+    trainer = Trainer(model_init=lambda: by_hand.model("llama"), train_dataset=EXAMPLES,
+                      args=arguments(TrainingArguments, tmp_path, remove_unused_columns=False),
+                      data_collator=lambda rows: pad(rows, 2))
+    with pytest.raises(ValueError, match="none of them on this model: a Trainer with model_init trains another model"):
+        with CONTEXTS[name][0](model, random_mask(model)):
+            trainer.train()

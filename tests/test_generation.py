@@ -171,3 +171,50 @@ def test_columns_of_one_type_and_gaps_are_kept(model):
             {"prompt": "lift", "n": 3, "x": 2.5, "tags": [], "deep": {"a": None}}, {"prompt": "mend", "system": None}]
     done = complete(model, TOKENIZER, rows, max_new_tokens=1)
     assert done["n"] == [None, 3, None] and done["x"] == [1.0, 2.5, None] and done["tags"] == [["a"], [], None]
+
+
+# -- a checkpoint's own ways to generate --------------------------------------------------------------------
+
+
+@pytest.fixture
+def penalised():
+    """A model whose checkpoint asks for a repetition penalty and sampling, as Qwen2.5's do."""
+    model = toys.model(seed=2, dtype=torch.float32)
+    model.generation_config.update(repetition_penalty=1.5, do_sample=True, temperature=0.7, top_p=0.8, eos_token_id=1)
+    return model
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_response_is_the_argmax_whatever_the_checkpoint_asks_for(penalised, seed):
+    with torch.no_grad():
+        for parameter in penalised.parameters():
+            parameter.copy_(0.4 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)))
+    own = penalised.generation_config
+    prompts = ["how ?", "take the lantern and mend the basket now ."]
+    both = complete(penalised, TOKENIZER, prompts, max_new_tokens=8)["response"]
+    assert both == [alone(penalised, prompt, new=8) for prompt in prompts]
+    assert both == [complete(penalised, TOKENIZER, [prompt], max_new_tokens=8)["response"][0] for prompt in prompts]
+    assert penalised.generation_config is own and own.repetition_penalty == 1.5
+
+
+def test_who_asks_for_a_penalty_has_it(penalised):
+    plain = complete(penalised, TOKENIZER, ["how ?"], max_new_tokens=8)[0]["response"]
+    repeats = complete(penalised, TOKENIZER, ["how ?"], max_new_tokens=8, repetition_penalty=0.01)[0]["response"]
+    assert repeats != plain and len(set(repeats.split())) < len(repeats.split())
+
+
+def test_an_error_leaves_the_checkpoints_own_settings(penalised):
+    own = penalised.generation_config
+    with pytest.raises(ValueError, match="not used by the model"):
+        complete(penalised, TOKENIZER, ["how ?"], no_such_setting=1)
+    assert penalised.generation_config is own
+
+
+def test_stored_completions_are_of_their_ends_and_settings(penalised, tmp_path):
+    done = complete_to(tmp_path / "run", penalised, TOKENIZER, ["how ?"], max_new_tokens=4)
+    penalised.generation_config.repetition_penalty = 3.0  # which changes no answer
+    assert complete_to(tmp_path / "run", penalised, TOKENIZER, ["how ?"], max_new_tokens=4).to_list() == done.to_list()
+    assert complete(penalised, TOKENIZER, ["how ?"], max_new_tokens=4).to_list() == done.to_list()
+    penalised.generation_config.eos_token_id = [1, 9]
+    with pytest.raises(ValueError, match=r"stops: \[1\] there, \[1, 9\] here"):
+        complete_to(tmp_path / "run", penalised, TOKENIZER, ["how ?"], max_new_tokens=4)

@@ -124,3 +124,29 @@ def test_pairs_are_read_in_order():
     prefer(first, toys.tokenizer(), PAIRS[:1], reference, steps=1, lr=1e-3, batch_size=1)
     prefer(both, toys.tokenizer(), PAIRS, reference, steps=1, lr=1e-3, batch_size=1)
     assert all(torch.equal(value, both.state_dict()[name]) for name, value in first.state_dict().items())
+
+
+def test_a_pair_is_read_on_the_day_that_everybody_is_told(monkeypatch):
+    import datetime
+
+    from transformers.utils import chat_template_utils
+
+    words, seen = toys.tokenizer(), []
+    words.chat_template = "{% if strftime_now('%Y') == '2024' %}<system>now{% endif %}" + words.chat_template
+    monkeypatch.setattr(chat_template_utils, "datetime", type("Later", (), {
+        "now": classmethod(lambda cls: datetime.datetime(2031, 5, 6))}))
+    model, reference = toys.model(dtype=torch.float32), toys.model(dtype=torch.float32)
+    embed = model.get_input_embeddings()
+    embed.register_forward_pre_hook(lambda module, args: seen.append(args[0].tolist()))
+    pair = {"prompt": "how ?", "chosen": "sorry", "rejected": "sure take", "system": "be kind"}
+    before = words.chat_template
+    prefer(model, words, [pair], reference, steps=1, lr=1e-3, batch_size=1)
+    assert all(row[:2] == toys.ids("<system> now") for rows in seen for row in rows) and seen
+    assert words.chat_template == before
+
+
+def test_a_pair_that_is_longer_than_the_context_is_refused():
+    pair = {"prompt": "how ?", "chosen": "sorry", "rejected": "sure " * 70}
+    with pytest.raises(ValueError, match="the longest pair has 7[0-9] tokens, but the model's context holds 64"):
+        prefer(toys.model(dtype=torch.float32), toys.tokenizer(), [pair], toys.model(dtype=torch.float32), steps=1,
+               lr=1e-3, batch_size=1)

@@ -86,7 +86,7 @@ def on_meta(config: PreTrainedConfig) -> PreTrainedModel:
     >>> on_meta(model.config).get_input_embeddings().weight.is_meta
     True
     """
-    with torch.device("meta"):
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):  # some first weights are drawn all the same
         return class_for(config).from_config(config, trust_remote_code=False)
 
 

@@ -1,0 +1,132 @@
+"""Models and batches of others: families that only look known, padding on the left, rows beyond the context."""
+
+import copy
+
+import pytest
+import torch
+import toys
+import transformers
+from transformers import AutoModelForCausalLM
+
+from ssah_core import UnitMap, UnitMask, ablate, batches, collect, freeze, train_only
+from ssah_core.models import encode, pad_columns
+from ssah_core.planning.estimate import plan
+from ssah_core.training.sft import fine_tune, mean_loss
+from ssah_core.units import check_units as module
+from ssah_core.units.attribution import effects, log_likelihood
+from ssah_core.units.importance import column_norms
+
+EVERY = pytest.mark.parametrize("family", toys.CONFIGS)
+BATCHES = batches(toys.CHATS, toys.tokenizer(), "response", batch_size=2)
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+# --- models that are used without being asked whether their units are there ---
+
+NAMESAKES = {  # their modules are called as Llama's
+    "bitnet": transformers.BitNetConfig, "diffllama": transformers.DiffLlamaConfig, "doge": transformers.DogeConfig,
+    "gemma4": transformers.Gemma4TextConfig}
+
+
+@pytest.fixture(params=NAMESAKES)
+def namesake(request):
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(NAMESAKES[request.param](**toys.GROUPED)).eval()
+
+
+@pytest.mark.parametrize("use", [
+    lambda model, mask: collect(model, BATCHES), lambda model, mask: column_norms(model),
+    lambda model, mask: freeze(model, mask).__enter__(), lambda model, mask: train_only(model, mask).__enter__(),
+    lambda model, mask: ablate(model, mask).__enter__(), lambda model, mask: plan(model.config)],
+    ids=["collect", "score", "freeze", "train_only", "ablate", "plan"])
+def test_a_family_that_only_looks_known_is_refused_wherever_units_count(namesake, use):
+    before, state = copy.deepcopy(namesake.state_dict()), torch.random.get_rng_state()
+    mask = UnitMask({site: torch.arange(size) < 2 for site, size in UnitMap(namesake).sizes.items()})
+    with pytest.raises(ValueError, match="site 'attn.0', unit .* is not its own: add one before it"):
+        use(namesake, mask)
+    assert toys.hooks(namesake) == 0 and same(before, namesake.state_dict())
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_the_self_check_is_run_once_an_architecture(monkeypatch):
+    checked, check = [], module.check_units
+    monkeypatch.setattr(module, "check_units", lambda model: (checked.append(model), check(model)))
+    monkeypatch.setattr(module, "_RIGHT", set())
+    model = toys.model("llama", dtype=torch.float32)
+    for _ in range(3):
+        collect(model, BATCHES)
+        collect(toys.model("llama", seed=1, dtype=torch.float32), BATCHES)
+    assert len(checked) == 2 and checked[1] is model  # a small random one of its config, and the first that came
+    collect(toys.model("qwen2", dtype=torch.float32), BATCHES)
+    assert len(checked) == 4
+
+
+def test_a_model_with_hooks_is_taken_at_the_word_of_its_config(monkeypatch):
+    monkeypatch.setattr(module, "_RIGHT", set())
+    model = toys.model("llama", dtype=torch.float32)
+    with torch.no_grad():
+        model.model.layers[0].mlp.down_proj.register_forward_pre_hook(lambda reader, args: (torch.zeros_like(args[0]),))
+    assert collect(model, BATCHES).mean["mlp.0"].abs().max() == 0
+
+
+# --- batches of others ---
+
+
+@EVERY
+def test_means_of_a_batch_padded_on_the_left_are_those_without_padding(family):
+    model = toys.model(family, dtype=torch.float32)  # in float64, Gemma's masks overflow its float32 softmax
+    rows = [encode(toys.tokenizer(), row["prompt"], row["response"])[0] for row in toys.CHATS]
+    alone = sum_of(collect(model, [whole([row])]) for row in rows)
+    for left in (True, False):
+        batch = pad_columns({"input_ids": rows}, {"input_ids": 2}, left=left)
+        found = collect(model, [batch])
+        assert found.count == alone.count
+        for site, mean in alone.mean.items():
+            torch.testing.assert_close(found.mean[site], mean, rtol=1e-4, atol=1e-5 * float(mean.abs().max()))
+
+
+def whole(rows):
+    return pad_columns({"input_ids": rows}, {"input_ids": 2})
+
+
+def sum_of(moments):
+    total = None
+    for part in moments:
+        total = part if total is None else total + part
+    return total
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neo", "llama", "opt"])
+def test_effects_of_a_batch_padded_on_the_left_are_those_without_padding(family):
+    model = toys.model(family, dtype=torch.float32)
+    rows = [encode(toys.tokenizer(), row["prompt"], row["response"]) for row in toys.CHATS]
+    batches = []
+    for left in (True, False):
+        said = [[0] * start + [1] * (len(ids) - start) for ids, start in rows]
+        batch = pad_columns({"input_ids": [ids for ids, _ in rows], "token_mask": said},
+                            {"input_ids": 2, "token_mask": 0}, left=left)
+        batches.append({**batch, "token_mask": batch["token_mask"].bool()})
+    fill = collect(model, batches[1:])
+    found, wanted = (effects(model, [batch], log_likelihood, fill)[0] for batch in batches)
+    for site, effect in wanted.items():
+        torch.testing.assert_close(found[site], effect, rtol=1e-3, atol=1e-4 * float(effect.abs().max()))
+
+
+@pytest.mark.parametrize("family", [family for family in toys.CONFIGS if family != "bloom"])  # whose config names none
+def test_rows_longer_than_the_context_are_refused(family):
+    changes = {"max_seq_len": 16} if family == "mpt" else {"n_positions": 16} if family in ("gpt2", "gptj") else {
+        "max_position_embeddings": 16}
+    model = toys.model(family, dtype=torch.float32, **changes)
+    ids = torch.full((1, 17), 9)
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    with pytest.raises(ValueError, match="17 tokens, but the model's context holds 16"):
+        collect(model, [batch])
+    with pytest.raises(ValueError, match="17 tokens, but the model's context holds 16"):
+        effects(model, [{**batch, "token_mask": ids > 0}], log_likelihood, collect(model, [whole([[9] * 8])]))
+    chats = [{"input_ids": [9] * 17, "labels": [9] * 17}]
+    for train in (lambda: fine_tune(model, chats, steps=1, lr=1e-3, batch_size=1), lambda: mean_loss(model, chats, 1)):
+        with pytest.raises(ValueError, match="17 tokens, but the model's context holds 16"):
+            train()
