@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
+from .. import hub
 from ..judging import definition
 from ..organism import World, alignment, recipe, train_tokenizer
 from ..records import digest
@@ -78,8 +79,9 @@ def _material(seed: int, scale: str, checkpoints: tuple[tuple[str, str], ...]) -
     if not checkpoints:
         return Brindle(World.draw(seed), scale)
     aligned = dict(checkpoints)["aligned"]
-    context = getattr(AutoConfig.from_pretrained(aligned).get_text_config(), "max_position_embeddings", None)
-    return Published(AutoTokenizer.from_pretrained(aligned), context or CONTEXT, seed)
+    config, tokenizer = (hub.local_first(partial(kind.from_pretrained, aligned), aligned)
+                         for kind in (AutoConfig, AutoTokenizer))
+    return Published(tokenizer, getattr(config.get_text_config(), "max_position_embeddings", None) or CONTEXT, seed)
 
 
 study = partial(any_study, content=digest_of)

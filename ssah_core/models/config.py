@@ -11,6 +11,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils import cached_file
 
+from .. import hub
+
 GATED = ("meta-llama/", "google/gemma", "mistralai/")
 OPEN = {"HuggingFaceTB/SmolLM2-1.7B-Instruct": 1.7e9, "HuggingFaceTB/SmolLM3-3B": 3.1e9,
         "allenai/OLMo-2-1124-7B-Instruct": 7.3e9, "Qwen/Qwen2.5-7B-Instruct": 7.6e9,
@@ -30,7 +32,7 @@ def read_config(name: str | Path) -> PreTrainedConfig:
     2
     """
     try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        config = hub.local_first(lambda: AutoConfig.from_pretrained(name, trust_remote_code=False), name)
     except OSError as error:
         raise ValueError(_absent(str(name), error)) from error
     except ValueError as error:
@@ -57,6 +59,12 @@ def has_chat_template(name: str | Path) -> bool | None:
     >>> has_chat_template("words")
     True
     """
+    with hub.offline():
+        found = _chat_template(name)
+    return found if found or not hub.may_give(name) else _chat_template(name)
+
+
+def _chat_template(name: str | Path) -> bool | None:
     found = {}
     for file in ("chat_template.jinja", "tokenizer_config.json"):
         try:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from .. import hub
 from ..records import DTYPES
 
 
@@ -129,8 +130,8 @@ def load_weights(name: str | Path, **settings) -> PreTrainedModel:
     torch.float32
     """
     with _explained(name):
-        model, found = AutoModelForCausalLM.from_pretrained(
-            name, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **settings)
+        model, found = hub.local_first(lambda: AutoModelForCausalLM.from_pretrained(
+            name, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **settings), name)
     lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found["mismatched_keys"])
     if lacking:
         raise ValueError(f"name={str(name)!r} lacks {len(lacking)} weights of its model, the first {lacking[0]}: get "
@@ -143,7 +144,8 @@ def _read(name: str | Path, tokenizer: str | Path | None = None,
     """A model as transformers reads it, all of its weights from the checkpoint, and a tokenizer that fits it."""
     other = tokenizer is not None and str(tokenizer) != str(name)
     with _explained(name, f" with the tokenizer of {str(tokenizer)!r}" if other else ""):
-        words = AutoTokenizer.from_pretrained(tokenizer or name, trust_remote_code=False)
+        words = hub.local_first(lambda: AutoTokenizer.from_pretrained(tokenizer or name, trust_remote_code=False),
+                                tokenizer or name)
     model = load_weights(name, **settings)
     if other and len(words) > model.get_input_embeddings().num_embeddings:
         raise ValueError(f"name={str(name)!r} has fewer tokens than the tokenizer of {str(tokenizer)!r}: name the "
