@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import constants  # noqa: F401  # before HF_HUB_OFFLINE is set below, which is for other processes
+from huggingface_hub import constants  # before HF_HUB_OFFLINE is set below, which is for other processes
 
 from ssah_core import arithmetic
 
@@ -75,6 +75,12 @@ def pytest_runtest_call() -> Iterator[None]:
 def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub that does not answer, without anybody being asked."""
     monkeypatch.setattr("ssah_core.hub._answers", lambda minute: False)
+
+
+@pytest.fixture
+def quiet_trl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRL, where a test itself makes one of its trainers, which would tell the hub of it."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
 
 
 @pytest.fixture(scope="session")
