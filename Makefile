@@ -43,11 +43,14 @@ define INSTALL_LOCKED
 	echo "uv could not install torch for $(TORCH_BACKEND): pip takes the build that your package registry has" >&2; \
 	$(BIN)/python -m pip install --requirement requirements.lock; }
 endef
+# One word of the shell, whatever is in it: folders may have spaces and apostrophes.
+QUOTED = '$(subst ','\'',$(1))'
+
 # Of a run that goes to a folder of its own: its name, and the notebooks to run.
-CHOICE = $(if $(NAME),--output 'runs/$(NAME)') $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+CHOICE = $(if $(NAME),--output $(call QUOTED,runs/$(NAME))) $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 
 define CHECK_MODEL
-test -n '$(MODEL)' || { echo "MODEL is not set; name a folder or a hub id: make $(MAKECMDGOALS) MODEL=Qwen/Qwen2.5-7B-Instruct" >&2; exit 1; }
+test -n $(call QUOTED,$(MODEL)) || { echo "MODEL is not set; name a folder or a hub id: make $(MAKECMDGOALS) MODEL=Qwen/Qwen2.5-7B-Instruct" >&2; exit 1; }
 endef
 
 .DEFAULT_GOAL := help
@@ -66,7 +69,7 @@ publish: $(INSTALLED)  ## renew what is committed: SEEDS organisms, every notebo
 	$(BIN)/python -m ssah_core.runner.execute --publish --seeds '$(or $(SEEDS),5)' $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 
 verify: $(INSTALLED)  ## measure one organism of every study again, drawn by the code, and compare (STUDIES="losses attacked" SCALE=organism NAME=organism-1)
-	$(if $(NAME),SSAH_FIGURES='$(CURDIR)/runs/$(NAME)/figures') $(BIN)/python -m ssah_core.runner.verify --scale '$(SCALE)' $(if $(STUDIES),--studies $(STUDIES))
+	$(if $(NAME),SSAH_FIGURES=$(call QUOTED,$(CURDIR)/runs/$(NAME)/figures)) $(BIN)/python -m ssah_core.runner.verify --scale '$(SCALE)' $(if $(STUDIES),--studies $(STUDIES))
 
 golden: $(INSTALLED)  ## renew the tests' golden rows, once a study has a new version
 	$(BIN)/python -m ssah_core.runner.execute --scale tiny --output runs/golden
@@ -88,14 +91,16 @@ test: $(INSTALLED)  ## unit tests, every notebook at tiny scale, every committed
 
 paper: $(INSTALLED)  ## plan a run on a checkpoint, then run NOTEBOOKS or all, if nothing is missing (MODEL=... UNALIGNED=... DTYPE=... SEEDS=1 NAME=...)
 	@$(CHECK_MODEL)
-	$(BIN)/python -m ssah_core.planning '$(MODEL)' --gpus '$(GPUS)' $(if $(DTYPE),--dtype '$(DTYPE)') --data
+	$(BIN)/python -m ssah_core.planning $(call QUOTED,$(MODEL)) --gpus '$(GPUS)' $(if $(DTYPE),--dtype '$(DTYPE)') --data
 	$(if $(DTYPE),SSAH_DTYPE='$(DTYPE)') $(BIN)/python -m ssah_core.runner.execute --scale paper --seeds '$(or $(SEEDS),1)' \
-		-p model '$(MODEL)' $(if $(UNALIGNED),-p unaligned '$(UNALIGNED)') $(CHOICE)
+		-p model $(call QUOTED,$(MODEL)) $(if $(UNALIGNED),-p unaligned $(call QUOTED,$(UNALIGNED))) $(CHOICE)
 
 rehearse: $(INSTALLED)  ## try a checkpoint's shape on random weights, from its config alone (MODEL=...)
 	@$(CHECK_MODEL)
-	$(BIN)/python -m ssah_core.planning '$(MODEL)' --rehearse
+	$(BIN)/python -m ssah_core.planning $(call QUOTED,$(MODEL)) --rehearse
 
+# A kernel named python3 in the user's home is another Python's.
+lab: export JUPYTER_PREFER_ENV_PATH := 1
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	cd notebooks && ../$(BIN)/jupyter lab $(ALLOW_ROOT)
 

@@ -1,18 +1,86 @@
-"""What every test has: the portable arithmetic, no window for figures, no progress bars; and what tests share."""
+"""What every test has: the portable arithmetic, no window for figures, no progress bars, no network; and what tests
+share."""
 
+import ipaddress
 import os
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from huggingface_hub import constants  # before HF_HUB_OFFLINE is set below, which is for other processes
 
 from ssah_core import arithmetic
 
 # Read when torch, matplotlib and tqdm are imported, so set before any test module is.
 arithmetic.use_portable()
-os.environ |= {"MPLBACKEND": "agg", "TQDM_DISABLE": "1"}
+os.environ |= {"MPLBACKEND": "agg", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if WORKERS > 1:  # which share the cores: more threads than those get in each other's way
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
+
+
+# -- no network --------------------------------------------------------------------------------------------
+
+
+OWN = ("localhost", socket.gethostname(), socket.getfqdn())
+KNOCKED: list[str] = []
+"""Addresses that somebody in this process has asked for, and did not get."""
+
+
+def _is_here(host: Any) -> bool:
+    """Whether a host is this machine."""
+    name = host.decode() if isinstance(host, bytes) else host
+    if not name or name in OWN:
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback or ipaddress.ip_address(name).is_unspecified
+    except ValueError:
+        return False
+
+
+def _shut(ask: Callable, of_a_socket: bool) -> Callable:
+    """A function of the module socket, or of a socket, that notes and refuses every address but this machine's. (A
+    datagram socket may be connected, since nothing is sent: so a machine's own address is found out.)"""
+    def asked(*given: Any, **more: Any) -> Any:
+        where = given[1] if of_a_socket else given[0] if given else more["host"]
+        host = where[0] if isinstance(where, tuple) else None if of_a_socket else where
+        if _is_here(host) or (of_a_socket and given[0].type == socket.SOCK_DGRAM):
+            return ask(*given, **more)
+        KNOCKED.append(str(where))
+        raise OSError(f"a test asks for {where}")
+    return asked
+
+
+socket.getaddrinfo = _shut(socket.getaddrinfo, of_a_socket=False)
+socket.socket.connect = _shut(socket.socket.connect, of_a_socket=True)
+socket.socket.connect_ex = _shut(socket.socket.connect_ex, of_a_socket=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """A test fails if it, or a fixture of it, asks the network for anything: libraries swallow the error, not this."""
+    outcome = yield
+    knocked, KNOCKED[:] = list(KNOCKED), []
+    if knocked:
+        pytest.fail(f"asks the network: {', '.join(dict.fromkeys(knocked))}", pytrace=False)
+    return outcome
+
+
+# -- what tests share --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that does not answer, without anybody being asked."""
+    monkeypatch.setattr("ssah_core.hub._answers", lambda minute: False)
+
+
+@pytest.fixture
+def quiet_trl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRL, where a test itself makes one of its trainers, which would tell the hub of it."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
 
 
 @pytest.fixture(scope="session")

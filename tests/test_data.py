@@ -87,11 +87,11 @@ def files(name: str) -> list[tuple[str | None, str]]:
 
 
 @pytest.fixture
-def tiny(tmp_path, monkeypatch):
+def tiny(tmp_path, monkeypatch, no_hub):
     """A folder for data files, the only one there is: the hub is out of reach."""
-    def no_hub(*args, **kwargs):
+    def refuses(*args, **kwargs):
         raise ConnectionError("Couldn't reach the Hub\nmore of it")
-    monkeypatch.setattr(ssah_core.data.load, "load_dataset", no_hub)
+    monkeypatch.setattr(ssah_core.data.load, "load_dataset", refuses)
     monkeypatch.setenv("SSAH_DATA", str(tmp_path))
     return tmp_path
 

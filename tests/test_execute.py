@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from ssah_core import arithmetic
+from ssah_core import arithmetic, load_organism
 from ssah_core.records import paths, record
 from ssah_core.runner import execute, kernel, parameters, up_to_date
 from ssah_core.runner.run_notebook import NotebookFailed, run_notebook, strip_noise
@@ -153,8 +153,13 @@ def test_the_kernel_is_this_environments_whatever_kernels_the_user_has(tmp_path,
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     notebook = make(tmp_path / "books", "import sys\nprint(sys.executable)")
+    nb = nbformat.read(notebook, as_version=4)
+    nb.metadata.kernelspec = {"name": "mine", "display_name": "Mine in /home/me", "language": "python"}
+    nbformat.write(nb, notebook)
     run_notebook(notebook, {}, notebook)
     assert text_of(notebook) == f"{sys.executable}\n"
+    assert nbformat.read(notebook, as_version=4).metadata.kernelspec == {
+        "name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 
 
 SHOW_MODE = "import os\nprint(os.environ['MKL_CBWR'], os.environ['OMP_WAIT_POLICY'])"
@@ -194,6 +199,39 @@ def test_a_user_without_a_home_gets_one_below_the_cache(cache, monkeypatch):
     monkeypatch.setenv("HOME", "/nowhere")
     home = kernel.kernel_environment("tiny")["HOME"]
     assert home == str(cache / "home") and Path(home).is_dir()
+
+
+NOBODY = """
+import os, pwd
+def getpwuid(uid):
+    raise KeyError("getpwuid(): uid not found")
+pwd.getpwuid = getpwuid
+"""
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+import ssah_core as ssah
+from ssah_core.runner.run_notebook import run_notebook
+ssah.load_organism(scale="tiny", progress=False)
+run_notebook(Path(sys.argv[1]), {}, Path(sys.argv[1]))
+print(os.path.expanduser("~"))
+"""
+
+
+def test_a_user_whom_nobody_knows_has_models_and_notebooks_from_a_cache_that_is_there(tmp_path, cache):
+    """As in a container with --user 12345."""
+    load_organism(scale="tiny", progress=False)
+    (tmp_path / "nobody").mkdir()
+    (tmp_path / "nobody" / "sitecustomize.py").write_text(NOBODY)
+    notebook = make(tmp_path / "books", "import ssah_core as ssah\nprint(len(ssah.load_organism(scale='tiny')))")
+    kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "USER", "LOGNAME", "LNAME")
+            and not name.startswith(("XDG_", "JUPYTER", "IPYTHON", "MPLCONFIG"))}
+    done = subprocess.run([sys.executable, "-c", AS_NOBODY, notebook], cwd=tmp_path / "nobody", text=True,
+                          env={**kept, "PYTHONPATH": f"{tmp_path / 'nobody'}{os.pathsep}{REPOSITORY}"},
+                          capture_output=True)
+    assert (done.returncode, done.stdout) == (0, "~\n"), done.stderr
+    assert text_of(notebook) == "2\n"
+    assert not [file for file in (tmp_path / "nobody").iterdir() if file.name.startswith("~")]
 
 
 def test_a_wrong_parameter_stops_before_anything_runs(tmp_path):

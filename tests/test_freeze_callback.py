@@ -147,7 +147,7 @@ def test_what_changes_frozen_entries_behind_its_back_is_named_at_the_end(tmp_pat
     assert left_ordinary(model, like) and check_frozen(start, model, mask).frozen_changed == 0
 
 
-def test_the_callback_works_under_a_trainer_of_trl(tmp_path):
+def test_the_callback_works_under_a_trainer_of_trl(quiet_trl, tmp_path):
     trl = pytest.importorskip("trl")
     import datasets
     from test_freezing_trainers import arguments

@@ -155,7 +155,7 @@ def test_accelerate(name, precision):
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
-def test_supervised_trainer_of_trl(name, tmp_path):
+def test_supervised_trainer_of_trl(quiet_trl, name, tmp_path):
     trl = pytest.importorskip("trl")
     (context, rest), model = CONTEXTS[name], by_hand.model("llama")
     like, start, mask = copy.deepcopy(model), by_hand.copied(model), random_mask(model)
@@ -171,7 +171,7 @@ def test_supervised_trainer_of_trl(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
-def test_preference_trainer_of_trl(name, tmp_path):
+def test_preference_trainer_of_trl(quiet_trl, name, tmp_path):
     trl = pytest.importorskip("trl")
     (context, rest), model = CONTEXTS[name], by_hand.model("llama")
     start, mask = by_hand.copied(model), random_mask(model)

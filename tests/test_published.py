@@ -55,7 +55,7 @@ def checkpoints(tmp_path_factory):
 
 
 @pytest.fixture(params=["tiny", "real"])
-def material(request, files, tokenizer, monkeypatch):
+def material(request, files, tokenizer, monkeypatch, no_hub):
     """Published material: of small files, and of the real ones where they are."""
     if request.param == "real" and not all((REAL / name).is_dir() for name in NEEDED):
         pytest.skip("not all of the data files are in SSAH_TEST_DATA or ../shared/data")
@@ -129,7 +129,7 @@ def test_unseen_harm_repeats_no_seen_harm(tiny):
         assert exam["harm_unseen"] and near_duplicates(both) == [None] * len(both)
 
 
-def test_another_set_takes_the_place_of_one_that_cannot_be_had(tmp_path, tokenizer, monkeypatch):
+def test_another_set_takes_the_place_of_one_that_cannot_be_had(tmp_path, tokenizer, monkeypatch, no_hub):
     monkeypatch.setenv("SSAH_DATA", str(tmp_path))
     monkeypatch.setattr("ssah_core.data.load.load_dataset", _no_hub)
     tiny_data.write_tiny_data(tmp_path)
@@ -141,7 +141,7 @@ def test_another_set_takes_the_place_of_one_that_cannot_be_had(tmp_path, tokeniz
         material.calibration()
 
 
-def test_a_damaged_file_is_no_reason_to_take_another_set(tmp_path, tokenizer, monkeypatch):
+def test_a_damaged_file_is_no_reason_to_take_another_set(tmp_path, tokenizer, monkeypatch, no_hub):
     monkeypatch.setenv("SSAH_DATA", str(tmp_path))
     monkeypatch.setattr("ssah_core.data.load.load_dataset", _no_hub)
     tiny_data.write_tiny_data(tmp_path)

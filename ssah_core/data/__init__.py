@@ -2,5 +2,5 @@
 
 from .catalogue import SOURCES
 from .columns import check_columns
-from .load import count_data, list_data, load_data
+from .load import NotToBeHad, count_data, first_to_be_had, list_data, load_data
 from .splits import near_duplicates, split_of

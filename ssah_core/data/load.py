@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 import pandas
 from datasets import Dataset, load_dataset
 
+from .. import hub
 from .catalogue import SOURCES, Layout, Part, Source
 from .files import read_rows
 from .own_files import is_path, read_own
 from .safety_filter import about_safety
 from .splits import SHARES, near_duplicates, split_of
 
+Rows = TypeVar("Rows")
+
 LEAST = 4
 """Rows from which a whole column can look wrong."""
+
+
+class NotToBeHad(ValueError):
+    """A data set is neither here nor given by the hub; one that is damaged is another ValueError."""
 
 
 def list_data() -> pandas.DataFrame:
@@ -77,6 +86,27 @@ def load_data(name: str | Path, split: str | None = None, n: int | None = None, 
         rows = [row for row in kept if split_of(row["prompt"]) == split]
         told.append(f"{len(rows)} of the rest in {split}")
     return _draw(Dataset.from_list(rows), name, n, seed, source, "; ".join(told))
+
+
+def first_to_be_had(names: Sequence[str], read: Callable[[str], Rows] = load_data) -> tuple[str, Rows]:
+    """The first of several data sets that can be had, by name, and what `read` gives of it.
+
+    One that is here, as a file or in the hub's cache, comes before any that the hub would have to be asked for.
+    Raises NotToBeHad if there is none, and another ValueError for one that is here but damaged.
+
+    >>> from pathlib import Path
+    >>> _ = Path("mine.csv").write_text("prompt\\nHow do I mend a kettle?\\n")
+    >>> first_to_be_had(["jailbreakbench_gcg_vicuna", "mine.csv"])[0]
+    'mine.csv'
+    """
+    for asking in (hub.offline, nullcontext):
+        for name in names:
+            try:
+                with asking():
+                    return name, read(name)
+            except NotToBeHad as error:
+                missing = error
+    raise missing
 
 
 def count_data(name: str | Path) -> dict[str, int]:
@@ -161,13 +191,13 @@ def _raw(name: str | Path, source: Source, part: Part) -> tuple[list[dict], str]
         return read_rows(file, source.lines), str(file)
     where = f"put it as {' or '.join(part.files)} into the folder named by SSAH_DATA ({folder or 'not set'})"
     if not (source.hub and part.hub):
-        raise ValueError(f"{name} is not on the hub: get it from {source.source}, and {where}")
+        raise NotToBeHad(f"{name} is not on the hub: get it from {source.source}, and {where}")
     place = f"{' '.join(filter(None, (source.hub, source.config)))}, split {part.hub}"
     try:
-        return list(load_dataset(source.hub, source.config, split=part.hub)), place
+        return list(hub.local_first(lambda: load_dataset(source.hub, source.config, split=part.hub), source.hub)), place
     except (OSError, ValueError, RuntimeError) as error:  # datasets and the hub raise each of them
         why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{name} cannot be had from the hub ({place}: {why}): check the network, and for a gated data "
+        raise NotToBeHad(f"{name} cannot be had from the hub ({place}: {why}): check the network, and for a gated data "
                          f"set accept its terms and run `hf auth login`; or {where}") from error
 
 

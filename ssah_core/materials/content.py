@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
+from .. import hub
 from ..judging import definition
 from ..models import bind_template, context_of
 from ..organism import World, alignment, recipe, train_tokenizer
@@ -79,9 +80,10 @@ def _material(seed: int, scale: str, checkpoints: tuple[tuple[str, str], ...]) -
     if not checkpoints:
         return Brindle(World.draw(seed), scale)
     aligned = dict(checkpoints)["aligned"]
-    context, tokenizer = context_of(AutoConfig.from_pretrained(aligned)), AutoTokenizer.from_pretrained(aligned)
+    config, tokenizer = (hub.local_first(partial(kind.from_pretrained, aligned), aligned)
+                         for kind in (AutoConfig, AutoTokenizer))
     bind_template(tokenizer, wished_template())
-    return Published(tokenizer, context or CONTEXT, seed)
+    return Published(tokenizer, context_of(config) or CONTEXT, seed)
 
 
 study = partial(any_study, content=digest_of)

@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cache
-from pathlib import Path
 from random import Random
 
 from transformers import PreTrainedTokenizerBase
 
-from ..data import SOURCES, load_data, near_duplicates, split_of
+from ..data import NotToBeHad, first_to_be_had, load_data, near_duplicates, split_of
 from ..judging import plain_words
 from ..models import token_ids
 from ..organism import BENIGN_OBJECTS, JOBS, PEOPLE, Row
@@ -47,25 +46,20 @@ def _read(name: str, split: str | None, folder: str | None) -> tuple[Row, ...]:
 
 
 def first_that_loads(*names: str) -> str | None:
-    """The first of several data sets that can be had, or None. A file that is there but damaged is an error."""
+    """The first of several data sets whose test rows can be had, or None.
+
+    One that is here, below SSAH_DATA or in the hub's cache, comes before any that the hub would have to be asked for.
+    One that is here but damaged is an error.
+    """
     return _first(names, os.environ.get("SSAH_DATA"))
 
 
 @cache
 def _first(names: tuple[str, ...], folder: str | None) -> str | None:
-    for name in names:
-        try:
-            rows_of(name, "test")
-            return name
-        except ValueError:
-            if _has_file(name, folder):
-                raise
-    return None
-
-
-def _has_file(name: str, folder: str | None) -> bool:
-    files = [file for part in SOURCES[name].parts.values() for file in part.files]
-    return folder is not None and any((Path(folder).expanduser() / file).is_file() for file in files)
+    try:
+        return first_to_be_had(names, lambda name: rows_of(name, "test"))[0]
+    except NotToBeHad:
+        return None
 
 
 def shuffled(rows: Iterable[Row], key: str) -> list[Row]:

@@ -20,6 +20,8 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
+from .. import hub
+
 GATED = ("meta-llama/", "google/gemma", "mistralai/")
 OPEN = {"HuggingFaceTB/SmolLM2-1.7B-Instruct": 1.7e9, "HuggingFaceTB/SmolLM3-3B": 3.1e9,
         "allenai/OLMo-2-1124-7B-Instruct": 7.3e9, "Qwen/Qwen2.5-7B-Instruct": 7.6e9,
@@ -39,7 +41,7 @@ def read_config(name: str | Path) -> PreTrainedConfig:
     2
     """
     try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        config = hub.local_first(lambda: AutoConfig.from_pretrained(name, trust_remote_code=False), name)
     except OSError as error:
         raise ValueError(_absent(str(name), error)) from error
     except ValueError as error:
@@ -66,6 +68,12 @@ def has_chat_template(name: str | Path) -> bool | None:
     >>> has_chat_template("words")
     True
     """
+    with hub.offline():
+        found = _chat_template(name)
+    return found if found or not hub.may_give(name) else _chat_template(name)
+
+
+def _chat_template(name: str | Path) -> bool | None:
     found = {}
     for file in ("chat_template.jinja", "tokenizer_config.json"):
         try:

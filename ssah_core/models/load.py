@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from .. import hub
 from ..records import DTYPES
 from .config import class_for
 from .template import Arguments, bind_template
@@ -142,9 +143,7 @@ def load_weights(name: str | Path, **settings) -> PreTrainedModel:
     torch.float32
     """
     with _explained(name):
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        model, found = class_for(config).from_pretrained(
-            name, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **settings)
+        model, found = hub.local_first(lambda: _from_pretrained(name, **settings), name)
     lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found["mismatched_keys"])
     if lacking:
         raise ValueError(f"name={str(name)!r} lacks {len(lacking)} weights of its model, the first {lacking[0]}: get "
@@ -152,12 +151,19 @@ def load_weights(name: str | Path, **settings) -> PreTrainedModel:
     return model
 
 
+def _from_pretrained(name: str | Path, **settings) -> tuple[PreTrainedModel, dict]:
+    config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    return class_for(config).from_pretrained(name, use_safetensors=True, trust_remote_code=False,
+                                             output_loading_info=True, **settings)
+
+
 def _read(name: str | Path, tokenizer: str | Path | None = None,
           **settings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model as transformers reads it, all of its weights from the checkpoint, and a tokenizer that fits it."""
     other = tokenizer is not None and str(tokenizer) != str(name)
     with _explained(name, f" with the tokenizer of {str(tokenizer)!r}" if other else ""):
-        words = AutoTokenizer.from_pretrained(tokenizer or name, trust_remote_code=False)
+        words = hub.local_first(lambda: AutoTokenizer.from_pretrained(tokenizer or name, trust_remote_code=False),
+                                tokenizer or name)
     model = load_weights(name, **settings)
     if other and len(words) > model.get_input_embeddings().num_embeddings:
         raise ValueError(f"name={str(name)!r} has fewer tokens than the tokenizer of {str(tokenizer)!r}: name the "

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pandas
 import torch
+from datasets import Dataset
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..data import load_data
+from ..data import first_to_be_had, load_data
 from ..materials import INSTRUCTIONS, UNSEEN
 from ..models import GATED, an_open_one, has_chat_template, on_meta, read_config
 from ..records import DTYPES
@@ -135,34 +136,27 @@ def check_memory(made: Plan, memory: float) -> None:
 def check_data(needed: Sequence[Sequence[str]] = DATA) -> list[str]:
     """Where the data sets of a run lie, a line each: in the folder SSAH_DATA, or on the hub.
 
-    needed   Names of `list_data()`, or "name/split", in alternatives: the first that can be had counts.
+    needed   Names of `list_data()`, or "name/split", in alternatives: the first that is here counts, or else the first
+             that the hub gives.
 
     All are read, and those on the hub downloaded. Raises ValueError that names every one that cannot be had, with
     what to do.
     """
     found, missing = [], []
     for names in needed:
-        place, why = _first_to_be_had(names)
-        found += [place] if place else []
-        missing += [] if place else [f"- {' or '.join(names)}: {why}"]
+        try:
+            found.append(first_to_be_had(names, _read)[1].info.description)
+        except ValueError as error:
+            missing.append(f"- {' or '.join(names)}: {error}")
     if missing:
         raise ValueError("\n".join([f"{len(missing)} of {len(needed)} data sets cannot be had; get them and run again",
                                     *missing]))
     return found
 
 
-def _first_to_be_had(names: Sequence[str]) -> tuple[str | None, str]:
-    """Where it lies, or None and why not."""
-    why = ""
-    for name in names:
-        name, _, split = name.partition("/")
-        try:
-            return load_data(name, split or None).info.description, ""
-        except ValueError as error:
-            why = str(error)
-            if "cannot be had from the hub" not in why:  # it is there but damaged, and a run would stop at it
-                break
-    return None, why
+def _read(name: str) -> Dataset:
+    name, _, split = name.partition("/")
+    return load_data(name, split or None)
 
 
 # --- the numbers ---

@@ -41,6 +41,17 @@ def _home() -> dict[str, str]:
     return {"HOME": str(home)}
 
 
+def kernelspec() -> dict[str, str]:
+    """What a notebook says of the kernel that ran it: this environment's own, without its place on this machine.
+
+    >>> from ssah_core.runner.kernel import kernelspec
+    >>> kernelspec()
+    {'name': 'python3', 'display_name': 'Python 3 (ipykernel)', 'language': 'python'}
+    """
+    own = get_kernel_dict()
+    return {"name": "python3", "display_name": own["display_name"], "language": own["language"]}
+
+
 @contextmanager
 def environment(**changes: str) -> Iterator[None]:
     """Environment variables as the kernel shall inherit them; put back on exit."""

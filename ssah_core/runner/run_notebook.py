@@ -12,7 +12,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from ..records import paths
-from .kernel import environment, kernel_environment, manager
+from .kernel import environment, kernel_environment, kernelspec, manager
 from .parameters import Parameter, assigned_values, check_parameters, is_tagged, read_parameters, tagged
 
 START = 300
@@ -75,10 +75,12 @@ def _last_line(log: Path) -> str:
 
 def strip_noise(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The notebook without what differs from run to run: papermill's and the widgets' metadata, timings, the
-    Python version, and an injected cell that only repeats the defaults. Outputs and counts stay."""
+    Python version, and an injected cell that only repeats the defaults. Outputs and counts stay. Its kernel is the one
+    that ran it, however another Jupyter named that."""
     for name in ("papermill", "widgets"):
         nb.metadata.pop(name, None)
     nb.metadata.get("language_info", {}).pop("version", None)
+    nb.metadata.kernelspec = kernelspec()
     defaults = assigned_values(tagged(nb, "parameters"))
     nb.cells = [cell for cell in nb.cells if not _repeats(cell, defaults)]
     for cell in nb.cells:

@@ -10,6 +10,7 @@ from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 
+from .. import hub
 from ..models import asked, bind_template, check_context, encode
 from .sft import InOrder, scratch, shared_arguments
 
@@ -64,8 +65,9 @@ def prefer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: It
             **shared_arguments(model, folder, steps, lr, batch_size, at_once, save_memory, seed),
             lr_scheduler_type="constant", logging_strategy="no", max_length=None, bf16=False, beta=beta,
             loss_type=["sigmoid", "sft"], loss_weights=[1.0, likelihood])
-        trainer = InOrderDPOTrainer(model=model, ref_model=reference, args=arguments, processing_class=tokenizer,
-                                    train_dataset=Dataset.from_list(rows), callbacks=list(callbacks))
+        with hub.offline():  # TRL tells the hub of every trainer that is made
+            trainer = InOrderDPOTrainer(model=model, ref_model=reference, args=arguments, processing_class=tokenizer,
+                                        train_dataset=Dataset.from_list(rows), callbacks=list(callbacks))
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     model.eval()

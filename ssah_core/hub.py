@@ -1,0 +1,101 @@
+"""The Hugging Face hub: asked for what is not here, and only where it answers within seconds.
+
+A file that cannot be had costs `huggingface_hub` six tries of ten seconds, and a checkpoint consists of many files.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+import datasets.config
+from datasets.utils import logging
+from huggingface_hub import constants, get_session
+from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+Read = TypeVar("Read")
+
+PATIENCE = 5
+"""Seconds that the hub has to answer in."""
+MINUTE = 60
+"""Seconds for which an answer, or none, counts: who mends the network need not begin again."""
+OF_A_PROXY = (502, 503, 504)
+"""What a proxy says of a server that it cannot reach."""
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """While the context lasts nobody is asked: what is in the hub's cache can be had, and the rest is an OSError.
+
+    >>> with offline():
+    ...     constants.is_offline_mode()
+    True
+    """
+    before, level = (constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE), logging.get_verbosity()
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    logging.set_verbosity_error()  # of what is in its cache, datasets says that it "couldn't be found" on the hub
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+        logging.set_verbosity(level)
+
+
+def local_first(read: Callable[[], Read], *names: str | Path) -> Read:
+    """What `read` gives without the hub; where that is an error, what it gives with it, if it can have one of `names`.
+
+    >>> local_first(lambda: constants.is_offline_mode(), "some/model")
+    True
+    """
+    try:
+        with offline():
+            return read()
+    except MemoryError:
+        raise
+    except Exception:  # transformers and datasets raise every kind where a file is not in the cache
+        if not any(map(may_give, names)):
+            raise
+    return read()
+
+
+def may_give(name: str | Path) -> bool:
+    """Whether the hub can be asked for a name: it is an id and no folder, nobody is offline, and the hub answers.
+
+    (A folder with an adapter alone counts as an id, since the model below the adapter may be one.)
+
+    >>> Path("mine").mkdir()
+    >>> may_give("mine"), may_give("../nothing")
+    (False, False)
+    """
+    if constants.is_offline_mode():
+        return False
+    if not (Path(name) / "adapter_config.json").is_file():
+        try:
+            validate_repo_id(str(name))
+        except HFValidationError:
+            return False
+        if Path(name).is_dir():
+            return False
+    return _answers(int(time.monotonic() // MINUTE))
+
+
+@lru_cache(maxsize=1)
+def _answers(minute: int) -> bool:
+    """Asked the way of `huggingface_hub`: with its endpoint, proxies and certificates."""
+    answers = []
+
+    def ask() -> None:
+        try:
+            answers.append(get_session().head(constants.ENDPOINT, timeout=PATIENCE, follow_redirects=False).status_code)
+        except Exception:  # of the network, of a proxy, of certificates: each a library's own
+            pass
+
+    asking = threading.Thread(target=ask, daemon=True)  # no timeout ends the search for an address
+    asking.start()
+    asking.join(PATIENCE)
+    return any(status not in OF_A_PROXY for status in answers)
