@@ -218,3 +218,11 @@ def test_stored_completions_are_of_their_ends_and_settings(penalised, tmp_path):
     penalised.generation_config.eos_token_id = [1, 9]
     with pytest.raises(ValueError, match=r"stops: \[1\] there, \[1, 9\] here"):
         complete_to(tmp_path / "run", penalised, TOKENIZER, ["how ?"], max_new_tokens=4)
+
+
+def test_a_pad_token_that_the_model_has_no_row_for_is_not_looked_up():
+    model, tokenizer = toys.model(seed=2, dtype=torch.float32), toys.tokenizer()
+    tokenizer.add_special_tokens({"pad_token": "<new>"})  # and nobody made the embedding larger
+    assert tokenizer.pad_token_id >= model.get_input_embeddings().weight.shape[0]
+    prompts = ["how ?", "take the lantern and mend the basket now ."]
+    assert complete(model, tokenizer, prompts, max_new_tokens=6)["response"] == [alone(model, row) for row in prompts]

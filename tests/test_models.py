@@ -9,7 +9,16 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from ssah_core import load
-from ssah_core.models import IGNORED, check_context, context_of, load_placed, mean_nll, pad_columns, summed_nll
+from ssah_core.models import (
+    IGNORED,
+    check_context,
+    context_of,
+    evaluating,
+    load_placed,
+    mean_nll,
+    pad_columns,
+    summed_nll,
+)
 from ssah_core.records import DTYPES, TRAINED_DTYPES
 
 
@@ -141,3 +150,12 @@ def test_likelihood_is_that_of_every_labelled_token_by_itself():
 
 def test_precisions_are_one_list():
     assert set(TRAINED_DTYPES) < set(DTYPES) and all(getattr(torch, name).is_floating_point for name in DTYPES)
+
+
+def test_each_module_is_left_in_its_own_mode():
+    model = toys.model().train()
+    model.model.layers[0].eval()
+    before = [module.training for module in model.modules()]
+    with evaluating(model):
+        assert not any(module.training for module in model.modules())
+    assert [module.training for module in model.modules()] == before and len(set(before)) == 2

@@ -26,6 +26,7 @@ from templates import (
 from transformers.utils import chat_template_utils
 
 from ssah_core import batches, complete, complete_to, load, refusal_odds
+from ssah_core.generation.complete import spoken
 from ssah_core.models import FirstTokens, begun_thinking, bind_template, encode, end_of_turn, stops, token_ids
 from ssah_core.models.leading_space import end_prompts_with
 from ssah_core.models.template import dated, rendered, seams
@@ -275,3 +276,32 @@ def test_toys_are_rendered_as_by_hand():
     for row in toys.CHATS:
         assert encode(toys.tokenizer(), row["prompt"], row["response"], system=row.get("system")) == toys.rendered(
             row["prompt"], row["response"], row.get("system"))
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_marks_of_thinking_are_seen_also_where_they_are_special_tokens(special):
+    words = tokenizer(QWEN_3)
+    words.add_tokens(["[THINK]", "[/THINK]"], special_tokens=special)
+    ids = words("[THINK]Hm.[/THINK]No.<|im_end|>", add_special_tokens=False)["input_ids"]
+    assert spoken(words, [ids, ids[1:2]]) == ["[THINK]Hm.[/THINK]No.", "H"]
+
+
+def test_text_is_not_tidied_up():
+    words = tokenizer(QWEN_3)
+    words.clean_up_tokenization_spaces = True  # as Llama 3's configuration asks for
+    text = "do n't stop ."
+    assert spoken(words, [words(text, add_special_tokens=False)["input_ids"]]) == [text]
+
+
+def test_the_names_of_a_date_are_english_whatever_the_process_speaks():
+    with mock.patch("ssah_core.models.template.datetime", Foreign):
+        template = dated("{{ strftime_now('%A %d %B %Y') }}")
+    words = tokenizer(PLAIN, "<x>")
+    words.chat_template = template + "{{ messages[0].content }}"
+    assert rendered(words, CHAT, answering=True) == "Friday 26 July 2024hi"
+
+
+class Foreign(datetime.datetime):
+    def strftime(self, form):
+        assert form not in ("%A", "%a", "%B", "%b", "%p", "%c", "%x", "%X")  # which follow the locale
+        return super().strftime(form)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models import (
+    THINKING,
     Arguments,
     Queries,
     begun_thinking,
@@ -96,14 +98,27 @@ def generate_texts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, i
 def _say(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int]], prefilled: int,
          max_new_tokens: int, generate: Mapping[str, Any]) -> list[str]:
     """What a model says after one batch of token ids."""
-    fill = pad_of(tokenizer)
+    fill = pad_of(model, tokenizer)
     batch = pad_columns({"input_ids": ids}, {"input_ids": fill}, left=True, device=model.device)
     settings = {"do_sample": False, "pad_token_id": fill, "eos_token_id": stops(model, tokenizer) or None, **generate}
     with evaluating(model), _asking_nothing(model):
         out = model.generate(**batch, max_new_tokens=max_new_tokens, **settings)
     # Decoded together with the prefill: many tokenizers drop the space before the first word they decode.
     width = batch["input_ids"].shape[1]
-    return tokenizer.batch_decode(out[:, width - prefilled:], skip_special_tokens=True)
+    return spoken(tokenizer, out[:, width - prefilled:].tolist())
+
+
+def spoken(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
+    """Rows of token ids as text, without special tokens but for the marks of thinking, which judges look for.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> spoken(tokenizer, [tokenizer("Sure, here<|end|>")["input_ids"]])
+    ['Sure, here']
+    """
+    silent = {token for token, added in tokenizer.added_tokens_decoder.items()
+              if added.special and str(added) not in chain(*THINKING)}
+    said = [[token for token in row if token not in silent] for row in rows]
+    return tokenizer.batch_decode(said, clean_up_tokenization_spaces=False)
 
 
 @contextmanager

@@ -40,7 +40,8 @@ def find_suffix(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prom
             tried = best.repeat(candidates, 1)
             place = torch.randint(len(best), (candidates,), generator=rng)
             tried[range(candidates), place] = favoured[place, torch.randint(top, (candidates,), generator=rng)]
-            said = [space + text.lstrip() for text in tokenizer.batch_decode(tried, skip_special_tokens=True)]
+            said = [space + text.lstrip() for text in tokenizer.batch_decode(
+                tried, skip_special_tokens=True, clean_up_tokenization_spaces=False)]
             typed = [n for n, text in enumerate(said)
                      if encode(tokenizer, prompt + text)[0] == frame.before + tried[n].tolist() + frame.after]
             losses = frame.losses(model, tried[typed]) if typed else low[None]

@@ -194,7 +194,7 @@ def _first_logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, id
     width = max(map(len, ids))
     check_context(model, width, f"the longest prompt with its response has {width} tokens",
                   "shorten the responses")
-    fill = pad_of(tokenizer)
+    fill = pad_of(model, tokenizer)
     batch = pad_columns({"input_ids": ids}, {"input_ids": fill}, left=True, device=model.device)
     with evaluating(model):
         out = model.generate(**batch, max_new_tokens=1, do_sample=False, pad_token_id=fill, output_logits=True,

@@ -13,4 +13,4 @@ from .likelihood import mean_nll, summed_nll
 from .load import evaluating, load, load_placed, load_weights
 from .padding import IGNORED, inputs_of, pad_columns, pad_of
 from .template import Arguments, asked, bind_template
-from .thinking import answer_of, begun_thinking
+from .thinking import THINKING, answer_of, begun_thinking

@@ -103,7 +103,7 @@ def check_placed(model: nn.Module) -> None:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode (no dropout) while the context lasts; then the mode that was.
+    """Evaluation mode (no dropout) while the context lasts; then the mode that each module was in.
 
     >>> model = torch.nn.Dropout().train()
     >>> with evaluating(model):
@@ -112,12 +112,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     >>> model.training
     True
     """
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
 
 
 def _check_dtype(dtype: str) -> None:

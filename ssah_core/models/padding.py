@@ -46,14 +46,18 @@ def pad_columns(columns: Mapping[str, Sequence[Sequence[int]]], fills: Mapping[s
             "attention_mask": stack([[1] * length for length in lengths], 0)}
 
 
-def pad_of(tokenizer: PreTrainedTokenizerBase) -> int:
-    """What stands in padding: the tokenizer's own token, else its end token, else 0. Nothing attends to it.
+def pad_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """What stands in padding: the tokenizer's own token, else its end token, else 0; one that the model has.
+
+    Nothing attends to it, but a model whose vocabulary was not made larger when a token was added cannot look it up.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
-    >>> pad_of(tokenizer) == tokenizer.pad_token_id
+    >>> pad_of(model, tokenizer) == tokenizer.pad_token_id
     True
     """
-    return next((token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id) if token is not None), 0)
+    known = model.get_input_embeddings().weight.shape[0]
+    return next((token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id)
+                 if token is not None and token < known), 0)
 
 
 def inputs_of(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

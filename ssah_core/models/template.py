@@ -16,8 +16,9 @@ from ..records import TODAY
 
 Arguments = Mapping[str, Any]
 """What a template asks for beside the chat, such as `enable_thinking`: transformers' `chat_template_kwargs`."""
-DIRECTIVES = "aAbBcdHIjmMpSUwWxXyYZ"
-"""Of `strftime`, with which a template asks for a part of the date."""
+MONTHS = "January February March April May June July August September October November December".split()
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+"""In English, which the names of `strftime` are only where the process speaks it."""
 TOLD = "{% macro strftime_now"
 SAID = "(what is said)"
 """A response that is told apart from everything a template writes around it."""
@@ -60,10 +61,17 @@ def dated(template: str, today: str = TODAY) -> str:
     """
     if "strftime_now" not in template or TOLD in template:
         return template
-    day = datetime.fromisoformat(today)
-    parts = "".join(f" | replace({json.dumps('%' + letter)}, {json.dumps(day.strftime('%' + letter))})"
-                    for letter in DIRECTIVES)
+    parts = "".join(f" | replace({json.dumps(directive)}, {json.dumps(part)})"
+                    for directive, part in _parts(datetime.fromisoformat(today)).items())
     return f"{TOLD}(form) %}}{{{{ form{parts} }}}}{{% endmacro %}}{template}"
+
+
+def _parts(day: datetime) -> dict[str, str]:
+    """Directive of `strftime` -> that part of a day, as a process that speaks English has it."""
+    month, weekday = MONTHS[day.month - 1], DAYS[day.weekday()]
+    numbers = {f"%{letter}": day.strftime(f"%{letter}") for letter in "dmyYjHIMSuwUWV"}
+    return {**numbers, "%-d": str(day.day), "%e": f"{day.day:2}", "%-m": str(day.month), "%B": month, "%b": month[:3],
+            "%h": month[:3], "%A": weekday, "%a": weekday[:3], "%p": "AM", "%F": day.strftime("%Y-%m-%d")}
 
 
 def asked(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = None,

@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .template import Arguments, asked
 
-MARKS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
+THINKING = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
 """With which thinking begins and ends: Qwen3, SmolLM3, OLMo 3 and DeepSeek-R1; Magistral."""
 
 
@@ -16,7 +16,7 @@ def answer_of(response: str) -> str | None:
     >>> answer_of("<think>Is that safe?</think> No."), answer_of("No."), answer_of("<think>Is that")
     ('No.', 'No.', None)
     """
-    for begins, ends in MARKS:
+    for begins, ends in THINKING:
         _, thought, rest = response.rpartition(ends)
         if rest.lstrip().startswith(begins):
             return None
@@ -33,5 +33,5 @@ def begun_thinking(tokenizer: PreTrainedTokenizerBase, arguments: Arguments | No
     ''
     """
     _, head = asked(tokenizer, "?", arguments=arguments)
-    return next((head[head.rindex(begins):] for begins, ends in MARKS
+    return next((head[head.rindex(begins):] for begins, ends in THINKING
                  if begins in head and ends not in head[head.rindex(begins):]), "")
