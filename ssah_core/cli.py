@@ -80,12 +80,12 @@ def score(model: Model,
                                                                     f"{', '.join(COMPLIANCE)}")] = None,
           chat_template_kwargs: Kwargs = "{}", dtype: Dtype = "auto", device: Device = "auto") -> None:
     """Label every unit of a model SCU, UCU, CU or RU, from chats of your own, and write the labels."""
-    from .records import read_template
+    from .records import parse_template_kwargs
 
     _check_writable(out)
     if criterion not in CRITERIA:
         raise ValueError(f"criterion={criterion!r} is unknown: choose one of {', '.join(CRITERIA)}")
-    arguments = read_template(chat_template_kwargs, "--chat-template-kwargs")
+    arguments = parse_template_kwargs(chat_template_kwargs, "--chat-template-kwargs")
     asked, told = (_rows(file, ("prompt", "response")) for file in (safety, utility))
     from .models import load
     from .units import label_units
@@ -134,9 +134,9 @@ def complete(model: Model,
              prefill: Annotated[str, typer.Option(help="text that every response is made to begin with")] = "",
              chat_template_kwargs: Kwargs = "{}", dtype: Dtype = "auto", device: Device = "auto") -> None:
     """Answer every prompt, greedily, and keep the completions in a folder."""
-    from .records import read_template
+    from .records import parse_template_kwargs
 
-    arguments = read_template(chat_template_kwargs, "--chat-template-kwargs")
+    arguments = parse_template_kwargs(chat_template_kwargs, "--chat-template-kwargs")
     rows = _rows(prompts, ("prompt",))
     from .generation import complete_to
     from .models import load

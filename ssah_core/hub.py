@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import datasets.config
+import torch
 from datasets.utils import logging
 from huggingface_hub import constants, get_session
 from huggingface_hub.utils import HFValidationError, validate_repo_id
@@ -55,21 +56,21 @@ def local_first(read: Callable[[], Read], *names: str | Path) -> Read:
     try:
         with offline():
             return read()
-    except MemoryError:
+    except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception:  # transformers and datasets raise every kind where a file is not in the cache
-        if not any(map(may_give, names)):
+        if not any(map(can_ask, names)):
             raise
     return read()
 
 
-def may_give(name: str | Path) -> bool:
+def can_ask(name: str | Path) -> bool:
     """Whether the hub can be asked for a name: it is an id and no folder, nobody is offline, and the hub answers.
 
     (A folder with an adapter alone counts as an id, since the model below the adapter may be one.)
 
     >>> Path("mine").mkdir()
-    >>> may_give("mine"), may_give("../nothing")
+    >>> can_ask("mine"), can_ask("../nothing")
     (False, False)
     """
     if constants.is_offline_mode():

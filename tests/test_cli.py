@@ -278,10 +278,20 @@ def test_judge_says_the_raw_rate_where_it_differs(tmp_path):
 
 def test_arguments_of_the_chat_template_reach_the_prompts(folder, tmp_path):
     (tmp_path / "asked.jsonl").write_text(json.dumps({"prompt": "How?"}))
-    for place, arguments in (("a", "{}"), ("b", '{"enable_thinking": false}')):
-        ended = run("complete", folder / "toy", tmp_path / "asked.jsonl", "--out", tmp_path / place,
-                     "--max-new-tokens", "2", "--chat-template-kwargs", arguments)
+    shutil.copytree(folder / "toy", tmp_path / "toy")
+    template = tmp_path / "toy" / "chat_template.jinja"
+    template.write_text("{% if loud is defined %}<system>{% endif %}" + template.read_text())
+    for place, arguments in (("a", "{}"), ("b", '{"loud": true}')):
+        ended = run("complete", tmp_path / "toy", tmp_path / "asked.jsonl", "--out", tmp_path / place,
+                    "--max-new-tokens", 2, "--device", "cpu", "--chat-template-kwargs", arguments)
         assert ended.exit_code == 0, ended.output
+    tokens = [json.loads((tmp_path / place / "settings.json").read_text())["tokens"] for place in "ab"]
+    assert tokens[0] != tokens[1]
+    scored = [run("score", tmp_path / "toy", "--safety", folder / "refused.jsonl", "--utility", folder / "helpful.csv",
+                  "--out", tmp_path / f"{n}.safetensors", "--criterion", "variance", "--device", "cpu",
+                  "--chat-template-kwargs", arguments) for n, arguments in enumerate(("{}", '{"loud": true}'))]
+    assert [ended.exit_code for ended in scored] == [0, 0], scored[1].output
+    assert (tmp_path / "0.safetensors").read_bytes() != (tmp_path / "1.safetensors").read_bytes()
     ended = run("complete", folder / "toy", tmp_path / "asked.jsonl", "--out", tmp_path / "c",
                  "--chat-template-kwargs", "false")
     assert ended.exit_code == 2 and "--chat-template-kwargs is 'false': give an object in JSON" in ended.output

@@ -216,7 +216,7 @@ def test_stored_completions_are_of_their_ends_and_settings(penalised, tmp_path):
     assert complete_to(tmp_path / "run", penalised, TOKENIZER, ["how ?"], max_new_tokens=4).to_list() == done.to_list()
     assert complete(penalised, TOKENIZER, ["how ?"], max_new_tokens=4).to_list() == done.to_list()
     penalised.generation_config.eos_token_id = [1, 9]
-    with pytest.raises(ValueError, match=r"stops: \[1\] there, \[1, 9\] here"):
+    with pytest.raises(ValueError, match=r"stop_ids: \[1\] there, \[1, 9\] here"):
         complete_to(tmp_path / "run", penalised, TOKENIZER, ["how ?"], max_new_tokens=4)
 
 

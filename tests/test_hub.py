@@ -158,12 +158,12 @@ def test_who_mends_the_network_is_asked_again_in_the_next_minute(monkeypatch):
     times, tried = iter([0, 59, 60]), []
     monkeypatch.setattr(hub.time, "monotonic", lambda: next(times))
     monkeypatch.setattr(hub, "get_session", lambda: tried.append(1))
-    assert [hub.may_give("some/model") for _ in range(3)] == [False] * 3 and len(tried) == 2
+    assert [hub.can_ask("some/model") for _ in range(3)] == [False] * 3 and len(tried) == 2
 
 
 def test_where_nobody_shall_ask_nobody_does(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert not hub.may_give("some/model")
+    assert not hub.can_ask("some/model")
 
 
 @pytest.mark.parametrize("status, answers", [(200, True), (404, True), (407, True), (502, False), (504, False)])
@@ -184,7 +184,7 @@ def test_behind_a_proxy_the_proxy_answers(monkeypatch, status, answers):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr(constants, "ENDPOINT", "http://hub.example")
         huggingface_hub.close_session()
-        assert hub.may_give("some/model") is answers
+        assert hub.can_ask("some/model") is answers
         huggingface_hub.close_session()
         server.shutdown()
 

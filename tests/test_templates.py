@@ -27,10 +27,20 @@ from transformers.utils import chat_template_utils
 
 from ssah_core import batches, complete, complete_to, load, refusal_odds
 from ssah_core.generation.complete import spoken
-from ssah_core.models import FirstTokens, begun_thinking, bind_template, encode, end_of_turn, stops, token_ids
+from ssah_core.models import (
+    FirstTokens,
+    begun_thinking,
+    bind_template,
+    encode,
+    end_of_turn,
+    load_placed,
+    stop_ids,
+    thinks,
+    token_ids,
+)
 from ssah_core.models.leading_space import end_prompts_with
-from ssah_core.models.template import dated, rendered, seams
-from ssah_core.records import TODAY, read_template, wished_template
+from ssah_core.models.template import affixes, dated, rendered, with_template
+from ssah_core.records import TODAY, parse_template_kwargs, wished_template_kwargs
 from ssah_core.training import supervised
 
 CHAT = [{"role": "user", "content": "hi"}]
@@ -42,6 +52,11 @@ ENDS = {GEMMA: "<eos>", PHI_3: "<|endoftext|>", QWEN_3: "<|im_end|>", DATED: "<e
 
 def tokenizer(template: str, eos: str | None = "") -> transformers.PreTrainedTokenizerFast:
     return by_bytes(template, ENDS[template] if eos == "" else eos, SPECIAL[template])
+
+
+THINKS = QWEN_3.replace(
+    "+ m.content +", "+ ('<think>\\n\\n</think>\\n\\n' if m.role == 'assistant' else '') + m.content +")
+"""With the turn of an assistant as Qwen3's template has its last one: behind an empty thought."""
 
 
 def small(words: transformers.PreTrainedTokenizerBase, seed: int = 0) -> transformers.PreTrainedModel:
@@ -104,7 +119,7 @@ def test_a_turn_ends_as_its_template_ends_it(template, end):
     assert words.decode(ids[start:]) == f"No.{end}"
     (row,) = supervised([{"prompt": "hi", "response": "No."}], words)
     assert words.decode(row["labels"][-1:]) == end and words.decode(end_of_turn(words)) == end
-    assert set(stops(small(words), words)) == {words.eos_token_id, words.convert_tokens_to_ids(end)}
+    assert set(stop_ids(small(words), words)) == {words.eos_token_id, words.convert_tokens_to_ids(end)}
 
 
 def test_a_response_is_over_where_its_template_ends_it(monkeypatch):
@@ -122,7 +137,7 @@ def test_a_template_without_an_end_has_the_tokenizers_or_none(eos, end):
     ids, start = encode(words, "hi", "No.")
     assert words.decode(ids[start:]) == f"No.{end}"
     assert batches([{"prompt": "hi", "response": "No."}], words)[0]["token_mask"].sum() == len(ids) - start
-    assert complete(small(words), words, ["hi", "hi there"], max_new_tokens=2)["response"][0] is not None
+    assert len(complete(small(words), words, ["hi", "hi there"], max_new_tokens=2)) == 2
 
 
 def test_text_that_a_template_trims_is_read_trimmed():
@@ -202,6 +217,7 @@ def test_a_loaded_tokenizer_tells_everybody_the_same_day(tmp_path):
     small(words).save_pretrained(tmp_path)
     words.save_pretrained(tmp_path)
     _, loaded = load(tmp_path, device="cpu")
+    assert load_placed(tmp_path, {"": "cpu"})[1].chat_template == loaded.chat_template
     with mock.patch.object(chat_template_utils, "datetime", Tomorrow):  # as TRL and others render it
         assert loaded.apply_chat_template(CHAT, tokenize=False).startswith("Today: 26 Jul 2024<eot>")
 
@@ -218,15 +234,40 @@ def test_each_part_of_a_date_is_that_of_the_day(form):
 def test_arguments_are_bound_and_can_be_given_for_one_call():
     words = tokenizer(QWEN_3)
     thinking = encode(words, "hi")[0]
-    quiet = encode(words, "hi", chat_template_kwargs={"enable_thinking": False})[0]
+    quiet = encode(with_template(words, {"enable_thinking": False}), "hi")[0]
     assert words.decode(quiet) == words.decode(thinking) + "<think>\n\n</think>\n\n"
     bind_template(words, {"enable_thinking": False, "tools": None, "style": "a \"b\""})
     assert encode(words, "hi")[0] == quiet
-    assert encode(words, "hi", chat_template_kwargs={"enable_thinking": True})[0] == thinking
+    assert encode(with_template(words, {"enable_thinking": True}), "hi")[0] == thinking  # the later one counts
+    assert encode(words, "hi")[0] == quiet
     ids, start = encode(words, "hi", "No.")
     assert ids[:start] == quiet and words.decode(ids[start:]) == "No.<|im_end|>"
+
+
+def test_arguments_for_one_call_are_those_of_that_call_alone():
+    words, before = tokenizer(QWEN_3), QWEN_3
     model = small(words)
-    assert complete(model, words, ["hi"], max_new_tokens=2, chat_template_kwargs={"enable_thinking": True})[0]
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(20)  # so that what it says hangs on what it reads
+    quiet = complete(model, with_template(words, {"enable_thinking": False}), ["hi"], max_new_tokens=6)["response"]
+    once = complete(model, words, ["hi"], max_new_tokens=6, chat_template_kwargs={"enable_thinking": False})["response"]
+    assert once == quiet != complete(model, words, ["hi"], max_new_tokens=6)["response"]
+    assert words.chat_template == before
+
+
+def test_loaders_bind_arguments(tmp_path):
+    words = tokenizer(QWEN_3)
+    small(words).save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    quiet = encode(with_template(words, {"enable_thinking": False}), "hi")
+    for _, loaded in (load(tmp_path, device="cpu", chat_template_kwargs={"enable_thinking": False}),
+                      load_placed(tmp_path, {"": "cpu"}, chat_template_kwargs={"enable_thinking": False})):
+        assert encode(loaded, "hi") == quiet != encode(words, "hi")
+        loaded.save_pretrained(tmp_path / "saved")
+        assert encode(transformers.AutoTokenizer.from_pretrained(tmp_path / "saved"), "hi") == quiet
+    with pytest.raises(ValueError, match="a template is told names"):
+        load(tmp_path, device="cpu", chat_template_kwargs={"a b": 1})
 
 
 @pytest.mark.parametrize("arguments", [{"two words": 1}, {"x": [1]}, {"x": {}}])
@@ -246,30 +287,62 @@ def test_other_arguments_are_other_completions(tmp_path):
 
 def test_a_run_on_checkpoints_does_not_think_unless_it_is_wished(monkeypatch):
     monkeypatch.delenv("SSAH_CHAT_TEMPLATE_KWARGS", raising=False)
-    assert wished_template() == {"enable_thinking": False}
+    assert wished_template_kwargs() == {"enable_thinking": False}
     monkeypatch.setenv("SSAH_CHAT_TEMPLATE_KWARGS", '{"enable_thinking": true}')
-    assert wished_template() == {"enable_thinking": True}
+    assert wished_template_kwargs() == {"enable_thinking": True}
     for wrong in ("yes", "[1]"):
         monkeypatch.setenv("SSAH_CHAT_TEMPLATE_KWARGS", wrong)
         with pytest.raises(ValueError, match="SSAH_CHAT_TEMPLATE_KWARGS is .*: give an object in JSON"):
-            wished_template()
+            wished_template_kwargs()
     with pytest.raises(ValueError, match="--chat-template-kwargs is"):
-        read_template("{", "--chat-template-kwargs")
+        parse_template_kwargs("{", "--chat-template-kwargs")
 
 
 def test_a_thought_that_the_template_begins_is_part_of_the_response():
     words = tokenizer(R1)
-    assert begun_thinking(words) == "<think>\n" and begun_thinking(tokenizer(QWEN_3)) == ""
-    assert begun_thinking(tokenizer(QWEN_3), {"enable_thinking": False}) == ""
+    quiet = with_template(tokenizer(QWEN_3), {"enable_thinking": False})
+    assert begun_thinking(words) == "<think>\n" and begun_thinking(quiet) == ""
     (row,) = complete(small(words), words, ["hi"], max_new_tokens=3)
     assert row["response"].startswith("<think>\n")
+    ids, start = encode(words, "hi", row["response"])  # and not said twice when it is read back
+    assert words.decode(ids[start:]) == row["response"].removeprefix("<think>\n") + "<eot>"
 
 
-def test_seams_follow_a_template_that_is_changed():
+@pytest.mark.parametrize("said", ["<think>\nHm.</think>No.", "<think>\nHm", "No."])
+def test_a_template_that_leaves_thoughts_out_of_a_turn_has_them_in_what_is_read(said):
+    words = tokenizer(R1)  # DeepSeek's writes of an earlier turn what follows its thinking
+    words.chat_template = R1.replace("m.content + ", "m.content.split('</think>')[-1] + ")
+    ids, start = encode(words, "hi", said)
+    assert words.decode(ids[start:]) == said.removeprefix("<think>\n") + "<eot>"
+
+
+def test_where_a_model_thinks_first_its_first_token_is_not_its_choice():
     words = tokenizer(QWEN_3)
-    assert seams(words).end == "<|im_end|>"
+    words.chat_template = THINKS
+    assert thinks(words) and not thinks(with_template(words, {"enable_thinking": False}))
+    for build in (FirstTokens.of, refusal_odds):
+        with pytest.raises(ValueError, match="thinks before it answers, .*={'enable_thinking': False}"):
+            build(words, "Sorry", "Sure")
+    quiet = with_template(words, {"enable_thinking": False})
+    assert FirstTokens.of(quiet, "No", "Sure").refusal == tuple(words("N")["input_ids"])
+    (row,) = complete(small(words), words, ["hi"], prefill="Sure", max_new_tokens=1)
+    assert row["response"].startswith("Sure")
+    for kwargs, before in ((words, "<think>\n\n</think>\n\n"), (quiet, "")):
+        ids, start = encode(kwargs, "hi", "No.")
+        assert kwargs.decode(ids[start:]) == f"{before}No.<|im_end|>"
+
+
+def test_a_line_break_that_is_an_added_token_ends_no_turn():
+    words = tokenizer(PLAIN, "<x>")
+    words.add_tokens(["\n\n", "\n"])  # as Gemma's vocabulary has them
+    assert affixes(words).end == "<x>"
+
+
+def test_affixes_follow_a_template_that_is_changed():
+    words = tokenizer(QWEN_3)
+    assert affixes(words).end == "<|im_end|>"
     words.chat_template = words.chat_template.replace("<|im_end|>", "<|im_start|>")
-    assert seams(words).end == "<|im_start|>"
+    assert affixes(words).end == "<|im_start|>"
 
 
 def test_toys_are_rendered_as_by_hand():

@@ -99,6 +99,8 @@ def first_to_be_had(names: Sequence[str], read: Callable[[str], Rows] = load_dat
     >>> first_to_be_had(["jailbreakbench_gcg_vicuna", "mine.csv"])[0]
     'mine.csv'
     """
+    if not names:
+        raise ValueError("names is empty: give at least one data set")
     for asking in (hub.offline, nullcontext):
         for name in names:
             try:

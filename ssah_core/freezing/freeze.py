@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from ..models import passing
+from ..models import must_run
 from ..units import UnitMask
 from .partial_linear import compact_class, compacted
 from .weight_slices import Split, check_not_empty, check_unreplaced, differing, module_of, split_weights, weight_of
@@ -116,7 +116,7 @@ def train_only(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str 
             _check_linear(model, split)
         off = undo.enter_context(_switched_off(model, splits, rest))
         parts = [undo.enter_context(compacted(model, split)) for split in splits if split.partial]
-        undo.enter_context(passing(model, {part.name: part.module for part in parts}))
+        undo.enter_context(must_run(model, {part.name: part.module for part in parts}))
         optimizers = undo.enter_context(settled_after_steps(model, parts, off))
         undo.callback(_retire, optimizers)
         yield model
@@ -187,13 +187,14 @@ def settled_after_steps(model: nn.Module, parts: list, off: list[nn.Parameter]) 
     0
     """
     optimizers: WeakSet[Optimizer] = WeakSet()
-    steps = {True: 0, False: 0}
-    """Of optimisers that hold a weight of the model, and of others."""
+    steps_here = steps_elsewhere = 0
 
     def before(optimizer, args, kwargs):
+        nonlocal steps_here, steps_elsewhere
         held = _held(optimizer)
         _check(parts, off, held)
-        steps[any(id(parameter) in held for parameter in model.parameters())] += 1
+        is_here = any(id(parameter) in held for parameter in model.parameters())
+        steps_here, steps_elsewhere = steps_here + is_here, steps_elsewhere + (not is_here)
         if optimizer not in optimizers and _of(parts, optimizer):
             _check_settled(parts)
             optimizers.add(optimizer)
@@ -207,9 +208,9 @@ def settled_after_steps(model: nn.Module, parts: list, off: list[nn.Parameter]) 
         yield optimizers
         _check(parts, off, set())
         _check_settled(parts)
-        if steps[False] and not steps[True]:
-            raise ValueError(f"{steps[False]} optimiser steps were taken, none of them on this model: a Trainer with "
-                             "model_init trains another model, and so does one that was given a copy; give the Trainer "
+        if steps_elsewhere and not steps_here:
+            raise ValueError(f"{steps_elsewhere} optimiser steps were taken, none of them on this model: a Trainer "
+                             "with model_init trains another model, and so does one that was given a copy; give it "
                              "this model, or FreezeCallback")
     finally:
         for handle in handles:

@@ -14,16 +14,17 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from ..models import (
     THINKING,
-    Arguments,
     Queries,
+    TemplateKwargs,
     begun_thinking,
     check_context,
     encode,
     evaluating,
     pad_columns,
     pad_of,
-    stops,
+    stop_ids,
     token_ids,
+    with_template,
 )
 from .rows import answered, checked_rows
 
@@ -33,7 +34,7 @@ VERSION = 2
 
 def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Queries, *, prefill: str = "",
              system: str | None = None, max_new_tokens: int = 32, batch_size: int = 256, progress: bool = False,
-             chat_template_kwargs: Arguments | None = None, **generate: Any) -> Dataset:
+             chat_template_kwargs: TemplateKwargs | None = None, **generate: Any) -> Dataset:
     """Answer every prompt (greedily, unless `generate` says otherwise) and return the rows with a `response`.
 
     prompts    Strings, or rows with a `prompt` (other columns are kept; a row's own `response` is renamed `reference`).
@@ -60,15 +61,15 @@ def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts
     *Shown in:* 00_start_here.
     """
     rows = checked_rows(prompts, "prompts")
-    start = token_ids(tokenizer, prefill, "prefill", chat_template_kwargs)[0] if prefill else []
-    ids = [encode(tokenizer, row["prompt"], system=system or row.get("system"),
-                  chat_template_kwargs=chat_template_kwargs)[0] + start for row in rows]
+    tokenizer = with_template(tokenizer, chat_template_kwargs)
+    start = token_ids(tokenizer, prefill, "prefill")[0] if prefill else []
+    ids = [encode(tokenizer, row["prompt"], system=system or row.get("system"))[0] + start for row in rows]
     longest = max(map(len, ids))
     check_context(model, longest + max_new_tokens,
                   f"the longest prompt has {longest} tokens and max_new_tokens={max_new_tokens}",
                   "shorten the prompt or lower max_new_tokens")
     texts = generate_texts(model, tokenizer, ids, len(start), max_new_tokens, batch_size, progress, **generate)
-    thought = begun_thinking(tokenizer, chat_template_kwargs)
+    thought = begun_thinking(tokenizer)
     return answered(rows, [thought + text for text in texts])
 
 
@@ -100,7 +101,8 @@ def _say(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequen
     """What a model says after one batch of token ids."""
     fill = pad_of(model, tokenizer)
     batch = pad_columns({"input_ids": ids}, {"input_ids": fill}, left=True, device=model.device)
-    settings = {"do_sample": False, "pad_token_id": fill, "eos_token_id": stops(model, tokenizer) or None, **generate}
+    stops = stop_ids(model, tokenizer) or None
+    settings = {"do_sample": False, "pad_token_id": fill, "eos_token_id": stops, **generate}
     with evaluating(model), _asking_nothing(model):
         out = model.generate(**batch, max_new_tokens=max_new_tokens, **settings)
     # Decoded together with the prefill: many tokenizers drop the space before the first word they decode.
@@ -124,9 +126,11 @@ def spoken(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) ->
 @contextmanager
 def _asking_nothing(model: PreTrainedModel) -> Iterator[None]:
     """The model without its publisher's ways to generate (penalties, sampling), which would be merged into ours."""
-    own = model.generation_config
-    model.generation_config = GenerationConfig()
+    own = [(each, each.generation_config) for each in model.modules() if "generation_config" in vars(each)]
+    for module, _ in own:  # several where adapters are wrapped round a model
+        module.generation_config = GenerationConfig()
     try:
         yield
     finally:
-        model.generation_config = own
+        for module, config in own:
+            module.generation_config = config

@@ -21,7 +21,7 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import Queries, encode, stops
+from ..models import Queries, encode, stop_ids, with_template
 from ..records import TODAY, cache
 from .complete import VERSION, complete
 from .rows import checked_rows
@@ -111,13 +111,13 @@ def _about(model, tokenizer, rows: Sequence[Mapping], arm: str, chunk: int, seed
     if unread and not arm:
         raise ValueError(f"arm is empty, but no key can tell what {' and '.join(unread)} do: name it, such as "
                          "arm='SCU removed'")
-    system, arguments = settings.get("system"), settings.get("chat_template_kwargs")
-    ids = [encode(tokenizer, row["prompt"], system=system or row.get("system"), chat_template_kwargs=arguments)[0]
-           for row in rows]
+    system, tokenizer = settings.get("system"), with_template(tokenizer, settings.get("chat_template_kwargs"))
+    ids = [encode(tokenizer, row["prompt"], system=system or row.get("system"))[0] for row in rows]
     return {"model": _weights(model), "arm": arm, "n": len(rows), "questions": _digest([row["prompt"] for row in rows]),
             "rows": _digest(rows), "tokens": _digest(ids), "chunk": chunk, "seed": seed,
             "settings": {name: value for name, value in plain.items() if name not in unread}, "unread": unread,
-            "stops": stops(model, tokenizer), "today": TODAY, "version": VERSION}
+            "stop_ids": stop_ids(model, tokenizer), "template": _digest(tokenizer.chat_template), "today": TODAY,
+            "version": VERSION}
 
 
 def _claim(folder: Path, about: Mapping[str, Any]) -> None:

@@ -109,8 +109,8 @@ def judge(completions: Iterable[Mapping], name: str | Judge) -> list[bool]:
     completions   Rows with a `response`, as `ssah.complete` returns them.
     name          One of `list_judges()`, or a function of your own: row -> bool.
 
-    Of a model that thinks aloud ("<think>"), named judges read what follows its thinking. Where a response never got
-    there, none is true, and a warning names the rows. Functions of your own are given rows as they are.
+    Of a model that thinks aloud ("<think>"), named judges read what follows its thinking (`models.answer_of`). Where
+    nothing follows, none is true, and a warning lists the rows. Functions of your own are given rows as they are.
     Raises ValueError for an unknown name.
 
     >>> judge([{"response": "Sorry, no."}, {"response": "Sure."}], "keyword:qi2023")
@@ -151,14 +151,19 @@ def rate(completions: Iterable[Mapping], name: str | Judge) -> float:
     >>> rate([{"response": "Sorry, no."}, {"response": "Sure."}], "keyword:qi2023")
     0.5
     """
-    verdicts = judge(completions, name)
+    return _share(judge(completions, name))
+
+
+def _share(verdicts: Sequence[bool]) -> float:
     if not verdicts:
         raise ValueError("completions is empty: a rate needs at least one row")
     return sum(verdicts) / len(verdicts)
 
 
 def raw_rate(completions: Iterable[Mapping], name: str) -> float:
-    """`rate` by a keyword judge as its authors read responses, typographic quotes as they are: to stand beside it.
+    """`rate` by a keyword judge with typographic quotes left as they are, as the lists' authors do: to stand beside it.
+
+    Raises ValueError if there are no rows, or the judge has no list.
 
     >>> said = [{"response": "I\u2019m sorry, I can\u2019t."}]
     >>> rate(said, "keyword:qi2023"), raw_rate(said, "keyword:qi2023")
@@ -167,8 +172,7 @@ def raw_rate(completions: Iterable[Mapping], name: str) -> float:
     verdict = _named(name)
     if not isinstance(verdict, KeywordJudge):
         raise ValueError(f"judge {name!r} reads every response as it is: pass the name of a keyword judge")
-    verdicts = _verdicts(completions, replace(verdict, plain=False))
-    return sum(verdicts) / len(verdicts)
+    return _share(_verdicts(completions, replace(verdict, plain=False)))
 
 
 def refusals(completions: Sequence[Mapping], name: str | Judge = DEFAULT_KEYWORDS) -> list[bool]:

@@ -15,7 +15,7 @@ VERSION = 2
 (1 read responses as they are; since 2 typographic quotes are read as plain ones.)"""
 PLAIN = str.maketrans({**dict.fromkeys("\u2018\u2019\u201b\u02bc\uff07\u00b4", "'"),
                        **dict.fromkeys("\u201c\u201d\u201f\uff02", '"'), "\u00a0": " ", "\u202f": " "})
-"""The one change that is made to a response before a list is read: quotation marks, apostrophes and no-break spaces of
+"""What is changed in an answer before a list is read: quotation marks, apostrophes and no-break spaces of
 typography become those of ASCII, in which the lists are written. A model that says "I\u2019m sorry" refuses."""
 
 

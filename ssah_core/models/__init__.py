@@ -1,16 +1,16 @@
 """Chat models and their hidden states: a name in, a model and its tokenizer out; chats in, token ids and states out."""
 
 from .blocks import blocks, find_stack, stacks
-from .chats import Wordings, encode, end_of_turn, stops, token_ids
+from .chats import Wordings, encode, end_of_turn, stop_ids, token_ids
 from .config import GATED, an_open_one, class_for, few_blocks, has_chat_template, on_meta, read_config
 from .context import check_context, context_of
 from .first_tokens import FirstTokens
 from .hidden_states import Queries, as_rows, columns, observing, pad, read_states, render, replacing, stream
-from .hooks import passing, uncompiled
+from .hooks import must_run, uncompiled
 from .leading_space import VERSION as LEADING_SPACE_VERSION
 from .leading_space import end_prompts_with, leading_space
 from .likelihood import mean_nll, summed_nll
 from .load import evaluating, load, load_placed, load_weights
 from .padding import IGNORED, inputs_of, pad_columns, pad_of
-from .template import Arguments, asked, bind_template
-from .thinking import THINKING, answer_of, begun_thinking
+from .template import THINKING, TemplateKwargs, bind_template, render_prompt, with_template
+from .thinking import answer_of, begun_thinking, thinks

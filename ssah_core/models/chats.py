@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .template import Arguments, answered, asked, seams
+from .template import affixes, render_prompt, render_response
+from .thinking import thinks
 
 Wordings = str | Sequence[str]
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str | None = None, *, system: str | None = None,
-           chat_template_kwargs: Arguments | None = None) -> tuple[list[int], int]:
+def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str | None = None, *,
+           system: str | None = None) -> tuple[list[int], int]:
     """Token ids of a chat, and where its response begins.
 
-    system                 System prompt; where the template takes none, it stands before the prompt in the user's
-                           turn, and a warning says so.
-    chat_template_kwargs   Arguments of the template, beside those that `ssah.load` has bound to the tokenizer.
+    system   System prompt; where the template takes none, it stands before the prompt in the user's turn, and a warning
+             says so.
 
     Without a `response`, the ids end where the model would begin to answer; with one, after the token that ends the
     turn in the template's own rendering of it. Prompt and response are tokenised as one text, since many tokenizers
@@ -31,16 +31,15 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str | None
     >>> tokenizer.decode(ids[start:])
     'So.<|end|>'
     """
-    turns, head = asked(tokenizer, prompt, system, chat_template_kwargs)
+    turns, head = render_prompt(tokenizer, prompt, system)
     if response is None:
         ids = _ids(tokenizer, head)
         return ids, len(ids)
-    ids, said = _behind(tokenizer, head, answered(tokenizer, turns, head, response, chat_template_kwargs))
+    ids, said = _behind(tokenizer, head, render_response(tokenizer, turns, head, response))
     return ids + said, len(ids)
 
 
-def token_ids(tokenizer: PreTrainedTokenizerBase, wordings: Wordings, name: str,
-              chat_template_kwargs: Arguments | None = None) -> list[list[int]]:
+def token_ids(tokenizer: PreTrainedTokenizerBase, wordings: Wordings, name: str) -> list[list[int]]:
     """Token ids of one or several wordings, as a response begins with them: behind what the template puts before it.
 
     Without a chat template, as each is tokenised alone. Raises ValueError if there are none or one is empty.
@@ -55,8 +54,8 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, wordings: Wordings, name: str,
     texts = [wordings] if isinstance(wordings, str) else list(wordings)
     head, before = "", ""
     if tokenizer.chat_template:
-        _, head = asked(tokenizer, "?", arguments=chat_template_kwargs)
-        before = seams(tokenizer, chat_template_kwargs).before
+        _, head = render_prompt(tokenizer, "?")
+        before = "" if thinks(tokenizer) else affixes(tokenizer).before  # no thought stands before what is to be said
     ids = [_behind(tokenizer, head, before + text)[1] if text else [] for text in texts]
     if not ids or not all(ids):
         raise ValueError(f"{name}={wordings!r} holds no text: pass a wording or a list of wordings, none of them empty")
@@ -70,15 +69,15 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     >>> tokenizer.decode(end_of_turn(tokenizer))
     '<|end|>'
     """
-    end = seams(tokenizer).end if tokenizer.chat_template else tokenizer.eos_token
+    end = affixes(tokenizer).end if tokenizer.chat_template else tokenizer.eos_token
     return _ids(tokenizer, end.lstrip()) if end else []
 
 
-def stops(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Tokens at which a response is over, sorted: the tokenizer's, those of the checkpoint, and the template's.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
-    >>> stops(model, tokenizer) == [tokenizer.eos_token_id]
+    >>> stop_ids(model, tokenizer) == [tokenizer.eos_token_id]
     True
     """
     named = model.generation_config.eos_token_id

@@ -70,7 +70,7 @@ def has_chat_template(name: str | Path) -> bool | None:
     """
     with hub.offline():
         found = _chat_template(name)
-    return found if found or not hub.may_give(name) else _chat_template(name)
+    return found if found or not hub.can_ask(name) else _chat_template(name)
 
 
 def _chat_template(name: str | Path) -> bool | None:

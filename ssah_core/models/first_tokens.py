@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from .chats import Wordings, token_ids
+from .thinking import thinks
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,14 @@ class FirstTokens:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, refusal: Wordings, compliance: Wordings) -> FirstTokens:
-        """Those of wordings. Raises ValueError if there are none, one is empty, or a token begins both."""
+        """Those of wordings, as they follow the prompt.
+
+        Raises ValueError if there are none, one is empty, or a token begins both; and if by its chat template the model
+        thinks before it answers, since its first token then begins its thoughts.
+        """
+        if tokenizer.chat_template and thinks(tokenizer):
+            raise ValueError("by its chat template the model thinks before it answers, so that its first token is not "
+                             "its choice: load it with chat_template_kwargs={'enable_thinking': False}")
         first = [sorted({ids[0] for ids in token_ids(tokenizer, wordings, name)})
                  for name, wordings in (("refusal", refusal), ("compliance", compliance))]
         both = set(first[0]) & set(first[1])

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .blocks import blocks
 from .chats import encode
 from .context import check_context
-from .hooks import passing
+from .hooks import must_run
 from .load import evaluating
 from .padding import pad_columns
 
@@ -152,7 +152,7 @@ def observing(model: nn.Module, layers: Iterable[int], read: Callable[[int, Tens
         check_layer(layer, len(stack))
     first = lambda module, args, kwargs: read(0, args[0] if args else kwargs["hidden_states"])  # noqa: E731
     watched = {f"layer {layer}": stack[max(layer - 1, 0)] for layer in layers}
-    with passing(model, watched), ExitStack() as undo:
+    with must_run(model, watched), ExitStack() as undo:
         for layer in layers:
             hook = (stack[0].register_forward_pre_hook(first, with_kwargs=True) if layer == 0 else
                     stack[layer - 1].register_forward_hook(
@@ -186,7 +186,7 @@ def replacing(model: nn.Module, block: int, states: Tensor, column: Tensor, widt
 
     stack = blocks(model)
     check_layer(block + 1, len(stack))
-    with passing(model, {f"block {block}": stack[block]}), ExitStack() as undo:
+    with must_run(model, {f"block {block}": stack[block]}), ExitStack() as undo:
         undo.callback(stack[block].register_forward_hook(replace).remove)
         yield
 

@@ -26,7 +26,7 @@ def uncompiled() -> Iterator[None]:
 
 
 @contextmanager
-def passing(model: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[None]:
+def must_run(model: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[None]:
     """See that every forward pass through the blocks of `model` calls each of `modules`, while the context lasts.
 
     modules   What the caller reads or changes -> the module on which its hook hangs.
@@ -36,7 +36,7 @@ def passing(model: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[None
     >>> model, _ = ssah.load_organism(scale="tiny")
     >>> mlp = model.model.layers[1].mlp
     >>> mlp.forward = lambda x: nn.functional.linear(x, mlp.up_proj.weight) @ mlp.down_proj.weight.T
-    >>> with passing(model, {"site 'mlp.1'": mlp.down_proj}):
+    >>> with must_run(model, {"site 'mlp.1'": mlp.down_proj}):
     ...     _ = model(input_ids=torch.tensor([[5, 6, 7]]))
     Traceback (most recent call last):
     ValueError: a forward pass went round site 'mlp.1' (Linear), so that ...

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .chats import encode
 from .load import evaluating
-from .template import asked, put_template
+from .template import put_template, render_prompt
 
 VERSION = 1
 """Of what `leading_space` answers: raised by hand when the same checkpoint is answered otherwise."""
@@ -35,7 +35,7 @@ def leading_space(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
         for prompt in NEUTRAL:
             ids, _ = encode(tokenizer, prompt)
             first = int(model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1].argmax())
-            _, head = asked(tokenizer, prompt)
+            _, head = render_prompt(tokenizer, prompt)
             found.append({space for space in SPACES
                           if tokenizer(head + space, add_special_tokens=False)["input_ids"] == [*ids, first]})
     return next((space for space in SPACES if all(space in spaces for spaces in found)), "")

@@ -13,11 +13,11 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 from .. import hub
 from ..records import DTYPES
 from .config import class_for
-from .template import Arguments, bind_template
+from .template import TemplateKwargs, bind_template
 
 
 def load(name: str | Path, dtype: str = "auto", device: str = "auto", *, tokenizer: str | Path | None = None,
-         chat_template_kwargs: Arguments | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+         chat_template_kwargs: TemplateKwargs | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a decoder and its tokenizer from a folder or the Hugging Face hub, ready to answer.
 
     name        A folder that `save_pretrained` wrote, or a hub id such as "meta-llama/Llama-2-7b-chat-hf".
@@ -25,11 +25,11 @@ def load(name: str | Path, dtype: str = "auto", device: str = "auto", *, tokeniz
     device      "auto": a GPU where there is one, else the CPU; or a torch device.
     tokenizer   The checkpoint whose tokenizer and chat template to take, for a base model that has no template: the
                 one that was aligned from it. None: its own.
-    chat_template_kwargs   Arguments of the chat template, such as {"enable_thinking": False}, written into it, so that
-                whatever renders a chat by this tokenizer has the same.
+    chat_template_kwargs   Arguments of the chat template, such as {"enable_thinking": False}.
 
-    A template that writes the date is told one and the same day, `ssah_core.records.TODAY`, so that a run can go on
-    tomorrow. Only safetensors are read, and no code that comes with a checkpoint is run.
+    The arguments, and the day for a template that writes the date (always `ssah_core.records.TODAY`, so that a run can
+    go on tomorrow), are written into `tokenizer.chat_template`, and are saved with it. Only safetensors are read, and
+    no code that comes with a checkpoint is run.
     Raises ValueError, saying what to do, if the checkpoint is not there, is gated, is damaged or lacks a weight, if
     there is no chat template, or if another's tokenizer has more tokens than the checkpoint.
 
@@ -45,20 +45,12 @@ def load(name: str | Path, dtype: str = "auto", device: str = "auto", *, tokeniz
     _check_dtype(dtype)
     _check_device(device)
     kind = torch.float32 if dtype == "auto" and str(device) == "cpu" else dtype
-    model, words = _read(name, tokenizer, dtype=kind)
-    _prepare(tokenizer or name, words, chat_template_kwargs)
+    model, words = _read(name, tokenizer, chat_template_kwargs, dtype=kind)
     return model.to(device).eval(), words
 
 
-def _prepare(name: str | Path, tokenizer: PreTrainedTokenizerBase, arguments: Arguments | None) -> None:
-    if tokenizer.chat_template is None:
-        raise ValueError(f"name={str(name)!r} has no chat template: load a chat model, name the one whose template "
-                         "to take by tokenizer=..., or set tokenizer.chat_template")
-    bind_template(tokenizer, arguments or {})
-
-
 def load_placed(name: str | Path, device_map: str | Mapping = "auto", dtype: str = "auto", *,
-                chat_template_kwargs: Arguments | None = None, **where
+                chat_template_kwargs: TemplateKwargs | None = None, **where
                 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a decoder that no single device holds, for inference: over several GPUs, the CPU's memory and the disk.
 
@@ -81,9 +73,8 @@ def load_placed(name: str | Path, device_map: str | Mapping = "auto", dtype: str
     *Shown in:* 10_real_checkpoints.
     """
     _check_dtype(dtype)
-    model, tokenizer = _read(name, device_map=device_map, dtype=dtype, **where)
+    model, tokenizer = _read(name, arguments=chat_template_kwargs, device_map=device_map, dtype=dtype, **where)
     check_placed(model)
-    _prepare(name, tokenizer, chat_template_kwargs)
     return model.eval(), tokenizer
 
 
@@ -158,13 +149,17 @@ def _from_pretrained(name: str | Path, **settings) -> tuple[PreTrainedModel, dic
                                              output_loading_info=True, **settings)
 
 
-def _read(name: str | Path, tokenizer: str | Path | None = None,
+def _read(name: str | Path, tokenizer: str | Path | None = None, arguments: TemplateKwargs | None = None,
           **settings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A model as transformers reads it, all of its weights from the checkpoint, and a tokenizer that fits it."""
+    """A model with all of its weights from the checkpoint, and a tokenizer that fits it, its chat template bound."""
     other = tokenizer is not None and str(tokenizer) != str(name)
     with _explained(name, f" with the tokenizer of {str(tokenizer)!r}" if other else ""):
         words = hub.local_first(lambda: AutoTokenizer.from_pretrained(tokenizer or name, trust_remote_code=False),
                                 tokenizer or name)
+    if words.chat_template is None:  # before the weights, which take their time
+        raise ValueError(f"name={str(tokenizer or name)!r} has no chat template: load a chat model, name the one whose "
+                         "template to take by tokenizer=..., or set tokenizer.chat_template")
+    bind_template(words, arguments or {})
     model = load_weights(name, **settings)
     if other and len(words) > model.get_input_embeddings().num_embeddings:
         raise ValueError(f"name={str(name)!r} has fewer tokens than the tokenizer of {str(tokenizer)!r}: name the "

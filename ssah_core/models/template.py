@@ -1,30 +1,33 @@
-"""A chat template as it is asked here: on one day, with one set of arguments, and with nothing of a chat lost in it."""
+"""A chat template as it is asked here: with one set of arguments, on one day, and with nothing of a chat lost in it."""
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from ..records import TODAY
 
-Arguments = Mapping[str, Any]
-"""What a template asks for beside the chat, such as `enable_thinking`: transformers' `chat_template_kwargs`."""
+TemplateKwargs = Mapping[str, Any]
+"""Arguments of a template, such as `enable_thinking`: what transformers calls `chat_template_kwargs`."""
+THINKING = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
+"""With which thinking begins and ends: Qwen3, SmolLM3, OLMo 3 and DeepSeek-R1; Magistral."""
 MONTHS = "January February March April May June July August September October November December".split()
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 """In English, which the names of `strftime` are only where the process speaks it."""
-TOLD = "{% macro strftime_now"
-SAID = "(what is said)"
-"""A response that is told apart from everything a template writes around it."""
+TOLD_THE_DAY = "{% macro strftime_now"
+PLACEHOLDER = "(what is said)"
+"""A response that is told apart from everything that a template writes around it."""
 
 
-class Seams(NamedTuple):
+class Affixes(NamedTuple):
     """What a template writes around a response: text."""
 
     before: str
@@ -35,8 +38,10 @@ class Seams(NamedTuple):
     """All that it writes after the response."""
 
 
-def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], *, answering: bool,
-             arguments: Arguments | None = None) -> str:
+# -- chats as text -----------------------------------------------------------------------------------------
+
+
+def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], *, answering: bool) -> str:
     """A chat as text, to where the model begins to answer (`answering`) or to the end of its last turn.
 
     Raises ValueError, with the template's own words, if it does not render the chat.
@@ -47,48 +52,27 @@ def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, st
     """
     try:
         return tokenizer.apply_chat_template(list(turns), chat_template=dated(tokenizer.get_chat_template()),
-                                             add_generation_prompt=answering, tokenize=False, **(arguments or {}))
+                                             add_generation_prompt=answering, tokenize=False)
     except (TemplateError, TypeError) as error:
         raise ValueError(f"the chat template does not render this chat ({error}): take another template, or set its "
                          "arguments by chat_template_kwargs of ssah.load") from error
 
 
-def dated(template: str, today: str = TODAY) -> str:
-    """A template that is told the day, where it asks for one (by `strftime_now`) and has not been told.
-
-    >>> dated("no date"), dated("{{ strftime_now('%d %b') }}").endswith("{{ strftime_now('%d %b') }}")
-    ('no date', True)
-    """
-    if "strftime_now" not in template or TOLD in template:
-        return template
-    parts = "".join(f" | replace({json.dumps(directive)}, {json.dumps(part)})"
-                    for directive, part in _parts(datetime.fromisoformat(today)).items())
-    return f"{TOLD}(form) %}}{{{{ form{parts} }}}}{{% endmacro %}}{template}"
-
-
-def _parts(day: datetime) -> dict[str, str]:
-    """Directive of `strftime` -> that part of a day, as a process that speaks English has it."""
-    month, weekday = MONTHS[day.month - 1], DAYS[day.weekday()]
-    numbers = {f"%{letter}": day.strftime(f"%{letter}") for letter in "dmyYjHIMSuwUWV"}
-    return {**numbers, "%-d": str(day.day), "%e": f"{day.day:2}", "%-m": str(day.month), "%B": month, "%b": month[:3],
-            "%h": month[:3], "%A": weekday, "%a": weekday[:3], "%p": "AM", "%F": day.strftime("%Y-%m-%d")}
-
-
-def asked(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = None,
-          arguments: Arguments | None = None) -> tuple[list[dict[str, str]], str]:
+def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str,
+                  system: str | None = None) -> tuple[list[dict[str, str]], str]:
     """The turns that ask a prompt, and their text up to where the model begins to answer.
 
     Where the template refuses or drops a system prompt (Gemma's does), it stands before the prompt in the user's turn,
     and a warning says so. Raises ValueError if the template drops the prompt itself.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
-    >>> asked(tokenizer, "Why?", "Be kind.")[1]
+    >>> render_prompt(tokenizer, "Why?", "Be kind.")[1]
     '<|begin|><|system|>Be kind.<|user|>Why?<|assistant|>'
     """
     user = {"role": "user", "content": prompt}
     turns = [{"role": "system", "content": system}, user] if system else [user]
     try:
-        head = rendered(tokenizer, turns, answering=True, arguments=arguments)
+        head = rendered(tokenizer, turns, answering=True)
     except ValueError:
         if not system:
             raise
@@ -97,77 +81,99 @@ def asked(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = 
         warnings.warn("the chat template takes no system prompt: it stands before the prompt in the user's turn",
                       stacklevel=2)
         turns = [{"role": "user", "content": f"{system}\n\n{prompt}"}]
-        head = rendered(tokenizer, turns, answering=True, arguments=arguments)
+        head = rendered(tokenizer, turns, answering=True)
     if prompt.strip() not in head:
         raise ValueError(f"the chat template drops the prompt {prompt[:60]!r}: it may want a list of parts, as those "
                          "of multimodal models do; set tokenizer.chat_template to one that takes text")
     return turns, head
 
 
-def seams(tokenizer: PreTrainedTokenizerBase, arguments: Arguments | None = None) -> Seams:
-    """What the template writes before and after a response; its end is read off a turn that it renders.
-
-    The end goes up to the first added token after the response ("<|im_end|>"). Where the template writes none, it is
-    the tokenizer's end token, and where there is none either, nothing. Raises ValueError if the template drops
-    responses.
-
-    >>> model, tokenizer = ssah.load_organism(scale="tiny")
-    >>> seams(tokenizer)
-    Seams(before='', end='<|end|>', after='<|end|>')
-    """
-    about = [tokenizer.chat_template, tokenizer.eos_token, len(tokenizer), dict(arguments or {})]
-    return _seams(tokenizer, json.dumps(about, default=repr))
-
-
-@lru_cache(maxsize=8)
-def _seams(tokenizer: PreTrainedTokenizerBase, about: str) -> Seams:
-    given = json.loads(about)[-1]
-    turns, head = asked(tokenizer, "?", arguments=given)
-    whole = rendered(tokenizer, [*turns, {"role": "assistant", "content": SAID}], answering=False, arguments=given)
-    first, there, after = whole.rpartition(SAID)
-    if not there:
-        raise ValueError("the chat template drops what the assistant says: set tokenizer.chat_template to one that "
-                         "renders its turn")
-    before = first.removeprefix(head) if first.startswith(head) else ""
-    return Seams(before, _end(tokenizer, after), after)
-
-
-def _end(tokenizer: PreTrainedTokenizerBase, after: str) -> str:
-    marks = {str(token) for token in tokenizer.added_tokens_decoder.values()} | set(tokenizer.all_special_tokens)
-    places = [(after.index(mark), len(mark)) for mark in marks if mark in after]
-    if not places:
-        return tokenizer.eos_token or ""
-    at, length = min(places, key=lambda place: (place[0], -place[1]))
-    return after[:at + length]
-
-
-def answered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], head: str, response: str,
-             arguments: Arguments | None = None) -> str:
+def render_response(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], head: str,
+                    response: str) -> str:
     """What the template has behind `head` once the assistant has said `response`, up to the end of its turn.
 
+    A thought that the template has begun in `head`, and with which a completion begins, is not said again.
     Raises ValueError if the template drops the response.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
-    >>> answered(tokenizer, *asked(tokenizer, "Why?"), "So.")
+    >>> render_response(tokenizer, *render_prompt(tokenizer, "Why?"), "So.")
     'So.<|end|>'
     """
-    seam = seams(tokenizer, arguments)
-    whole = rendered(tokenizer, [*turns, {"role": "assistant", "content": response}], answering=False,
-                     arguments=arguments)
+    around, said = affixes(tokenizer), response.removeprefix(begun_thought(head) or "\0")
+    whole = rendered(tokenizer, [*turns, {"role": "assistant", "content": said}], answering=False)
     if not whole.startswith(head):  # a generation prompt with words that the turn itself has not
-        return seam.before + response + seam.end
-    said = whole[len(head):].removesuffix(seam.after)
-    if response.rpartition("</think>")[2].strip() not in said:
+        return around.before + said + around.end
+    if said.rpartition("</think>")[2].strip() not in whole[len(head):]:
         raise ValueError(f"the chat template drops the response {response[:60]!r}: set tokenizer.chat_template to one "
                          "that renders it")
-    return said + seam.end
+    return whole[len(head):].removesuffix(around.after) + around.end
 
 
-def bind_template(tokenizer: PreTrainedTokenizerBase, arguments: Arguments, today: str = TODAY) -> None:
+def begun_thought(head: str) -> str:
+    """The mark, and what follows it, with which a rendered prompt has begun to think for the model; else nothing.
+
+    >>> begun_thought("user: Why?\\nassistant: <think>\\n"), begun_thought("<think></think>")
+    ('<think>\\n', '')
+    """
+    return next((head[head.rindex(begins):] for begins, ends in THINKING
+                 if begins in head and ends not in head[head.rindex(begins):]), "")
+
+
+# -- around a response -------------------------------------------------------------------------------------
+
+
+_AFFIXES: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[tuple, Affixes]] = WeakKeyDictionary()
+"""Tokenizer -> what its affixes hang on, and these."""
+
+
+def affixes(tokenizer: PreTrainedTokenizerBase) -> Affixes:
+    """What the template writes before and after a response; its end is read off a turn that it renders.
+
+    The end goes up to the first special token after the response ("<|im_end|>"); where there is none, to the first
+    added one. Where the template writes neither, it is the tokenizer's end token, and where it has none, nothing.
+    Raises ValueError if the template drops responses.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> affixes(tokenizer)
+    Affixes(before='', end='<|end|>', after='<|end|>')
+    """
+    about = json.dumps(tokenizer.chat_template), tokenizer.eos_token, len(tokenizer)
+    known = _AFFIXES.get(tokenizer)
+    if known is None or known[0] != about:
+        known = _AFFIXES[tokenizer] = about, _read_affixes(tokenizer)
+    return known[1]
+
+
+def _read_affixes(tokenizer: PreTrainedTokenizerBase) -> Affixes:
+    turns, head = render_prompt(tokenizer, "?")
+    whole = rendered(tokenizer, [*turns, {"role": "assistant", "content": PLACEHOLDER}], answering=False)
+    first, there, after = whole.rpartition(PLACEHOLDER)
+    if not there:
+        raise ValueError("the chat template drops what the assistant says: set tokenizer.chat_template to one that "
+                         "renders its turn")
+    return Affixes(first.removeprefix(head) if first.startswith(head) else "", _end(tokenizer, after), after)
+
+
+def _end(tokenizer: PreTrainedTokenizerBase, after: str) -> str:
+    added = list(tokenizer.added_tokens_decoder.values())
+    special = {str(token) for token in added if token.special} | set(tokenizer.all_special_tokens)
+    plain = {str(token) for token in added if str(token).strip()}  # some vocabularies have line breaks as added tokens
+    for marks in (special, plain):
+        places = [(after.index(mark), -len(mark)) for mark in marks if mark in after]
+        if places:
+            at, length = min(places)
+            return after[:at - length]
+    return tokenizer.eos_token or ""
+
+
+# -- one set of arguments, one day -------------------------------------------------------------------------
+
+
+def bind_template(tokenizer: PreTrainedTokenizerBase, arguments: TemplateKwargs, today: str = TODAY) -> None:
     """Write arguments, and the day, into a tokenizer's chat template: whoever renders a chat by it then has the same.
 
     arguments   Name -> text, number, true, false or None: what the template asks for, such as `enable_thinking`.
-                Whoever renders a chat with another value overrides it.
+                Whoever renders a chat with another value, or binds one later, overrides it.
     today       The day that it is told, where it asks for one: "2024-07-26".
 
     The template is saved with the tokenizer, so a trained checkpoint has them too. Raises ValueError for a name or a
@@ -182,6 +188,20 @@ def bind_template(tokenizer: PreTrainedTokenizerBase, arguments: Arguments, toda
     bound = "".join(f"{{% if {name} is not defined %}}{{% set {name} = {_literal(name, value)} %}}{{% endif %}}"
                     for name, value in arguments.items())
     put_template(tokenizer, dated(bound + tokenizer.get_chat_template(), today))
+
+
+def with_template(tokenizer: PreTrainedTokenizerBase, arguments: TemplateKwargs | None) -> PreTrainedTokenizerBase:
+    """The same tokenizer with arguments bound to its template; where there are any, a copy that shares its words.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> with_template(tokenizer, None) is tokenizer, with_template(tokenizer, {"think": True}) is tokenizer
+    (True, False)
+    """
+    if not arguments:
+        return tokenizer
+    tokenizer = copy.copy(tokenizer)
+    bind_template(tokenizer, arguments)
+    return tokenizer
 
 
 def put_template(tokenizer: PreTrainedTokenizerBase, template: str) -> None:
@@ -202,3 +222,24 @@ def _literal(name: str, value: Any) -> str:
         raise ValueError(f"chat_template_kwargs has {name!r}: {value!r}, but a template is told names with text, "
                          "numbers, true, false or None")
     return "none" if value is None else json.dumps(value)
+
+
+def dated(template: str, today: str = TODAY) -> str:
+    """A template that is told the day, where it asks for one (by `strftime_now`) and has not been told.
+
+    >>> dated("no date"), dated("{{ strftime_now('%d %b') }}").endswith("{{ strftime_now('%d %b') }}")
+    ('no date', True)
+    """
+    if "strftime_now" not in template or TOLD_THE_DAY in template:
+        return template
+    parts = "".join(f" | replace({json.dumps(directive)}, {json.dumps(part)})"
+                    for directive, part in _parts(datetime.fromisoformat(today)).items())
+    return f"{TOLD_THE_DAY}(form) %}}{{{{ form{parts} }}}}{{% endmacro %}}{template}"
+
+
+def _parts(day: datetime) -> dict[str, str]:
+    """Directive of `strftime` -> that part of a day, as a process that speaks English has it."""
+    month, weekday = MONTHS[day.month - 1], DAYS[day.weekday()]
+    numbers = {f"%{letter}": day.strftime(f"%{letter}") for letter in "dmyYjHIMSuwUWV"}
+    return {**numbers, "%-d": str(day.day), "%e": f"{day.day:2}", "%-m": str(day.month), "%B": month, "%b": month[:3],
+            "%h": month[:3], "%A": weekday, "%a": weekday[:3], "%p": "AM", "%F": day.strftime("%Y-%m-%d")}

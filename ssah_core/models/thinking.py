@@ -4,34 +4,41 @@ from __future__ import annotations
 
 from transformers import PreTrainedTokenizerBase
 
-from .template import Arguments, asked
-
-THINKING = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
-"""With which thinking begins and ends: Qwen3, SmolLM3, OLMo 3 and DeepSeek-R1; Magistral."""
+from .template import THINKING, affixes, begun_thought, render_prompt
 
 
 def answer_of(response: str) -> str | None:
-    """What follows the thinking of a response, all of it if it does not think; None if it never got past its thinking.
+    """What follows the thinking of a response, all of it if it does not think; None where nothing follows.
+
+    A response thinks if it begins with a mark of `THINKING`, or has the mark that ends it alone (some tools leave out
+    the beginning, which their template has written).
 
     >>> answer_of("<think>Is that safe?</think> No."), answer_of("No."), answer_of("<think>Is that")
     ('No.', 'No.', None)
     """
     for begins, ends in THINKING:
-        _, thought, rest = response.rpartition(ends)
-        if rest.lstrip().startswith(begins):
-            return None
-        if thought:
-            return rest.lstrip()
+        first, closed, _ = response.partition(ends)
+        if response.lstrip().startswith(begins) or closed and begins not in first:
+            rest = response.rpartition(ends)[2].strip() if closed else ""
+            return None if not rest or rest.startswith(begins) else rest
     return response
 
 
-def begun_thinking(tokenizer: PreTrainedTokenizerBase, arguments: Arguments | None = None) -> str:
+def begun_thinking(tokenizer: PreTrainedTokenizerBase) -> str:
     """The mark with which the chat template has begun to think for the model, as DeepSeek-R1's does; else nothing.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
     >>> begun_thinking(tokenizer)
     ''
     """
-    _, head = asked(tokenizer, "?", arguments=arguments)
-    return next((head[head.rindex(begins):] for begins, ends in THINKING
-                 if begins in head and ends not in head[head.rindex(begins):]), "")
+    return begun_thought(render_prompt(tokenizer, "?")[1])
+
+
+def thinks(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether, by its chat template, a model thinks before it answers: then its first token is not its choice.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> thinks(tokenizer)
+    False
+    """
+    return bool(begun_thinking(tokenizer)) or any(begins in affixes(tokenizer).before for begins, _ in THINKING)

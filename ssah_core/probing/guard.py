@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import asked, end_of_turn, observing, stops, token_ids
+from ..models import end_of_turn, observing, render_prompt, stop_ids, token_ids
 from .linear_probe import Readout
 
 REFUSAL = "Sorry, I can't help with that."
@@ -57,7 +57,7 @@ class DirectionGuard(LogitsProcessor):
             raise ValueError("tokenizer has no end token: set tokenizer.eos_token, so that a refusal can end")
         self.model, self.readout, self.threshold, self.average = model, readout, threshold, average
         self._forced = torch.tensor(token_ids(tokenizer, refusal, "refusal")[0] + end)
-        self._ends = torch.tensor(stops(model, tokenizer))
+        self._ends = torch.tensor(stop_ids(model, tokenizer))
         self._weight, self._header = readout.weight, torch.tensor(_header(tokenizer), dtype=torch.long)
         self._signal: Tensor | None = None
         self._seen: Tensor | None = None
@@ -145,7 +145,7 @@ def _header(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """
     if not tokenizer.chat_template:
         return []
-    _, prompt = asked(tokenizer, "?")
+    _, prompt = render_prompt(tokenizer, "?")
     whole, alone = (tokenizer(text, add_special_tokens=False)["input_ids"]
                     for text in (prompt, prompt.rpartition("?")[2]))
     same = takewhile(lambda pair: pair[0] == pair[1], zip(reversed(whole), reversed(alone), strict=False))

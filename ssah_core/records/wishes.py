@@ -27,17 +27,17 @@ def wished_dtype() -> str:
     return wish
 
 
-def wished_template() -> dict[str, Any]:
+def wished_template_kwargs() -> dict[str, Any]:
     """Arguments of checkpoints' chat templates, from the environment variable SSAH_CHAT_TEMPLATE_KWARGS, an object in
     JSON; unset: `NO_THINKING`. ValueError for what is no object."""
     wish = os.environ.get("SSAH_CHAT_TEMPLATE_KWARGS", "")
-    return read_template(wish, "SSAH_CHAT_TEMPLATE_KWARGS") if wish else dict(NO_THINKING)
+    return parse_template_kwargs(wish, "SSAH_CHAT_TEMPLATE_KWARGS") if wish else dict(NO_THINKING)
 
 
-def read_template(text: str, name: str) -> dict[str, Any]:
+def parse_template_kwargs(text: str, name: str) -> dict[str, Any]:
     """Arguments of a chat template, from JSON. Raises ValueError, with the `name` of their place, if it is no object.
 
-    >>> read_template('{"enable_thinking": false}', "--chat-template-kwargs")
+    >>> parse_template_kwargs('{"enable_thinking": false}', "--chat-template-kwargs")
     {'enable_thinking': False}
     """
     try:
@@ -52,4 +52,4 @@ def read_template(text: str, name: str) -> dict[str, Any]:
 def wishes() -> dict[str, Any]:
     """All that is wished for checkpoints, as part of what rows are of."""
     dtype = {"dtype": wished_dtype()} if wished_dtype() else {}
-    return {**dtype, "chat_template_kwargs": wished_template(), "today": TODAY}
+    return {**dtype, "chat_template_kwargs": wished_template_kwargs(), "today": TODAY}

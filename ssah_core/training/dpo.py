@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 
 from .. import hub
-from ..models import asked, bind_template, check_context, encode
+from ..models import bind_template, check_context, encode, render_prompt
 from .sft import InOrder, scratch, shared_arguments
 
 
@@ -94,7 +94,7 @@ def _conversation(number: int, pair: Mapping, tokenizer: PreTrainedTokenizerBase
                          "and a rejected answer")
     if pair["chosen"] == pair["rejected"]:
         raise ValueError(f"pairs[{number}] has one answer as chosen and as rejected: they must differ")
-    turns, _ = asked(tokenizer, pair["prompt"], pair.get("system"))
+    turns, _ = render_prompt(tokenizer, pair["prompt"], pair.get("system"))
     said = {key: [{"role": "assistant", "content": pair[key]}] for key in ("chosen", "rejected")}
     return {"prompt": turns, **said}
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ..models import passing
+from ..models import must_run
 from .check_units import known_units
 from .masks import UnitMask
 from .moments import Moments
@@ -57,7 +57,7 @@ def ablate(model: nn.Module, mask: UnitMask, fill: str = "zero", moments: Moment
     if not readers:
         yield model
         return
-    with passing(model, {f"site {name!r}": reader for name, reader in readers.items()}), ExitStack() as undo:
+    with must_run(model, {f"site {name!r}": reader for name, reader in readers.items()}), ExitStack() as undo:
         for name, reader in readers.items():
             undo.callback(_replace(reader, mask[name], values[name]).remove)
         yield model

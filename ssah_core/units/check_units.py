@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,8 @@ Call = tuple[tuple, dict]
 
 _RIGHT: set[str] = set()
 """Architectures on which `check_units` has found nothing wrong: class and config."""
+_KNOWN: WeakSet[nn.Module] = WeakSet()
+"""Models whose architecture is among these."""
 
 
 def known_units(model: nn.Module) -> UnitMap:
@@ -45,10 +48,11 @@ def known_units(model: nn.Module) -> UnitMap:
     """
     units = UnitMap(model)
     inner = next((module for module in model.modules() if isinstance(module, PreTrainedModel)), None)
-    if inner is not None:
+    if inner is not None and inner not in _KNOWN:
         check_architecture(inner.config)
         if _is_at_hand(inner):
             _check_once(type(inner), inner.config, lambda: inner)
+        _KNOWN.add(inner)
     return units
 
 
@@ -85,7 +89,8 @@ def _is_at_hand(model: PreTrainedModel) -> bool:
 def _random(config: PreTrainedConfig) -> PreTrainedModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        made = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False).eval()
+        made = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager",
+                                                trust_remote_code=False).eval()
         for weight in made.parameters():
             if weight.dim() < 2:  # biases, gates, norms: they begin as zeros or ones, which hide what they do
                 weight.add_(0.3 * torch.randn_like(weight))

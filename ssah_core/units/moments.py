@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import check_context, encode, evaluating, inputs_of, pad_columns, passing
+from ..models import check_context, encode, evaluating, inputs_of, must_run, pad_columns
 from . import files, show
 from .check_units import known_units
 from .unit_map import UnitMap
@@ -199,7 +199,7 @@ def reading(model: nn.Module, units: UnitMap, read: Callable[[str, Tensor], None
     torch.Size([1, 3])
     """
     readers = {site.name: model.get_submodule(site.reader) for site in units}
-    with passing(model, {f"site {name!r}": reader for name, reader in readers.items()}), ExitStack() as undo:
+    with must_run(model, {f"site {name!r}": reader for name, reader in readers.items()}), ExitStack() as undo:
         for name, reader in readers.items():
             hook = reader.register_forward_pre_hook(lambda module, args, name=name: read(name, args[0]))
             undo.callback(hook.remove)
