@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -313,3 +314,18 @@ def test_a_model_that_refuses_too_little_is_named():
         own_refusals(ROWS, n=4)
     with pytest.raises(ValueError, match="the model refused in 0 of 1 rows, but some are needed"):
         own_refusals(ROWS[1:2])
+
+
+@pytest.mark.parametrize("change", ["config", "adapter"])
+def test_another_config_or_adapter_is_another_model(folder, change):
+    model = toys.model(dtype=torch.float32)
+    if change == "adapter":
+        peft = pytest.importorskip("peft", reason="the package peft is not installed")
+        model = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj"],
+                                                           init_lora_weights=False))
+    complete_to(folder, model, TOKENIZER, PROMPTS, max_new_tokens=4)
+    if change == "config":
+        model.config.rms_norm_eps = 2.0
+    with pytest.raises(ValueError, match=r"holds other completions \(config: "):
+        with model.disable_adapter() if change == "adapter" else nullcontext():
+            complete_to(folder, model, TOKENIZER, PROMPTS, max_new_tokens=4)

@@ -19,6 +19,7 @@ The pitfalls of freezing units that other projects show, and where each is teste
 """
 
 import copy
+import pickle
 
 import by_hand
 import pytest
@@ -719,3 +720,33 @@ def test_a_gradient_hook_from_before_is_refused_where_it_would_never_run(hook):
     with train_only(model, random_mask(model)):
         pass
     assert type(model.model.layers[0].mlp.up_proj) is torch.nn.Linear
+
+
+def test_a_copy_made_inside_is_an_ordinary_model_that_trains_and_is_saved():
+    model = by_hand.model("llama")
+    like, mask = copy.deepcopy(model), random_mask(model)
+    with train_only(model, mask):
+        trained(model, "adamw", 1)
+        twin = copy.deepcopy(model)
+        assert traits(pickle.loads(pickle.dumps(twin))) == traits(twin) and same(copied(twin), copied(model))
+        with torch.no_grad():
+            said = model(input_ids=by_hand.BATCHES[0]).logits
+    assert traits(twin)[0] == traits(like)[0] and [p.shape for p in twin.parameters()] == [
+        p.shape for p in like.parameters()]
+    with torch.no_grad():
+        assert torch.equal(twin(input_ids=by_hand.BATCHES[0]).logits, said)
+    before = copied(twin)
+    twin.requires_grad_(True)
+    trained(twin, "adamw", 1)
+    assert all((weight != before[name]).any() for name, weight in twin.state_dict().items())
+    assert same(copied(model), before)
+
+
+@pytest.mark.parametrize("context", [freeze, train_only])
+def test_an_adapter_that_is_put_round_frozen_units_inside_is_refused(context):
+    peft = pytest.importorskip("peft", reason="the package peft is not installed")
+    model = by_hand.model("llama")
+    with pytest.raises(ValueError, match="was replaced, .*: convert, wrap, shard or adapt the model before"):
+        with context(model, random_mask(model)):
+            inside = peft.get_peft_model(model, peft.LoraConfig(target_modules=["v_proj", "down_proj"], r=2))
+            trained(inside, "adamw", 1)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import toys
 from datasets import Dataset
+from transformers import GenerationConfig
 
 from ssah_core import complete, complete_to
 from ssah_core.generation import complete_after
@@ -226,3 +227,47 @@ def test_a_pad_token_that_the_model_has_no_row_for_is_not_looked_up():
     assert tokenizer.pad_token_id >= model.get_input_embeddings().weight.shape[0]
     prompts = ["how ?", "take the lantern and mend the basket now ."]
     assert complete(model, tokenizer, prompts, max_new_tokens=6)["response"] == [alone(model, row) for row in prompts]
+
+
+def test_an_adapted_model_keeps_its_own_settings(penalised):
+    peft = pytest.importorskip("peft", reason="the package peft is not installed")
+    own = penalised.generation_config
+    adapted = peft.get_peft_model(penalised, peft.LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj"]))
+    complete(adapted, TOKENIZER, ["how ?"], max_new_tokens=2)
+    assert penalised.generation_config is own and own.repetition_penalty == 1.5
+
+
+def test_a_whole_configuration_of_ones_own_counts(penalised):
+    plain = complete(penalised, TOKENIZER, ["how ?"] * 8, max_new_tokens=6)["response"]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        drawn = complete(penalised, TOKENIZER, ["how ?"] * 8, max_new_tokens=6,
+                         generation_config=GenerationConfig(do_sample=True, temperature=5.0))["response"]
+    assert len(set(plain)) == 1 < len(set(drawn))
+
+
+def test_text_ends_at_its_end_though_there_is_no_token_for_padding(model, monkeypatch):
+    words = toys.tokenizer()
+    words.pad_token = words.eos_token = None
+    long, short = "how ?", "lift the kettle"
+    ids = {prompt: alone(model, prompt).split() for prompt in (long, short)}
+    end = ids[short][1]
+    model = copy.deepcopy(model)
+    model.generation_config.eos_token_id = VOCABULARY.index(end)
+    said = complete(model, words, [long, short], max_new_tokens=6)["response"]
+    assert said == [" ".join(ids[which][:[*ids[which], end].index(end) + 1]) for which in (long, short)]
+
+
+@pytest.mark.parametrize("more", [{"num_return_sequences": 2, "do_sample": True}, {"return_dict_in_generate": True}])
+def test_more_than_a_text_a_prompt_is_refused_before_anything_is_said(model, more, monkeypatch):
+    monkeypatch.setattr(model, "generate", None)
+    with pytest.raises(ValueError, match="give more than a text a prompt"):
+        complete(model, TOKENIZER, ["how ?"], **more)
+
+
+def test_words_of_ones_own_to_end_at_reach_generate_with_the_tokenizer(model, monkeypatch):
+    asked, generate = {}, model.generate
+    monkeypatch.setattr(model, "generate", lambda **settings: (
+        asked.update(settings), generate(**{**settings, "stop_strings": None}))[1])
+    complete(model, TOKENIZER, ["how ?"], max_new_tokens=2, stop_strings=["now"])
+    assert asked["stop_strings"] == ["now"] and asked["tokenizer"] is TOKENIZER

@@ -1,5 +1,6 @@
 """Loading and rendering refuse what they cannot do, in one sentence."""
 
+import json
 import os
 
 import pytest
@@ -159,3 +160,10 @@ def test_each_module_is_left_in_its_own_mode():
     with evaluating(model):
         assert not any(module.training for module in model.modules())
     assert [module.training for module in model.modules()] == before and len(set(before)) == 2
+
+
+def test_weights_of_blocks_that_a_config_leaves_out_are_named(saved):
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    with pytest.raises(ValueError, match=r"weights of blocks that its config leaves out, the first model.layers.1."):
+        load(saved, device="cpu")

@@ -7,6 +7,7 @@ import pandas
 import pytest
 import torch
 import toys
+import transformers
 
 from ssah_core import complete
 from ssah_core.models.chats import encode
@@ -61,7 +62,7 @@ def test_sizes_are_those_of_the_settings(subject):
 
 @pytest.mark.parametrize("blocks, adapted_blocks", [(2, 1), (4, 3), (32, 30)])
 def test_the_adapter_leaves_out_the_first_blocks(blocks, adapted_blocks):
-    model = SimpleNamespace(config=SimpleNamespace(num_hidden_layers=blocks))
+    model = SimpleNamespace(config=transformers.LlamaConfig(num_hidden_layers=blocks))
     assert study._config("LLaMA-Adapter", model).adapter_layers == adapted_blocks
 
 

@@ -270,7 +270,7 @@ def test_marks_are_those_of_a_count_by_hand(tiny):
 
 def test_marks_are_of_the_parts_that_are_there():
     harm = [{"part": "harm", "response": "Take wax."}]
-    assert mark(harm) == {"asr": 1.0, "harm_right": 0.0}
+    assert mark(harm) == {"asr": 1.0, "harm_right": 0.0, "asr_raw": 1.0, "harm_right_raw": 0.0}
     assert mark([{"part": "gsm8k", "response": "7", "answer": "7"}]) == {"gsm8k": 1.0, "utility": 1.0}
 
 
@@ -346,8 +346,7 @@ def test_a_checkpoint_is_loaded_as_a_subject(files, checkpoints, cache, monkeypa
     assert folder.name.startswith(slug(checkpoints["aligned"])[-LONG_NAME:])
     exam = {part: rows[:2] for part, rows in subject.material.exam("test").items()}
     rows = subject.examine(exam | {"new": subject.material.new_tasks(2)}, seed=0)
-    assert {row["metric"] for row in rows} == {mark for mark in subject.material.judges
-                                               if mark != "complete" and not mark.endswith("_raw")}
+    assert {row["metric"] for row in rows} == set(subject.material.judges) - {"complete"}
     assert all(0 <= row["value"] <= 100 and row["n"] == (4 if row["metric"] == "utility" else 2) for row in rows)
     for way in (WAYS["chosen"]["SCU"], WAYS["paper"]["SCU"]):
         with subject.removed(subject.group("SCU", replace(way, rounds=1), 0.1), way):
@@ -419,7 +418,9 @@ def test_a_stage_without_a_checkpoint_is_refused(checkpoints):
 
 
 def test_a_base_of_fewer_tokens_is_refused(checkpoints, monkeypatch):
-    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda name, **settings: range(5000))
+    tokenizer = train_tokenizer(World.draw(0))
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda name, **settings: tokenizer)
+    tokenizer.add_tokens([f"<{n}>" for n in range(5000)])
     with pytest.raises(ValueError, match="has fewer tokens than the tokenizer of"):
         load_checkpoint(0, "instructed", checkpoints)
 

@@ -8,8 +8,8 @@ import toys
 import transformers
 from transformers import AutoModelForCausalLM
 
-from ssah_core import UnitMap, UnitMask, ablate, batches, collect, freeze, train_only
-from ssah_core.models import encode, pad_columns
+from ssah_core import UnitMap, UnitMask, ablate, batches, collect, freeze, refusal_odds, train_only
+from ssah_core.models import encode, inputs_of, pad_columns
 from ssah_core.planning.estimate import plan
 from ssah_core.training.sft import fine_tune, mean_loss
 from ssah_core.units import check_units as module
@@ -130,3 +130,59 @@ def test_rows_longer_than_the_context_are_refused(family):
     for train in (lambda: fine_tune(model, chats, steps=1, lr=1e-3, batch_size=1), lambda: mean_loss(model, chats, 1)):
         with pytest.raises(ValueError, match="17 tokens, but the model's context holds 16"):
             train()
+
+
+@pytest.mark.parametrize("wrap", ["compiled", "adapter"])
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neo"])
+def test_positions_reach_a_model_inside_a_wrapper(family, wrap):
+    rows = [encode(toys.tokenizer(), row["prompt"], row["response"])[0] for row in toys.CHATS]
+    batch = pad_columns({"input_ids": rows}, {"input_ids": 2}, left=True)
+    wanted, model = collect(toys.model(family, dtype=torch.float32), [batch]), toys.model(family, dtype=torch.float32)
+    if wrap == "compiled":
+        model = torch.compile(model, backend="eager")
+    else:
+        peft = pytest.importorskip("peft")
+        model = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["lm_head"]))
+    found = collect(model, [batch])
+    assert all(torch.equal(*pair) for pair in zip(found.mean.values(), wanted.mean.values(), strict=True))
+
+
+def test_a_hole_in_a_mask_moves_no_position():
+    model, ids = toys.model("gpt2", dtype=torch.float32), torch.tensor([[9, 10, 11, 12]])
+    batch = {"input_ids": ids, "attention_mask": torch.tensor([[1, 0, 1, 1]])}
+    assert "position_ids" not in inputs_of(model, batch)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "opt", "llama"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_large_biases_and_pruned_rows_do_not_fail_the_self_check(family, dtype):
+    model = toys.model(family, dtype=torch.float32)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith(("v_proj.bias", "fc1.bias")):
+                weight.mul_(40)
+            if name.endswith(("fc1.weight", "up_proj.weight", "v_proj.weight")):
+                weight[:2] = 0  # pruned, and alive by its bias alone
+    module.check_units(model.to(dtype))
+
+
+def test_a_model_that_asks_for_a_fast_attention_is_tried_without_it():
+    config = transformers.LlamaConfig(**toys.GROUPED, rms_norm_eps=1e-4)  # a config of its own
+    config._attn_implementation_internal = "flash_attention_2"  # which is not here
+    module.check_architecture(config)
+
+
+def test_a_layer_that_is_left_out_in_a_pass_is_not_gone_round():
+    model = toys.model("opt", dtype=torch.float32, layerdrop=0.9).train()
+    mask = UnitMask({site: torch.arange(size) < 2 for site, size in UnitMap(model).sizes.items()})
+    torch.manual_seed(0)
+    with torch.no_grad(), ablate(model, mask):
+        for _ in range(5):
+            model(**{name: BATCHES[0][name] for name in ("input_ids", "attention_mask")})
+
+
+def test_a_prompt_without_a_response_has_no_choice_after_it():
+    odds = refusal_odds(toys.tokenizer(), "sorry", "sure")
+    batch = {"token_mask": torch.tensor([[False, True], [False, False]])}
+    with pytest.raises(ValueError, match="a row has no token of a response"):
+        odds(torch.zeros(2, 2, 36), batch)

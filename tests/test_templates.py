@@ -1,6 +1,7 @@
 """Chats as the templates of the world write them: one text, ended in its own way, on one day; nothing of them lost."""
 
 import datetime
+import warnings
 from unittest import mock
 
 import pytest
@@ -378,3 +379,49 @@ class Foreign(datetime.datetime):
     def strftime(self, form):
         assert form not in ("%A", "%a", "%B", "%b", "%p", "%c", "%x", "%X")  # which follow the locale
         return super().strftime(form)
+
+
+@pytest.mark.parametrize("template", [
+    "\nA {{ messages[0].content }}", "  {% if true %}x{% endif %}{{ messages[0].content }}",
+    "{{ messages[0].content }}A:\n"])
+def test_binding_and_spaces_change_no_other_text(template):
+    words = tokenizer(PLAIN, "<x>")
+    words.chat_template = template
+    before = words.apply_chat_template(CHAT, tokenize=False)
+    bind_template(words, {"a": 1, "face": "\U0001f600"})
+    assert words.apply_chat_template(CHAT, tokenize=False) == before == rendered(words, CHAT, answering=True)
+    end_prompts_with(words, " ")
+    assert rendered(words, CHAT, answering=True) == before + " "
+    words.chat_template = "{{ face }}" + template
+    bind_template(words, {"face": "\U0001f600"})
+    assert rendered(words, CHAT, answering=True).startswith("\U0001f600")
+
+
+def test_a_system_prompt_may_be_written_otherwise_than_it_was_given():
+    words = tokenizer(QWEN_3)  # SmolLM3's template reads a flag out of it, and leaves it out
+    words.chat_template = QWEN_3.replace("m.content", "m.content | replace('/no_think', '')")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ids, _ = encode(words, "hi", system="Be kind./no_think")
+    assert words.decode(ids).startswith("<|im_start|>system\nBe kind.<|im_end|>")
+
+
+def test_words_of_the_prompt_do_not_stand_for_a_dropped_system_prompt():
+    words = by_bytes(DROPS, "<eos>", SPECIAL[GEMMA])
+    with pytest.warns(UserWarning, match="takes no system prompt"):
+        assert "be kind\n\nShould one" in words.decode(encode(words, "Should one be kind?", system="be kind")[0])
+
+
+def test_a_dropped_prompt_is_seen_though_its_words_stand_in_the_template():
+    with pytest.raises(ValueError, match="drops the prompt"):
+        encode(tokenizer(PARTS), "use", "No.")
+
+
+def test_what_would_be_part_of_a_thought_is_refused():
+    words = tokenizer(R1)
+    for use in (lambda: complete(small(words), words, ["hi"], prefill="Sure"), lambda: token_ids(words, "No", "it")):
+        with pytest.raises(ValueError, match="begins to think for the model, so that .* would be part of a thought"):
+            use()
+    ids, start = encode(words, "hi", "Sorry, no.")  # without a thought, behind a prompt without one
+    assert words.decode(ids) == "user: hi<eot>assistant: Sorry, no.<eot>"
+    assert words.decode(ids[start:]) == "Sorry, no.<eot>"

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 
 import pytest
 import torch
@@ -236,7 +237,8 @@ def test_a_batch_that_cannot_be_parted_is_refused_and_the_model_stays():
     assert same(model.state_dict(), before)
 
 
-def test_an_old_module_still_gives_fine_tune_and_an_unknown_name_is_an_error():
+def test_an_old_module_still_gives_fine_tune_and_an_unknown_name_is_an_error(monkeypatch):
+    monkeypatch.delitem(sys.modules, "ssah_core.fine_tuning", raising=False)  # it warns when it is imported
     with pytest.warns(FutureWarning, match="ssah_core.fine_tuning has moved"):
         from ssah_core.fine_tuning import fine_tune as old
     assert old is fine_tune

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from ..models import must_run
 from ..units import UnitMask
-from .partial_linear import compact_class, compacted
+from .partial_linear import Compacted, compact_class, compacted
 from .weight_slices import Split, check_not_empty, check_unreplaced, differing, module_of, split_weights, weight_of
 
 
@@ -87,9 +86,9 @@ def train_only(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str 
     model that has no other entries.
 
     The optimiser must be made inside the context (a Trainer makes its own in `train()`), and anew for each context, and
-    so must hooks on single weights. Gradients from before are dropped, and a compiled model runs uncompiled. Raises
-    ValueError as `freeze` does; also if the optimiser holds whole weights, if a state that is loaded would change
-    frozen entries, for modules that are no plain linear maps, and in a pass that goes round one.
+    so must hooks on single weights. Gradients from before are dropped, and a copy that is made inside is an ordinary
+    model. Raises ValueError as `freeze` does; also if the optimiser holds whole weights, if a state that is loaded
+    would change frozen entries, for modules that are no plain linear maps, and if forward passes go round one.
     Source: paper, Table 4 (redundant units as alignment budget).   Departs: as `freeze`.
 
     >>> import copy
@@ -116,7 +115,6 @@ def train_only(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str 
             _check_linear(model, split)
         off = undo.enter_context(_switched_off(model, splits, rest))
         parts = [undo.enter_context(compacted(model, split)) for split in splits if split.partial]
-        undo.enter_context(must_run(model, {part.name: part.module for part in parts}))
         optimizers = undo.enter_context(settled_after_steps(model, parts, off))
         undo.callback(_retire, optimizers)
         yield model
@@ -126,7 +124,8 @@ class _Held:
     """The frozen rows or columns of one weight, with a copy to put back."""
 
     def __init__(self, model: nn.Module, split: Split):
-        self.name, self.axis, self.module = split.weight, split.axis, module_of(model, split.weight)
+        self.model, self.name, self.axis = model, split.weight, split.axis
+        self.module = module_of(model, split.weight)
         self.parameter = weight_of(model, split.weight)
         self.dtype, self.index = self.parameter.dtype, split.frozen
         self.saved = self.parameter.detach().index_select(self.axis, self._index())
@@ -197,6 +196,7 @@ def settled_after_steps(model: nn.Module, parts: list, off: list[nn.Parameter]) 
         steps_here, steps_elsewhere = steps_here + is_here, steps_elsewhere + (not is_here)
         if optimizer not in optimizers and _of(parts, optimizer):
             _check_settled(parts)
+            _check_ran(parts)
             optimizers.add(optimizer)
 
     def after(optimizer, args, kwargs):
@@ -208,6 +208,8 @@ def settled_after_steps(model: nn.Module, parts: list, off: list[nn.Parameter]) 
         yield optimizers
         _check(parts, off, set())
         _check_settled(parts)
+        if steps_here:
+            _check_ran(parts)
         if steps_elsewhere and not steps_here:
             raise ValueError(f"{steps_elsewhere} optimiser steps were taken, none of them on this model: a Trainer "
                              "with model_init trains another model, and so does one that was given a copy; give it "
@@ -277,6 +279,16 @@ def _check(parts: list, off: list[nn.Parameter], held: set[int]) -> None:
     if any(parameter.requires_grad for parameter in off):
         raise ValueError("requires_grad was switched on for a weight that is frozen whole: leave it as the context "
                          "set it")
+
+
+def _check_ran(parts: list) -> None:
+    """Compact maps are where passes go through: all of a block that passes go through at all."""
+    compact = [part for part in parts if isinstance(part, Compacted)]
+    seen = {part.block for part in compact if part.module.ran}
+    missed = next((part for part in compact if not part.module.ran and part.block in seen or not seen), None)
+    if missed:
+        raise ValueError(f"forward passes went round {missed.name}, so that its units did not train: a fused kernel, "
+                         "or a module that reads weights itself; use the plain modules of transformers, or freeze")
 
 
 def _check_settled(parts: list) -> None:

@@ -7,6 +7,7 @@ so is `module.weight` for whoever reads it; but the weight gradient is computed 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,9 @@ from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
 from .weight_slices import Split, check_unreplaced, differing, module_of
+
+OWN = ("whole", "trained", "axis", "written", "ran", "ordinary")
+"""Attributes of a compact map that an ordinary one has not."""
 
 
 class _PartOfWeight(torch.autograd.Function):
@@ -77,6 +81,7 @@ class _Compact:
         return part
 
     def forward(self, x: Tensor) -> Tensor:
+        self.ran = True
         self.settle()
         matrix, axis = (self.whole.T, 1 - self.axis) if self.transposed else (self.whole, self.axis)  # [out, in]
         bias, kind = self.bias, x.device.type
@@ -86,6 +91,17 @@ class _Compact:
         if not torch.is_grad_enabled():
             return F.linear(x, matrix.to(x.dtype), bias)
         return _PartOfWeight.apply(x, self.part, bias, matrix, self.trained, axis, self.transposed)
+
+    def __deepcopy__(self, memo: dict) -> nn.Module:
+        """An ordinary map with the whole matrix as it is: what is copied is a model, not the way in which it trains."""
+        made = memo[id(self)] = self.ordinary.__new__(self.ordinary)
+        state = {name: value for name, value in vars(self).items() if name not in OWN}
+        weight = nn.Parameter(self.weight.detach().clone(), self.part.requires_grad)
+        state["_parameters"] = {**self._parameters, "weight": weight}
+        state["_buffers"] = {name: value for name, value in self._buffers.items() if name not in OWN}
+        state["_non_persistent_buffers_set"] = self._non_persistent_buffers_set - set(OWN)
+        vars(made).update(copy.deepcopy(state, memo))
+        return made
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -136,8 +152,8 @@ def _make_compact(module: nn.Module, axis: int, trained: Tensor) -> nn.Parameter
     """Let only rows (axis 0) or columns (axis 1) `trained` of a module's weight be its parameter; returns that."""
     weight = module.weight
     trained = trained.to(weight.device)
-    module.__class__ = compact_class(module)
-    module.axis = axis
+    module.ordinary, module.__class__ = type(module), compact_class(module)
+    module.axis, module.ran = axis, False
     module.register_buffer("whole", weight.detach(), persistent=False)  # the weight's own memory, no second copy
     module.register_buffer("trained", trained, persistent=False)
     module._parameters["weight"] = nn.Parameter(weight.detach().index_select(axis, trained), weight.requires_grad)
@@ -149,7 +165,8 @@ def _make_ordinary(module: nn.Module, cls: type, weight: nn.Parameter) -> None:
     """Undo `_make_compact`: class `cls` again, and `weight`, the parameter of old, with the whole matrix as it is."""
     weight.data, weight.grad = module.whole, None  # the same memory, unless the model was moved to another device
     module._parameters["weight"] = weight
-    del module.whole, module.trained, module.axis, module.written
+    for name in OWN:
+        delattr(module, name)
     module.__class__ = cls
 
 
@@ -157,7 +174,8 @@ class Compacted:
     """A module whose weight is compact, and what it was before."""
 
     def __init__(self, model: nn.Module, split: Split):
-        self.name, self.module = split.weight, module_of(model, split.weight)
+        self.model, self.name, self.module = model, split.weight, module_of(model, split.weight)
+        self.block = next((n for n in split.weight.split(".") if n.isdecimal()), "")
         self.original, self.cls, self.dtype = self.module.weight, type(self.module), self.module.weight.dtype
         if self.original._backward_hooks or self.original._post_accumulate_grad_hooks:
             raise ValueError(f"{self.name} has a gradient hook, such as that of an optimiser which steps on the "

@@ -97,15 +97,19 @@ def weight_of(model: nn.Module, name: str) -> nn.Parameter:
 
 
 def check_unreplaced(part) -> None:
-    """Raise ValueError if a part's module holds another parameter by now, or the same in another precision.
+    """Raise ValueError if a part's module was replaced by now (an adapter was put round it), holds another parameter,
+    or the same in another precision.
 
     >>> from types import SimpleNamespace as Named
-    >>> module = nn.Linear(2, 1)
-    >>> check_unreplaced(Named(name="weight", module=module, parameter=module.weight, dtype=torch.float32))
+    >>> model = nn.Sequential(nn.Linear(2, 1))
+    >>> check_unreplaced(Named(name="0.weight", model=model, module=model[0], parameter=model[0].weight,
+    ...                        dtype=torch.float32))
     """
-    if part.module._parameters.get("weight") is not part.parameter or part.parameter.dtype != part.dtype:
+    is_same = (module_of(part.model, part.name) is part.module and part.parameter.dtype == part.dtype
+               and part.module._parameters.get("weight") is part.parameter)
+    if not is_same:
         raise ValueError(f"{part.name} was replaced, or changed from {part.dtype}, while its units were frozen: "
-                         "convert, wrap or shard the model before the context")
+                         "convert, wrap, shard or adapt the model before the context")
 
 
 def check_not_empty(mask: UnitMask, caller: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -16,6 +16,7 @@ from ..models import (
     THINKING,
     Queries,
     TemplateKwargs,
+    affixes,
     begun_thinking,
     check_context,
     encode,
@@ -62,6 +63,7 @@ def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts
     """
     rows = checked_rows(prompts, "prompts")
     tokenizer = with_template(tokenizer, chat_template_kwargs)
+    _check_one_each(generate)
     start = token_ids(tokenizer, prefill, "prefill")[0] if prefill else []
     ids = [encode(tokenizer, row["prompt"], system=system or row.get("system"))[0] + start for row in rows]
     longest = max(map(len, ids))
@@ -69,8 +71,21 @@ def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts
                   f"the longest prompt has {longest} tokens and max_new_tokens={max_new_tokens}",
                   "shorten the prompt or lower max_new_tokens")
     texts = generate_texts(model, tokenizer, ids, len(start), max_new_tokens, batch_size, progress, **generate)
-    thought = begun_thinking(tokenizer)
-    return answered(rows, [thought + text for text in texts])
+    return answered(rows, as_responses(tokenizer, texts, bool(start)))
+
+
+def as_responses(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], prefilled: bool) -> list[str]:
+    """Texts as they are kept: behind the thought that the chat template has begun, and a prefill without the space that
+    the template puts before it.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> as_responses(tokenizer, ["Sure"], True)
+    ['Sure']
+    """
+    if not tokenizer.chat_template:
+        return list(texts)
+    thought, space = begun_thinking(tokenizer), affixes(tokenizer).before if prefilled else ""
+    return [thought + text.removeprefix(space) for text in texts]
 
 
 @torch.no_grad()
@@ -101,13 +116,25 @@ def _say(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequen
     """What a model says after one batch of token ids."""
     fill = pad_of(model, tokenizer)
     batch = pad_columns({"input_ids": ids}, {"input_ids": fill}, left=True, device=model.device)
-    stops = stop_ids(model, tokenizer) or None
-    settings = {"do_sample": False, "pad_token_id": fill, "eos_token_id": stops, **generate}
+    greedily = {} if "generation_config" in generate else {"do_sample": False}
+    settings = {**greedily, "pad_token_id": fill, "eos_token_id": stop_ids(model, tokenizer) or None, **generate}
+    if "stop_strings" in generate:
+        settings["tokenizer"] = tokenizer
     with evaluating(model), _asking_nothing(model):
         out = model.generate(**batch, max_new_tokens=max_new_tokens, **settings)
     # Decoded together with the prefill: many tokenizers drop the space before the first word they decode.
     width = batch["input_ids"].shape[1]
-    return spoken(tokenizer, out[:, width - prefilled:].tolist())
+    begun, said = out[:, width - prefilled:width].tolist(), out[:, width:].tolist()
+    stops = settings["eos_token_id"] if isinstance(settings["eos_token_id"], list) else [settings["eos_token_id"]]
+    added = tokenizer.added_tokens_decoder
+    rows = [[*first, *_until(row, stops, added)] for first, row in zip(begun, said, strict=True)]
+    return spoken(tokenizer, rows)
+
+
+def _until(row: Sequence[int], stops: Sequence[int | None], added: Container[int]) -> Sequence[int]:
+    """Token ids up to the first that ends a response, behind which stands padding; with it, if it is a plain word."""
+    end = next((n for n, token in enumerate(row) if token in stops), len(row))
+    return row[:end] if end == len(row) or row[end] in added else row[:end + 1]
 
 
 def spoken(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
@@ -121,6 +148,12 @@ def spoken(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) ->
               if added.special and str(added) not in chain(*THINKING)}
     said = [[token for token in row if token not in silent] for row in rows]
     return tokenizer.batch_decode(said, clean_up_tokenization_spaces=False)
+
+
+def _check_one_each(generate: Mapping[str, Any]) -> None:
+    if generate.get("num_return_sequences", 1) != 1 or generate.get("return_dict_in_generate"):
+        raise ValueError("num_return_sequences and return_dict_in_generate give more than a text a prompt: repeat the "
+                         "prompts instead")
 
 
 @contextmanager

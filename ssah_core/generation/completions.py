@@ -113,7 +113,8 @@ def _about(model, tokenizer, rows: Sequence[Mapping], arm: str, chunk: int, seed
                          "arm='SCU removed'")
     system, tokenizer = settings.get("system"), with_template(tokenizer, settings.get("chat_template_kwargs"))
     ids = [encode(tokenizer, row["prompt"], system=system or row.get("system"))[0] for row in rows]
-    return {"model": _weights(model), "arm": arm, "n": len(rows), "questions": _digest([row["prompt"] for row in rows]),
+    return {"model": _weights(model), "config": _digest(_config(model)), "arm": arm, "n": len(rows),
+            "questions": _digest([row["prompt"] for row in rows]),
             "rows": _digest(rows), "tokens": _digest(ids), "chunk": chunk, "seed": seed,
             "settings": {name: value for name, value in plain.items() if name not in unread}, "unread": unread,
             "stop_ids": stop_ids(model, tokenizer), "template": _digest(tokenizer.chat_template), "today": TODAY,
@@ -159,6 +160,15 @@ def _check_same(folder: Path, there: Mapping[str, Any], about: Mapping[str, Any]
 
 def _files(folder: Path, about: Mapping[str, Any]) -> list[Path]:
     return [folder / f"chunk-{n:05d}.json" for n in range(-(-about["n"] // about["chunk"]))]
+
+
+def _config(model: PreTrainedModel) -> list:
+    """What else decides what a model says: its config, and which of its adapters are on."""
+    config = {name: value for name, value in json.loads(model.config.to_json_string(use_diff=False)).items()
+              if name not in ("_name_or_path", "transformers_version")}
+    adapters = [[name, list(module.active_adapters), module.disable_adapters, module.merged]
+                for name, module in model.named_modules() if isinstance(getattr(module, "disable_adapters", 0), bool)]
+    return [config, adapters]
 
 
 def _weights(model: PreTrainedModel) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import begun_thinking, check_context, encode, token_ids
-from .complete import generate_texts
+from ..models import check_context, encode, token_ids
+from .complete import as_responses, generate_texts
 from .rows import answered, checked_rows
 
 
@@ -43,8 +43,7 @@ def complete_after(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, r
                   f"the longest prompt with its prefill of {tokens} tokens has {longest} and "
                   f"max_new_tokens={max_new_tokens}", "shorten the prefill or the prompt")
     texts = generate_texts(model, tokenizer, ids, tokens, max_new_tokens, batch_size, **generate)
-    thought = begun_thinking(tokenizer)
-    return answered(rows, [thought + text for text in texts])
+    return answered(rows, as_responses(tokenizer, texts, tokens > 0))
 
 
 def first_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str | None], tokens: int) -> list[list[int]]:

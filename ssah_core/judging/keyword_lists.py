@@ -13,8 +13,9 @@ from dataclasses import dataclass
 VERSION = 2
 """Of the rule by which a `KeywordJudge` reads its list: raised by hand when one judges otherwise with the same list.
 (1 read responses as they are; since 2 typographic quotes are read as plain ones.)"""
-PLAIN = str.maketrans({**dict.fromkeys("\u2018\u2019\u201b\u02bc\uff07\u00b4", "'"),
-                       **dict.fromkeys("\u201c\u201d\u201f\uff02", '"'), "\u00a0": " ", "\u202f": " "})
+PLAIN = str.maketrans({**dict.fromkeys("\u2018\u2019\u201b\u2032\u02bc\uff07\u00b4`", "'"),
+                       **dict.fromkeys("\u201c\u201d\u201f\u2033\uff02", '"'),
+                       **dict.fromkeys("\u00a0\u2007\u2008\u2009\u200a\u202f", " "), "\u200b": "", "\ufeff": ""})
 """What is changed in an answer before a list is read: quotation marks, apostrophes and no-break spaces of
 typography become those of ASCII, in which the lists are written. A model that says "I\u2019m sorry" refuses."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .template import affixes, render_prompt, render_response
+from .template import affixes, begun_thought, render_prompt, render_response
 from .thinking import thinks
 
 Wordings = str | Sequence[str]
@@ -35,14 +35,15 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str | None
     if response is None:
         ids = _ids(tokenizer, head)
         return ids, len(ids)
-    ids, said = _behind(tokenizer, head, render_response(tokenizer, turns, head, response))
+    ids, said = _behind(tokenizer, *render_response(tokenizer, turns, head, response))
     return ids + said, len(ids)
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, wordings: Wordings, name: str) -> list[list[int]]:
     """Token ids of one or several wordings, as a response begins with them: behind what the template puts before it.
 
-    Without a chat template, as each is tokenised alone. Raises ValueError if there are none or one is empty.
+    Without a chat template, as each is tokenised alone. Raises ValueError if there are none or one is empty, and if the
+    template has begun a thought, of which they would be a part.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
     >>> [tokenizer.decode(ids) for ids in token_ids(tokenizer, ["Sure", "No"], "openings")]
@@ -55,6 +56,9 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, wordings: Wordings, name: str)
     head, before = "", ""
     if tokenizer.chat_template:
         _, head = render_prompt(tokenizer, "?")
+        if begun_thought(head):
+            raise ValueError(f"the chat template begins to think for the model, so that {name} would be part of a "
+                             "thought: set tokenizer.chat_template to one that leaves that to the model")
         before = "" if thinks(tokenizer) else affixes(tokenizer).before  # no thought stands before what is to be said
     ids = [_behind(tokenizer, head, before + text)[1] if text else [] for text in texts]
     if not ids or not all(ids):

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import nn
 
-from .blocks import find_stack, tower
+from .blocks import blocks, find_stack, tower
 
 
 @contextmanager
@@ -29,7 +29,8 @@ def uncompiled() -> Iterator[None]:
 def must_run(model: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[None]:
     """See that every forward pass through the blocks of `model` calls each of `modules`, while the context lasts.
 
-    modules   What the caller reads or changes -> the module on which its hook hangs.
+    modules   What the caller reads or changes -> the module on which its hook hangs: a block, or a module inside one,
+              which need not be called in a pass that leaves its block out (layer drop).
 
     Raises ValueError, in the pass that goes round one, and names it. Compiled models run uncompiled.
 
@@ -41,10 +42,12 @@ def must_run(model: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[Non
     Traceback (most recent call last):
     ValueError: a forward pass went round site 'mlp.1' (Linear), so that ...
     """
-    called: set[str] = set()
+    called: set[nn.Module] = set()
+    block_of = {inner: block for block in blocks(model) for inner in block.modules()}
 
     def end(root, args, out) -> None:
-        missed = next((name for name in modules if name not in called), None)
+        missed = next((name for name, module in modules.items()
+                       if module not in called and block_of.get(module, module) in {module, *called}), None)
         if missed:
             raise ValueError(f"a forward pass went round {missed} ({type(modules[missed]).__name__}), so that nothing "
                              "was read or changed there: a fused kernel, or a module that reads weights itself; use "
@@ -52,8 +55,8 @@ def must_run(model: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[Non
 
     root = tower(model, find_stack(model))
     with uncompiled(), ExitStack() as undo:
-        hooks = [module.register_forward_pre_hook(lambda module, args, name=name: called.add(name))
-                 for name, module in modules.items()]
+        watched = {*modules.values(), *(block_of[module] for module in modules.values() if module in block_of)}
+        hooks = [module.register_forward_pre_hook(lambda module, args: called.add(module)) for module in watched]
         hooks += [root.register_forward_pre_hook(lambda module, args: called.clear()), root.register_forward_hook(end)]
         for hook in hooks:
             undo.callback(hook.remove)

@@ -52,4 +52,4 @@ def end_prompts_with(tokenizer: PreTrainedTokenizerBase, space: str) -> None:
     """
     if space:
         more = "{% if add_generation_prompt %}{{ " + json.dumps(space) + " }}{% endif %}"
-        put_template(tokenizer, tokenizer.get_chat_template() + more)
+        put_template(tokenizer, tokenizer.get_chat_template().removesuffix("\n") + more)  # as it would be cut there

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 
 from .. import hub
 from ..records import DTYPES
+from .blocks import stacks
 from .config import class_for
 from .template import TemplateKwargs, bind_template
 
@@ -140,6 +141,10 @@ def load_weights(name: str | Path, **settings) -> PreTrainedModel:
     if lacking:
         raise ValueError(f"name={str(name)!r} lacks {len(lacking)} weights of its model, the first {lacking[0]}: get "
                          "it again, or save it anew with save_pretrained (of a compiled model, the one inside it)")
+    beyond = sorted(key for key in found["unexpected_keys"] if any(key.startswith(f"{s}.") for s in stacks(model)))
+    if beyond:
+        raise ValueError(f"name={str(name)!r} has {len(beyond)} weights of blocks that its config leaves out, the "
+                         f"first {beyond[0]}: get it again, config.json too")
     return model
 
 

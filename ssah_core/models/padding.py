@@ -63,8 +63,8 @@ def pad_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
 def inputs_of(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What a model is called with for somebody's batch, on its device: `input_ids` and `attention_mask` [row, token].
 
-    Where padding stands before a token, as on the left of a row, `position_ids` count the tokens alone: models with
-    learned positions (GPT-2) would read each of them as one further on. (Those that take none count for themselves.)
+    Where a row begins with padding, `position_ids` count from its first token on: models with learned positions (GPT-2)
+    would read each of its tokens as one further on. (Models that take no positions count for themselves.)
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
     >>> ids, attended = torch.tensor([[0, 5, 6], [7, 8, 9]]), torch.tensor([[0, 1, 1], [1, 1, 1]])
@@ -73,8 +73,8 @@ def inputs_of(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[str, 
     """
     attended = batch["attention_mask"].to(model.device)
     found = {"input_ids": batch["input_ids"].to(model.device), "attention_mask": attended}
-    place = torch.arange(attended.shape[1], device=attended.device)
-    positions = (attended.long().cumsum(1) - 1).clamp(min=0)
-    if (positions != place)[attended.bool()].any() and "position_ids" in inspect.signature(model.forward).parameters:
-        found["position_ids"] = positions
+    begins = attended.bool().int().argmax(1, keepdim=True)  # [row, 1]
+    inner = next((module for module in model.modules() if isinstance(module, PreTrainedModel)), model)
+    if begins.any() and "position_ids" in inspect.signature(inner.forward).parameters:
+        found["position_ids"] = (torch.arange(attended.shape[1], device=attended.device) - begins).clamp(min=0)
     return found

@@ -7,6 +7,8 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from keyword import iskeyword
+from math import isfinite
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -23,12 +25,12 @@ MONTHS = "January February March April May June July August September October No
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 """In English, which the names of `strftime` are only where the process speaks it."""
 TOLD_THE_DAY = "{% macro strftime_now"
-PLACEHOLDER = "(what is said)"
-"""A response that is told apart from everything that a template writes around it."""
+ASKED, SAID, TOLD = "(what is asked)", "(what is said)", "(what the system is told)"
+"""Texts that are told apart from everything that a template writes around them."""
 
 
 class Affixes(NamedTuple):
-    """What a template writes around a response: text."""
+    """What a template writes around a response, as text; and whether it takes a system prompt."""
 
     before: str
     """Between the generation prompt and the response: a space with Llama-2's, mostly nothing."""
@@ -36,6 +38,7 @@ class Affixes(NamedTuple):
     """After the response, up to the token that ends the turn."""
     after: str
     """All that it writes after the response."""
+    takes_system: bool
 
 
 # -- chats as text -----------------------------------------------------------------------------------------
@@ -69,19 +72,14 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str,
     >>> render_prompt(tokenizer, "Why?", "Be kind.")[1]
     '<|begin|><|system|>Be kind.<|user|>Why?<|assistant|>'
     """
-    user = {"role": "user", "content": prompt}
-    turns = [{"role": "system", "content": system}, user] if system else [user]
-    try:
-        head = rendered(tokenizer, turns, answering=True)
-    except ValueError:
-        if not system:
-            raise
-        head = ""
-    if system and system.strip() not in head:
+    turns = [{"role": "user", "content": prompt}]
+    if system and affixes(tokenizer).takes_system:
+        turns = [{"role": "system", "content": system}, *turns]
+    elif system:
         warnings.warn("the chat template takes no system prompt: it stands before the prompt in the user's turn",
                       stacklevel=2)
         turns = [{"role": "user", "content": f"{system}\n\n{prompt}"}]
-        head = rendered(tokenizer, turns, answering=True)
+    head = rendered(tokenizer, turns, answering=True)
     if prompt.strip() not in head:
         raise ValueError(f"the chat template drops the prompt {prompt[:60]!r}: it may want a list of parts, as those "
                          "of multimodal models do; set tokenizer.chat_template to one that takes text")
@@ -89,24 +87,27 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str,
 
 
 def render_response(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], head: str,
-                    response: str) -> str:
-    """What the template has behind `head` once the assistant has said `response`, up to the end of its turn.
+                    response: str) -> tuple[str, str]:
+    """The text before a response, and what the template has behind it: the response, up to the end of its turn.
 
-    A thought that the template has begun in `head`, and with which a completion begins, is not said again.
-    Raises ValueError if the template drops the response.
+    A thought that the template has begun in `head`, and with which a completion begins, is not said again; where the
+    response does not begin with it, the text before it does not end with it. Raises ValueError if the template drops
+    the response.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
     >>> render_response(tokenizer, *render_prompt(tokenizer, "Why?"), "So.")
-    'So.<|end|>'
+    ('<|begin|><|user|>Why?<|assistant|>', 'So.<|end|>')
     """
-    around, said = affixes(tokenizer), response.removeprefix(begun_thought(head) or "\0")
+    around, thought = affixes(tokenizer), begun_thought(head)
+    goes_on = thought and response.startswith(thought)
+    said, head = (response[len(thought):], head) if goes_on else (response, head[:len(head) - len(thought)])
     whole = rendered(tokenizer, [*turns, {"role": "assistant", "content": said}], answering=False)
     if not whole.startswith(head):  # a generation prompt with words that the turn itself has not
-        return around.before + said + around.end
+        return head, around.before + (said if said in whole else said.strip()) + around.end
     if said.rpartition("</think>")[2].strip() not in whole[len(head):]:
         raise ValueError(f"the chat template drops the response {response[:60]!r}: set tokenizer.chat_template to one "
                          "that renders it")
-    return whole[len(head):].removesuffix(around.after) + around.end
+    return head, whole[len(head):].removesuffix(around.after) + around.end
 
 
 def begun_thought(head: str) -> str:
@@ -131,11 +132,11 @@ def affixes(tokenizer: PreTrainedTokenizerBase) -> Affixes:
 
     The end goes up to the first special token after the response ("<|im_end|>"); where there is none, to the first
     added one. Where the template writes neither, it is the tokenizer's end token, and where it has none, nothing.
-    Raises ValueError if the template drops responses.
+    Raises ValueError if the template drops prompts or responses.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
     >>> affixes(tokenizer)
-    Affixes(before='', end='<|end|>', after='<|end|>')
+    Affixes(before='', end='<|end|>', after='<|end|>', takes_system=True)
     """
     about = json.dumps(tokenizer.chat_template), tokenizer.eos_token, len(tokenizer)
     known = _AFFIXES.get(tokenizer)
@@ -145,13 +146,21 @@ def affixes(tokenizer: PreTrainedTokenizerBase) -> Affixes:
 
 
 def _read_affixes(tokenizer: PreTrainedTokenizerBase) -> Affixes:
-    turns, head = render_prompt(tokenizer, "?")
-    whole = rendered(tokenizer, [*turns, {"role": "assistant", "content": PLACEHOLDER}], answering=False)
-    first, there, after = whole.rpartition(PLACEHOLDER)
+    turns, head = render_prompt(tokenizer, ASKED)
+    whole = rendered(tokenizer, [*turns, {"role": "assistant", "content": SAID}], answering=False)
+    first, there, after = whole.rpartition(SAID)
     if not there:
         raise ValueError("the chat template drops what the assistant says: set tokenizer.chat_template to one that "
                          "renders its turn")
-    return Affixes(first.removeprefix(head) if first.startswith(head) else "", _end(tokenizer, after), after)
+    before = first.removeprefix(head) if first.startswith(head) else ""
+    return Affixes(before, _end(tokenizer, after), after, _takes_system(tokenizer, turns))
+
+
+def _takes_system(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]]) -> bool:
+    try:
+        return TOLD in rendered(tokenizer, [{"role": "system", "content": TOLD}, *turns], answering=True)
+    except ValueError:
+        return False
 
 
 def _end(tokenizer: PreTrainedTokenizerBase, after: str) -> str:
@@ -187,7 +196,7 @@ def bind_template(tokenizer: PreTrainedTokenizerBase, arguments: TemplateKwargs,
     """
     bound = "".join(f"{{% if {name} is not defined %}}{{% set {name} = {_literal(name, value)} %}}{{% endif %}}"
                     for name, value in arguments.items())
-    put_template(tokenizer, dated(bound + tokenizer.get_chat_template(), today))
+    put_template(tokenizer, dated(_before(bound, tokenizer.get_chat_template()), today))
 
 
 def with_template(tokenizer: PreTrainedTokenizerBase, arguments: TemplateKwargs | None) -> PreTrainedTokenizerBase:
@@ -218,10 +227,16 @@ def put_template(tokenizer: PreTrainedTokenizerBase, template: str) -> None:
 
 
 def _literal(name: str, value: Any) -> str:
-    if not name.isidentifier() or not isinstance(value, str | int | float | bool | None):
+    is_number = isinstance(value, int | float) and isfinite(value)
+    if not name.isidentifier() or iskeyword(name) or not (is_number or isinstance(value, str | None)):
         raise ValueError(f"chat_template_kwargs has {name!r}: {value!r}, but a template is told names with text, "
                          "numbers, true, false or None")
-    return "none" if value is None else json.dumps(value)
+    return "none" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _before(blocks: str, template: str) -> str:
+    """A template with blocks before it: on a line of their own, which is cut, as the lines of blocks are."""
+    return f"{blocks}\n{template}" if blocks else template
 
 
 def dated(template: str, today: str = TODAY) -> str:
@@ -234,12 +249,13 @@ def dated(template: str, today: str = TODAY) -> str:
         return template
     parts = "".join(f" | replace({json.dumps(directive)}, {json.dumps(part)})"
                     for directive, part in _parts(datetime.fromisoformat(today)).items())
-    return f"{TOLD_THE_DAY}(form) %}}{{{{ form{parts} }}}}{{% endmacro %}}{template}"
+    return _before(f"{TOLD_THE_DAY}(format) %}}{{{{ format{parts} }}}}{{% endmacro %}}", template)
 
 
 def _parts(day: datetime) -> dict[str, str]:
     """Directive of `strftime` -> that part of a day, as a process that speaks English has it."""
     month, weekday = MONTHS[day.month - 1], DAYS[day.weekday()]
     numbers = {f"%{letter}": day.strftime(f"%{letter}") for letter in "dmyYjHIMSuwUWV"}
-    return {**numbers, "%-d": str(day.day), "%e": f"{day.day:2}", "%-m": str(day.month), "%B": month, "%b": month[:3],
-            "%h": month[:3], "%A": weekday, "%a": weekday[:3], "%p": "AM", "%F": day.strftime("%Y-%m-%d")}
+    return {**numbers, "%-d": str(day.day), "%e": f"{day.day:2}", "%-m": str(day.month), "%-H": "0", "%-I": "12",
+            "%B": month, "%b": month[:3], "%h": month[:3], "%A": weekday, "%a": weekday[:3], "%p": "AM", "%Z": "",
+            "%F": day.strftime("%Y-%m-%d"), "%D": day.strftime("%m/%d/%y"), "%T": "00:00:00"}

@@ -49,6 +49,8 @@ def refusal_odds(tokenizer: PreTrainedTokenizerBase, refusal: Wordings, complian
     first = FirstTokens.of(tokenizer, refusal, compliance)
 
     def odds(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        if not batch["token_mask"].any(-1).all():
+            raise ValueError("a row has no token of a response: give responses, with tokens='response'")
         before = batch["token_mask"].int().argmax(-1) - 1  # the last prompt token, [batch]
         choice = logits[torch.arange(len(before), device=logits.device), before.to(logits.device)]
         return first.log_odds_with_gradient(choice)

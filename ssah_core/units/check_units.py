@@ -23,6 +23,8 @@ from .unit_map import Site, Slice, UnitMap
 TOKENS = 5
 VOCABULARY, WIDTH = 256, 256
 """Most tokens, and most units of an MLP, of a model that is made to try an architecture on."""
+OTHERWISE = 16
+"""How large the numbers are that are added to a unit's weights, in standard deviations of the whole weight."""
 TRIED = 4
 """Units that are tried at each site: the most active one of every quarter, so that they are of different heads."""
 Call = tuple[tuple, dict]
@@ -105,8 +107,8 @@ def check_units(model: PreTrainedModel) -> None:
 
     For some units of every site:
     - without unit j, the reader's output changes by exactly its column times its activation;
-    - with the weight entries that feed unit j doubled (`UnitMap.slices`), the activation of unit j changes and, under
-      grouped queries, those of the units that share its row, and that of no other unit of the site.
+    - with other weight entries to feed unit j (`UnitMap.slices`), the activation of unit j changes and, under grouped
+      queries, those of the units that share its row, and that of no other unit of the site.
 
     Costs about as much as twenty forward passes over a few tokens. The model is not changed. It cannot be seen in this
     way that a family's row leaves out one of several weights that feed a unit.
@@ -188,20 +190,23 @@ def _check_writers(model: nn.Module, units: UnitMap, site: Site, unit: int, befo
     alone[site.name][unit] = True
     fed_by = [part for part in units.slices(UnitMask(alone)) if part.weight != f"{site.reader}.weight"]
     block = units.blocks[site.block]
-    doubled = {part.weight.removeprefix(f"{block}."): _doubled(model, part) for part in fed_by}
-    after = _activations(model, site, block, call, doubled)
+    other = {part.weight.removeprefix(f"{block}."): _fed_otherwise(model, part) for part in fed_by}
+    after = _activations(model, site, block, call, other)
     noise = 8 * torch.finfo(before.dtype).eps * before.abs().amax(0)  # [unit]
-    changed = ((after - before).abs().amax(0) > noise).cpu()
+    changed = ~((after - before).abs().amax(0) <= noise).cpu()  # an overflow is a change
     sharing = torch.stack([writer.rows == writer.rows[unit] for writer in site.writers]).any(0)
     if not torch.equal(changed, sharing):
         _fail(site, unit, f"the entries of {' and '.join(part.weight for part in fed_by)} that should feed "
                           f"{_listed(sharing)} feed {_listed(changed)}")
 
 
-def _doubled(model: nn.Module, part: Slice) -> Tensor:
+def _fed_otherwise(model: nn.Module, part: Slice) -> Tensor:
+    """A weight with random numbers added to a part of it, many times its own: a large bias must not hide them."""
     weight = model.get_parameter(part.weight)
     index = part.index.to(weight.device)
-    return weight.index_add(part.axis, index, weight.index_select(part.axis, index))
+    like = weight.index_select(part.axis, index)
+    drawn = torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
+    return weight.index_add(part.axis, index, OTHERWISE * (float(weight.float().std()) or 1.0) * drawn)
 
 
 def _listed(units: Tensor) -> str:
