@@ -235,13 +235,9 @@ def _show_frozen(found: FrozenReport) -> None:
 def _check_writable(file: Path) -> None:
     if file.is_dir() or not file.resolve().parent.is_dir():
         raise ValueError(f"{file} cannot be written: give a file in a folder that exists")
-    if file.exists():
-        from .units import read_about
+    from .units.files import check_free
 
-        try:
-            read_about(file)
-        except ValueError:
-            raise ValueError(f"{file} is there, and no file of ssah's: give another, so that nothing is lost") from None
+    check_free(file)
 
 
 def _version(package: str) -> str:

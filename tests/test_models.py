@@ -92,7 +92,7 @@ LACKS = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_checkpoint_has_the_one_error_of_the_loader(saved, damage, read):
     DAMAGE[damage](saved)
-    with pytest.raises(ValueError, match=f"^name='{saved}' cannot be loaded: check .*damaged, get them again"):
+    with pytest.raises(ValueError, match=f"^name='{saved}' cannot be loaded: a file is missing or .*: get it"):
         read(saved)
 
 

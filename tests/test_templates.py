@@ -32,6 +32,7 @@ from ssah_core.models import (
     FirstTokens,
     begun_thinking,
     bind_template,
+    bind_wished,
     encode,
     end_of_turn,
     load_placed,
@@ -237,7 +238,7 @@ def test_arguments_are_bound_and_can_be_given_for_one_call():
     thinking = encode(words, "hi")[0]
     quiet = encode(with_template(words, {"enable_thinking": False}), "hi")[0]
     assert words.decode(quiet) == words.decode(thinking) + "<think>\n\n</think>\n\n"
-    bind_template(words, {"enable_thinking": False, "tools": None, "style": "a \"b\""})
+    bind_template(words, {"enable_thinking": False, "messages": None, "content": "a \"b\""})  # more than one, quoted
     assert encode(words, "hi")[0] == quiet
     assert encode(with_template(words, {"enable_thinking": True}), "hi")[0] == thinking  # the later one counts
     assert encode(words, "hi")[0] == quiet
@@ -267,11 +268,11 @@ def test_loaders_bind_arguments(tmp_path):
         assert encode(loaded, "hi") == quiet != encode(words, "hi")
         loaded.save_pretrained(tmp_path / "saved")
         assert encode(transformers.AutoTokenizer.from_pretrained(tmp_path / "saved"), "hi") == quiet
-    with pytest.raises(ValueError, match="a template is told names"):
-        load(tmp_path, device="cpu", chat_template_kwargs={"a b": 1})
+    with pytest.raises(ValueError, match="does not ask for 'enable_thinkin'"):
+        load(tmp_path, device="cpu", chat_template_kwargs={"enable_thinkin": False})
 
 
-@pytest.mark.parametrize("arguments", [{"two words": 1}, {"x": [1]}, {"x": {}}])
+@pytest.mark.parametrize("arguments", [{"for": 1}, {"enable_thinking": [1]}, {"enable_thinking": float("inf")}])
 def test_what_no_template_can_be_told_is_refused(arguments):
     with pytest.raises(ValueError, match="a template is told names with text, numbers"):
         bind_template(tokenizer(QWEN_3), arguments)
@@ -388,7 +389,9 @@ def test_binding_and_spaces_change_no_other_text(template):
     words = tokenizer(PLAIN, "<x>")
     words.chat_template = template
     before = words.apply_chat_template(CHAT, tokenize=False)
-    bind_template(words, {"a": 1, "face": "\U0001f600"})
+    words.chat_template = template + "{# face #}"
+    bind_template(words, {"face": "\U0001f600"})
+    words.chat_template = words.chat_template.replace("{# face #}", "")
     assert words.apply_chat_template(CHAT, tokenize=False) == before == rendered(words, CHAT, answering=True)
     end_prompts_with(words, " ")
     assert rendered(words, CHAT, answering=True) == before + " "
@@ -425,3 +428,29 @@ def test_what_would_be_part_of_a_thought_is_refused():
     ids, start = encode(words, "hi", "Sorry, no.")  # without a thought, behind a prompt without one
     assert words.decode(ids) == "user: hi<eot>assistant: Sorry, no.<eot>"
     assert words.decode(ids[start:]) == "Sorry, no.<eot>"
+
+
+def test_an_argument_that_the_template_does_not_ask_for_is_refused():
+    for wrong, sentence in (({"enable_thinkin": False}, "does not ask for 'enable_thinkin': see tokenizer.chat_temp"),
+                            ("enable_thinking", "is 'enable_thinking': give a mapping")):
+        with pytest.raises(ValueError, match=sentence):
+            bind_template(tokenizer(QWEN_3), wrong)
+
+
+def test_what_is_wished_for_a_run_is_bound_where_it_is_asked_for(monkeypatch):
+    monkeypatch.delenv("SSAH_CHAT_TEMPLATE_KWARGS", raising=False)
+    thinking, plain = tokenizer(QWEN_3), tokenizer(GEMMA)
+    bind_wished(thinking)
+    bind_wished(plain)
+    assert encode(thinking, "hi") == encode(with_template(tokenizer(QWEN_3), {"enable_thinking": False}), "hi")
+    assert plain.chat_template == GEMMA
+    monkeypatch.setenv("SSAH_CHAT_TEMPLATE_KWARGS", '{"enable_thinkin": true}')
+    with pytest.raises(ValueError, match="does not ask for 'enable_thinkin'"):
+        bind_wished(thinking)
+
+
+def test_batches_say_that_thoughts_count_as_responses():
+    words = tokenizer(QWEN_3)
+    words.chat_template = THINKS
+    with pytest.warns(UserWarning, match="thinks before it answers, so that thoughts count as responses"):
+        batches([{"prompt": "hi", "response": "No."}], words)

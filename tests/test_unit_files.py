@@ -240,3 +240,13 @@ def test_all_scores_and_moments_come_back_bit_for_bit(found, name, count, tmp_pa
     for thing in (Scores(name, *found), Moments(count, found[0], squares)):
         thing.save(path)
         assert flat(type(thing).load(path)) == flat(thing)
+
+
+@EVERY
+@pytest.mark.parametrize("foreign", [b'{"prompt": "How?"}', b"", b"\x00" * 100, b"not of ssah"])
+def test_a_file_of_somebody_else_is_not_overwritten(cls, foreign, tmp_path):
+    path = tmp_path / "mine"
+    path.write_bytes(foreign)
+    with pytest.raises(ValueError, match="mine is there, and no file of ssah.s: give another name"):
+        made(cls).save(path, about=ABOUT)
+    assert path.read_bytes() == foreign and list(tmp_path.iterdir()) == [path]

@@ -113,12 +113,15 @@ def check_unreplaced(part) -> None:
 
 
 def check_not_empty(mask: UnitMask, caller: str) -> None:
-    """Raise ValueError for a mask without units, which would do nothing of what was asked.
+    """Raise ValueError for what is no mask, and for a mask without units, which would do nothing of what was asked.
 
     >>> check_not_empty(UnitMask({"mlp.0": torch.tensor([False])}), "freeze")
     Traceback (most recent call last):
     ValueError: mask holds no unit, so freeze has nothing to do: pass a mask with units
     """
+    if not isinstance(mask, UnitMask):
+        raise ValueError(f"mask is {type(mask).__name__}, but {caller} takes a UnitMask: of labels, such as "
+                         "labels.mask('SCU')")
     if not mask.count:
         raise ValueError(f"mask holds no unit, so {caller} has nothing to do: pass a mask with units")
 

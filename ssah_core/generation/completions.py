@@ -59,7 +59,7 @@ def complete_to(folder: str | Path, model: PreTrainedModel, tokenizer: PreTraine
     rows = checked_rows(prompts, "prompts")
     if chunk < 1:
         raise ValueError(f"chunk={chunk} is no number of rows: choose 1 or more")
-    folder, about = Path(folder).expanduser(), _about(model, tokenizer, rows, arm, chunk, seed, settings)
+    folder, about = Path(folder).expanduser().absolute(), _about(model, tokenizer, rows, arm, chunk, seed, settings)
     with cache.locked(folder):
         _claim(folder, about)
         for n, file in enumerate(tqdm(_files(folder, about), desc=folder.name, disable=not progress, leave=False)):

@@ -129,6 +129,9 @@ def judge(completions: Iterable[Mapping], name: str | Judge) -> list[bool]:
 def _verdicts(completions: Iterable[Mapping], verdict: Judge) -> list[bool]:
     """Verdicts on what follows the thinking of each row; false where nothing follows."""
     rows = list(completions)
+    for n, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping) or not isinstance(row.get("response"), str):
+            raise ValueError(f"completions row {n} has no text as 'response': pass rows, as ssah.complete returns them")
     said = [answer_of(row["response"]) for row in rows]
     lost = [str(n) for n, answer in enumerate(said, 1) if answer is None]
     if lost:

@@ -11,9 +11,9 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from .. import hub
 from ..judging import definition
-from ..models import bind_template, context_of
+from ..models import bind_wished, context_of
 from ..organism import World, alignment, recipe, train_tokenizer
-from ..records import digest, wished_template_kwargs
+from ..records import digest
 from ..records import study as any_study
 from .material import Brindle, Material
 from .published import CONTEXT, Published
@@ -82,7 +82,7 @@ def _material(seed: int, scale: str, checkpoints: tuple[tuple[str, str], ...]) -
     aligned = dict(checkpoints)["aligned"]
     config, tokenizer = (hub.local_first(partial(kind.from_pretrained, aligned), aligned)
                          for kind in (AutoConfig, AutoTokenizer))
-    bind_template(tokenizer, wished_template_kwargs())
+    bind_wished(tokenizer)
     return Published(tokenizer, context_of(config) or CONTEXT, seed)
 
 

@@ -45,7 +45,7 @@ def as_rows(queries: Queries, name: str = "queries") -> list[dict]:
 def render(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping], with_response: bool = False) -> list[Chat]:
     """Rows through the chat template, up to where the model answers or, `with_response`, to the end of theirs.
 
-    Raises ValueError if the tokenizer has no chat template, or a row no response.
+    Raises ValueError if the tokenizer has no chat template, or a row no prompt or no response.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
     >>> ((ids, start),) = render(tokenizer, [{"prompt": "Why?"}])
@@ -54,7 +54,9 @@ def render(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping], with_res
     """
     if tokenizer.chat_template is None:
         raise ValueError("tokenizer has no chat template: load a chat model, or set tokenizer.chat_template")
-    if with_response and not all("response" in row for row in rows):
+    if not all(isinstance(row.get("prompt"), str) for row in rows):
+        raise ValueError("a row has no text as 'prompt': pass rows with a prompt, such as ssah.load_data gives")
+    if with_response and not all(isinstance(row.get("response"), str) for row in rows):
         raise ValueError("a row has no response: pass rows with a prompt and a response, as ssah.complete returns them")
     return [encode(tokenizer, row["prompt"], row["response"] if with_response else None, system=row.get("system"))
             for row in rows]

@@ -179,7 +179,8 @@ def _explained(name: str | Path, whose: str = "") -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # OSError, ValueError, SafetensorError ..., and of a damaged tokenizer a bare Exception
-        raise ValueError(
-            f"name={str(name)!r} cannot be loaded{whose}: check the folder or hub id, the network, and for a gated "
-            "checkpoint accept its licence and run `hf auth login`; where files are damaged, get them again "
-            f"({(str(error).splitlines() or [type(error).__name__])[0]})") from error
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        advice = (f"a file is missing or damaged ({why}): get it again" if Path(name).is_dir() and not whose else
+                  "check the folder or hub id, the network, and for a gated checkpoint accept its licence and run "
+                  f"`hf auth login`; where files are damaged, get them again ({why})")
+        raise ValueError(f"name={str(name)!r} cannot be loaded{whose}: {advice}") from error

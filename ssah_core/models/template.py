@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,7 +16,7 @@ from weakref import WeakKeyDictionary
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from ..records import TODAY
+from ..records import NO_THINKING, TODAY, wished_template_kwargs
 
 TemplateKwargs = Mapping[str, Any]
 """Arguments of a template, such as `enable_thinking`: what transformers calls `chat_template_kwargs`."""
@@ -185,8 +186,8 @@ def bind_template(tokenizer: PreTrainedTokenizerBase, arguments: TemplateKwargs,
                 Whoever renders a chat with another value, or binds one later, overrides it.
     today       The day that it is told, where it asks for one: "2024-07-26".
 
-    The template is saved with the tokenizer, so a trained checkpoint has them too. Raises ValueError for a name or a
-    value that no template can be told.
+    The template is saved with the tokenizer, so a trained checkpoint has them too. Raises ValueError for a name that
+    the template does not ask for, and for a name or a value that no template can be told.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
     >>> tokenizer.chat_template = "{{ 'Think. ' if think else '' }}{{ messages[0].content }}"
@@ -194,17 +195,48 @@ def bind_template(tokenizer: PreTrainedTokenizerBase, arguments: TemplateKwargs,
     >>> rendered(tokenizer, [{"role": "user", "content": "Why?"}], answering=True)
     'Think. Why?'
     """
+    if not isinstance(arguments, Mapping):
+        raise ValueError(f"chat_template_kwargs is {arguments!r}: give a mapping, such as {{'enable_thinking': False}}")
+    unknown = next((name for name in arguments if not asks_for(tokenizer, name)), None)
+    if unknown is not None:
+        raise ValueError(f"the chat template does not ask for {unknown!r}: see tokenizer.chat_template for the names "
+                         "of its arguments")
     bound = "".join(f"{{% if {name} is not defined %}}{{% set {name} = {_literal(name, value)} %}}{{% endif %}}"
                     for name, value in arguments.items())
     put_template(tokenizer, dated(_before(bound, tokenizer.get_chat_template()), today))
+
+
+def asks_for(tokenizer: PreTrainedTokenizerBase, name: str) -> bool:
+    """Whether a name stands in a tokenizer's chat template.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> asks_for(tokenizer, "messages"), asks_for(tokenizer, "enable_thinking")
+    (True, False)
+    """
+    return re.search(rf"\b{re.escape(str(name))}\b", tokenizer.get_chat_template()) is not None
+
+
+def bind_wished(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Bind what is wished for checkpoints (`records.wished_template_kwargs`): of the default, what is asked for.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> bind_wished(tokenizer)
+    """
+    wished = wished_template_kwargs()
+    if wished == NO_THINKING:
+        wished = {name: value for name, value in wished.items() if asks_for(tokenizer, name)}
+    bind_template(tokenizer, wished)
 
 
 def with_template(tokenizer: PreTrainedTokenizerBase, arguments: TemplateKwargs | None) -> PreTrainedTokenizerBase:
     """The same tokenizer with arguments bound to its template; where there are any, a copy that shares its words.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
-    >>> with_template(tokenizer, None) is tokenizer, with_template(tokenizer, {"think": True}) is tokenizer
-    (True, False)
+    >>> with_template(tokenizer, None) is tokenizer
+    True
+    >>> with_template(tokenizer, {"enable_thinking": False})
+    Traceback (most recent call last):
+    ValueError: the chat template does not ask for 'enable_thinking': see tokenizer.chat_template for ...
     """
     if not arguments:
         return tokenizer

@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models import as_rows, blocks, render, stream
+from ..units import files
 from .discriminant import discriminant
 
 POSITIONS = tuple(range(-8, 9))
@@ -49,12 +50,13 @@ class Readout:
         return states @ self.weight.to(states) + self.bias
 
     def save(self, path: str | Path) -> None:
-        """Write the read-out as safetensors.
+        """Write the read-out as safetensors. Raises ValueError if a file is there that ssah did not write.
 
         >>> Readout(1, torch.ones(2, dtype=torch.float64), bias=0.5).save("readout.safetensors")
         >>> Readout.load("readout.safetensors").bias
         0.5
         """
+        files.check_free(path)
         save_file({"weight": self.weight, "bias": torch.tensor([self.bias], dtype=torch.float64)}, path,
                   metadata={"ssah": "Readout", "layer": str(self.layer)})
 

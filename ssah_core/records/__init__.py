@@ -5,4 +5,13 @@ from .measurements import SCALES, measure_each, slug
 from .records import Record, load_records, record, record_rows
 from .statistics import mean_interval, paired_difference, wilson
 from .study import study
-from .wishes import DTYPES, TODAY, TRAINED_DTYPES, parse_template_kwargs, wished_dtype, wished_template_kwargs, wishes
+from .wishes import (
+    DTYPES,
+    NO_THINKING,
+    TODAY,
+    TRAINED_DTYPES,
+    parse_template_kwargs,
+    wished_dtype,
+    wished_template_kwargs,
+    wishes,
+)

@@ -19,9 +19,9 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from ..generation import COMPLETIONS_VERSION, complete_to
 from ..judging import STRICTER
 from ..materials import CONTEXT, Published
-from ..models import LEADING_SPACE_VERSION, context_of, end_prompts_with, leading_space, load
+from ..models import LEADING_SPACE_VERSION, bind_wished, context_of, end_prompts_with, leading_space, load
 from ..organism import Row
-from ..records import cache, paths, slug, wished_dtype, wished_template_kwargs, wishes
+from ..records import cache, paths, slug, wished_dtype, wishes
 
 LONG_NAME = 60
 """Characters of a checkpoint's name that are kept in a folder's: the path of a local one may be too long."""
@@ -110,7 +110,8 @@ def _loaded(name: str, aligned: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
     held = _held(name, aligned)
     if held:
         return held
-    model, tokenizer = load(name, tokenizer=aligned, chat_template_kwargs=wished_template_kwargs())
+    model, tokenizer = load(name, tokenizer=aligned)
+    bind_wished(tokenizer)
     model = _plain(model)
     end_prompts_with(tokenizer, _space_of(aligned, (model, tokenizer) if name == aligned else None))
     _UNTOUCHED[model] = (tokenizer, name, aligned, *_state(model))
@@ -125,7 +126,9 @@ def _held(name: str, aligned: str) -> tuple[PreTrainedModel, PreTrainedTokenizer
 def _space_of(aligned: str, loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None) -> str:
     """The `leading_space` of the aligned checkpoint, asked once (loaded for it if need be) and kept in the cache."""
     def load_aligned():
-        return load(aligned, chat_template_kwargs=wished_template_kwargs())
+        model, tokenizer = load(aligned)
+        bind_wished(tokenizer)
+        return model, tokenizer
 
     def ask(folder):
         cache.write_json(folder / "space.json", {"space": leading_space(*(loaded or load_aligned()))})

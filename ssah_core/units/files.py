@@ -78,14 +78,39 @@ def stamped(kind: str, about: Mapping[str, str], content: Mapping[str, Any], mor
 
 
 def put(path: str | Path, content: bytes) -> None:
-    """Write a file as a whole, or not at all."""
+    """Write a file as a whole, or not at all. Raises ValueError if one is there that ssah did not write."""
     path = Path(path)
+    check_free(path)
     draft = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         draft.write_bytes(content)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def check_free(path: str | Path) -> None:
+    """Raise ValueError if something is there that ssah did not write: it would be lost.
+
+    >>> _ = Path("mine.jsonl").write_text("{}")
+    >>> check_free("mine.jsonl")
+    Traceback (most recent call last):
+    ValueError: mine.jsonl is there, and no file of ssah's: give another name, so that nothing is lost
+    """
+    if Path(path).exists() and not _is_ours(Path(path)):
+        raise ValueError(f"{path} is there, and no file of ssah's: give another name, so that nothing is lost")
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return bool({"kind", "ssah"} & _opened(path, EVERY, "")[0].keys())
+    except ValueError:  # no safetensors: a report is JSON
+        pass
+    try:
+        header = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(header, dict) and {"kind", "digest"} <= header.keys()
 
 
 # -- reading ----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ in one forward pass over a calibration set. Padding and tokens that the batch ma
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import check_context, encode, evaluating, inputs_of, must_run, pad_columns
+from ..models import as_rows, check_context, evaluating, inputs_of, must_run, pad_columns, render, thinks
 from . import files, show
 from .check_units import known_units
 from .unit_map import UnitMap
@@ -107,7 +108,8 @@ def batches(examples: Sequence[Mapping], tokenizer: PreTrainedTokenizerBase, tok
                "last_prompt" token alone (where the model is about to choose), or "all".
 
     Returns dicts of `input_ids`, `attention_mask` and `token_mask`, each [batch, token], padded on the right.
-    Raises ValueError if there are no examples or `tokens` is unknown.
+    Raises ValueError if there are no examples, one has no prompt or no response that is needed, or `tokens` is unknown;
+    warns if by the chat template the model thinks before it answers.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
     >>> [batch] = ssah.batches([{"prompt": "name the lamp", "response": "the lamp"}], tokenizer)
@@ -120,12 +122,11 @@ def batches(examples: Sequence[Mapping], tokenizer: PreTrainedTokenizerBase, tok
     """
     if tokens not in TOKENS:
         raise ValueError(f"tokens={tokens!r} is unknown: choose one of {', '.join(TOKENS)}")
-    if not len(examples):
-        raise ValueError("examples is empty: a calibration set needs at least one example")
-    needs_response = tokens in ("response", "all")
-    rows = [encode(tokenizer, row["prompt"], row["response"] if needs_response else None, system=row.get("system"))
-            for row in examples]
-    return [_batch(rows[at:at + batch_size], tokens) for at in range(0, len(rows), batch_size)]
+    chats = render(tokenizer, as_rows(examples, "examples"), with_response=tokens in ("response", "all"))
+    if thinks(tokenizer):
+        warnings.warn("by its chat template the model thinks before it answers, so that thoughts count as responses: "
+                      "load it with chat_template_kwargs={'enable_thinking': False}", stacklevel=2)
+    return [_batch(chats[at:at + batch_size], tokens) for at in range(0, len(chats), batch_size)]
 
 
 def _batch(rows: list[tuple[list[int], int]], tokens: str) -> dict[str, Tensor]:
