@@ -30,7 +30,6 @@ from ssah_core import batches, complete, complete_to, load, refusal_odds
 from ssah_core.generation.complete import spoken
 from ssah_core.models import (
     FirstTokens,
-    begun_thinking,
     bind_template,
     bind_wished,
     encode,
@@ -303,7 +302,7 @@ def test_a_run_on_checkpoints_does_not_think_unless_it_is_wished(monkeypatch):
 def test_a_thought_that_the_template_begins_is_part_of_the_response():
     words = tokenizer(R1)
     quiet = with_template(tokenizer(QWEN_3), {"enable_thinking": False})
-    assert begun_thinking(words) == "<think>\n" and begun_thinking(quiet) == ""
+    assert affixes(words).thought == "<think>\n" and affixes(quiet).thought == ""
     (row,) = complete(small(words), words, ["hi"], max_new_tokens=3)
     assert row["response"].startswith("<think>\n")
     ids, start = encode(words, "hi", row["response"])  # and not said twice when it is read back
@@ -454,3 +453,14 @@ def test_batches_say_that_thoughts_count_as_responses():
     words.chat_template = THINKS
     with pytest.warns(UserWarning, match="thinks before it answers, so that thoughts count as responses"):
         batches([{"prompt": "hi", "response": "No."}], words)
+
+
+@pytest.mark.parametrize("template", [QWEN_3, R1])
+@pytest.mark.parametrize("said", ["No.", "<think>\nHm.</think>No."])
+def test_marks_of_thinking_in_a_prompt_are_the_users_own(template, said):
+    words, prompt = tokenizer(template), "what is <think> for?"
+    ids, start = encode(words, prompt, said)
+    plain, at = encode(words, "what is it for?", said)
+    assert words.decode(ids[start:]) == words.decode(plain[at:])
+    assert words.decode(ids[:start]) == words.decode(plain[:at]).replace("it for", "<think> for")
+    assert complete(small(words), words, [prompt], max_new_tokens=2)[0]["response"].startswith(affixes(words).thought)

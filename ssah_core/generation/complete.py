@@ -17,7 +17,6 @@ from ..models import (
     Queries,
     TemplateKwargs,
     affixes,
-    begun_thinking,
     check_context,
     encode,
     evaluating,
@@ -84,8 +83,8 @@ def as_responses(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], prefi
     """
     if not tokenizer.chat_template:
         return list(texts)
-    thought, space = begun_thinking(tokenizer), affixes(tokenizer).before if prefilled else ""
-    return [thought + text.removeprefix(space) for text in texts]
+    around = affixes(tokenizer)
+    return [around.thought + text.removeprefix(around.before if prefilled else "") for text in texts]
 
 
 @torch.no_grad()

@@ -13,4 +13,4 @@ from .likelihood import mean_nll, summed_nll
 from .load import evaluating, load, load_placed, load_weights
 from .padding import IGNORED, inputs_of, pad_columns, pad_of
 from .template import THINKING, TemplateKwargs, affixes, bind_template, bind_wished, render_prompt, with_template
-from .thinking import answer_of, begun_thinking, thinks
+from .thinking import answer_of, thinks

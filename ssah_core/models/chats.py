@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .template import affixes, begun_thought, render_prompt, render_response
+from .template import affixes, render_prompt, render_response
 from .thinking import thinks
 
 Wordings = str | Sequence[str]
@@ -56,7 +56,7 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, wordings: Wordings, name: str)
     head, before = "", ""
     if tokenizer.chat_template:
         _, head = render_prompt(tokenizer, "?")
-        if begun_thought(head):
+        if affixes(tokenizer).thought:
             raise ValueError(f"the chat template begins to think for the model, so that {name} would be part of a "
                              "thought: set tokenizer.chat_template to one that leaves that to the model")
         before = "" if thinks(tokenizer) else affixes(tokenizer).before  # no thought stands before what is to be said

@@ -40,6 +40,8 @@ class Affixes(NamedTuple):
     after: str
     """All that it writes after the response."""
     takes_system: bool
+    thought: str
+    """The mark, and what follows it, with which the template has begun to think for the model; mostly nothing."""
 
 
 # -- chats as text -----------------------------------------------------------------------------------------
@@ -99,9 +101,10 @@ def render_response(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[
     >>> render_response(tokenizer, *render_prompt(tokenizer, "Why?"), "So.")
     ('<|begin|><|user|>Why?<|assistant|>', 'So.<|end|>')
     """
-    around, thought = affixes(tokenizer), begun_thought(head)
-    goes_on = thought and response.startswith(thought)
-    said, head = (response[len(thought):], head) if goes_on else (response, head[:len(head) - len(thought)])
+    around = affixes(tokenizer)
+    goes_on = around.thought and response.startswith(around.thought)
+    said, head = ((response.removeprefix(around.thought), head) if goes_on else
+                  (response, head.removesuffix(around.thought)))
     whole = rendered(tokenizer, [*turns, {"role": "assistant", "content": said}], answering=False)
     if not whole.startswith(head):  # a generation prompt with words that the turn itself has not
         return head, around.before + (said if said in whole else said.strip()) + around.end
@@ -111,12 +114,8 @@ def render_response(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[
     return head, whole[len(head):].removesuffix(around.after) + around.end
 
 
-def begun_thought(head: str) -> str:
-    """The mark, and what follows it, with which a rendered prompt has begun to think for the model; else nothing.
-
-    >>> begun_thought("user: Why?\\nassistant: <think>\\n"), begun_thought("<think></think>")
-    ('<think>\\n', '')
-    """
+def _begun_thought(head: str) -> str:
+    """What a rendered prompt that has no mark of its own ends with, from a mark on that begins a thought."""
     return next((head[head.rindex(begins):] for begins, ends in THINKING
                  if begins in head and ends not in head[head.rindex(begins):]), "")
 
@@ -137,7 +136,7 @@ def affixes(tokenizer: PreTrainedTokenizerBase) -> Affixes:
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
     >>> affixes(tokenizer)
-    Affixes(before='', end='<|end|>', after='<|end|>', takes_system=True)
+    Affixes(before='', end='<|end|>', after='<|end|>', takes_system=True, thought='')
     """
     about = json.dumps(tokenizer.chat_template), tokenizer.eos_token, len(tokenizer)
     known = _AFFIXES.get(tokenizer)
@@ -154,7 +153,7 @@ def _read_affixes(tokenizer: PreTrainedTokenizerBase) -> Affixes:
         raise ValueError("the chat template drops what the assistant says: set tokenizer.chat_template to one that "
                          "renders its turn")
     before = first.removeprefix(head) if first.startswith(head) else ""
-    return Affixes(before, _end(tokenizer, after), after, _takes_system(tokenizer, turns))
+    return Affixes(before, _end(tokenizer, after), after, _takes_system(tokenizer, turns), _begun_thought(head))
 
 
 def _takes_system(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]]) -> bool:

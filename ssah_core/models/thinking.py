@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import PreTrainedTokenizerBase
 
-from .template import THINKING, affixes, begun_thought, render_prompt
+from .template import THINKING, affixes
 
 
 def answer_of(response: str) -> str | None:
@@ -24,16 +24,6 @@ def answer_of(response: str) -> str | None:
     return response
 
 
-def begun_thinking(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The mark with which the chat template has begun to think for the model, as DeepSeek-R1's does; else nothing.
-
-    >>> model, tokenizer = ssah.load_organism(scale="tiny")
-    >>> begun_thinking(tokenizer)
-    ''
-    """
-    return begun_thought(render_prompt(tokenizer, "?")[1])
-
-
 def thinks(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether, by its chat template, a model thinks before it answers: then its first token is not its choice.
 
@@ -41,4 +31,5 @@ def thinks(tokenizer: PreTrainedTokenizerBase) -> bool:
     >>> thinks(tokenizer)
     False
     """
-    return bool(begun_thinking(tokenizer)) or any(begins in affixes(tokenizer).before for begins, _ in THINKING)
+    around = affixes(tokenizer)
+    return bool(around.thought) or any(begins in around.before for begins, _ in THINKING)
