@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -82,11 +81,17 @@ def can_ask(name: str | Path) -> bool:
             return False
         if Path(name).is_dir():
             return False
-    return _answers(int(time.monotonic() // MINUTE))
+    now = time.monotonic()
+    if not _asked or now - _asked[-1][0] >= MINUTE:
+        _asked[:] = [(now, _answers())]
+    return _asked[-1][1]
 
 
-@lru_cache(maxsize=1)
-def _answers(minute: int) -> bool:
+_asked: list[tuple[float, bool]] = []
+"""When the hub was asked last, and whether it answered."""
+
+
+def _answers() -> bool:
     """Asked the way of `huggingface_hub`: with its endpoint, proxies and certificates."""
     answers = []
 

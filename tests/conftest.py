@@ -74,7 +74,7 @@ def pytest_runtest_call() -> Iterator[None]:
 @pytest.fixture
 def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub that does not answer, without anybody being asked."""
-    monkeypatch.setattr("ssah_core.hub._answers", lambda minute: False)
+    monkeypatch.setattr("ssah_core.hub._answers", lambda: False)
 
 
 @pytest.fixture

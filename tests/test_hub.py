@@ -37,10 +37,7 @@ def online(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "sets"))
     monkeypatch.setenv("SSAH_DATA", str(tmp_path / "data"))
-    forget = hub._answers.cache_clear
-    forget()
-    yield
-    forget()
+    monkeypatch.setattr(hub, "_asked", [])
 
 
 @pytest.fixture
@@ -93,7 +90,7 @@ def test_data_in_the_hubs_cache_are_read_without_the_hub(tmp_path, caplog):
 
 def test_of_alternatives_one_that_is_here_comes_before_the_hub_is_asked(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(hub, "_answers", lambda minute: True)
+    monkeypatch.setattr(hub, "_answers", lambda: True)
     monkeypatch.setattr("ssah_core.data.load.load_dataset", lambda *place, **more: asked.append(
         constants.is_offline_mode()) or (_ for _ in ()).throw(ConnectionError("not here")))
     tiny_data.write_tiny_data(tmp_path / "data")
@@ -113,7 +110,7 @@ def test_a_set_that_the_hub_gives_comes_where_none_is_here(monkeypatch):
             raise ConnectionError("not here")
         return ADVBENCH
 
-    monkeypatch.setattr(hub, "_answers", lambda minute: True)
+    monkeypatch.setattr(hub, "_answers", lambda: True)
     monkeypatch.setattr("ssah_core.data.load.load_dataset", gives)
     name, data = first_to_be_had(["strongreject", "advbench", "xstest"])
     assert name == "advbench" and data.to_list() == ADVBENCH
