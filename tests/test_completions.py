@@ -329,3 +329,9 @@ def test_another_config_or_adapter_is_another_model(folder, change):
     with pytest.raises(ValueError, match=r"holds other completions \(config: "):
         with model.disable_adapter() if change == "adapter" else nullcontext():
             complete_to(folder, model, TOKENIZER, PROMPTS, max_new_tokens=4)
+
+
+def test_the_folder_one_is_in_may_be_the_one(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = complete_to(".", model, TOKENIZER, PROMPTS[:2], max_new_tokens=2)
+    assert load_completions(".").to_list() == done.to_list() and (tmp_path / "settings.json").is_file()

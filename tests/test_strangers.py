@@ -8,7 +8,18 @@ import toys
 import transformers
 from transformers import AutoModelForCausalLM
 
-from ssah_core import UnitMap, UnitMask, ablate, batches, collect, freeze, refusal_odds, train_only
+from ssah_core import (
+    UnitLabels,
+    UnitMap,
+    UnitMask,
+    ablate,
+    batches,
+    collect,
+    freeze,
+    judge,
+    refusal_odds,
+    train_only,
+)
 from ssah_core.models import encode, inputs_of, pad_columns
 from ssah_core.planning.estimate import plan
 from ssah_core.training.sft import fine_tune, mean_loss
@@ -186,3 +197,30 @@ def test_a_prompt_without_a_response_has_no_choice_after_it():
     batch = {"token_mask": torch.tensor([[False, True], [False, False]])}
     with pytest.raises(ValueError, match="a row has no token of a response"):
         odds(torch.zeros(2, 2, 36), batch)
+
+
+# --- what a beginner hands in ---
+
+
+@pytest.mark.parametrize("caller, use", [("ablate", ablate), ("freeze", freeze), ("train_only", train_only)])
+def test_labels_are_no_mask(caller, use):
+    model = toys.model("llama", dtype=torch.float32)
+    none = UnitMask({site: torch.zeros(size, dtype=torch.bool) for site, size in UnitMap(model).sizes.items()})
+    labels = UnitLabels({"SCU": none, "UCU": none, "CU": ~none, "RU": none})
+    with pytest.raises(ValueError, match=f"mask is UnitLabels, but {caller} takes a UnitMask: .*labels.mask"):
+        with use(model, labels):
+            pass
+
+
+@pytest.mark.parametrize("rows, sentence", [
+    ([{"prompt": "how ?"}], "a row has no response"), ([{"response": "sorry"}], "a row has no text as 'prompt'"),
+    ("how ?", "examples is one string"), (["how ?"], "a row has no response")])
+def test_examples_that_lack_something_are_named(rows, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        batches(rows, toys.tokenizer())
+
+
+@pytest.mark.parametrize("rows", [[{"completion": "x"}], ["x"], [{"response": None}]])
+def test_completions_that_lack_a_response_are_named(rows):
+    with pytest.raises(ValueError, match="completions row 1 has no text as 'response'"):
+        judge(rows, "keyword:qi2023")

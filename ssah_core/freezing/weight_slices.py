@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..units import UnitMask, known_units
+from ..units import UnitMask, check_mask, known_units
 from .report import FrozenChanged, FrozenReport
 
 REST = ("train", "freeze")
@@ -119,9 +119,7 @@ def check_not_empty(mask: UnitMask, caller: str) -> None:
     Traceback (most recent call last):
     ValueError: mask holds no unit, so freeze has nothing to do: pass a mask with units
     """
-    if not isinstance(mask, UnitMask):
-        raise ValueError(f"mask is {type(mask).__name__}, but {caller} takes a UnitMask: of labels, such as "
-                         "labels.mask('SCU')")
+    check_mask(mask, caller)
     if not mask.count:
         raise ValueError(f"mask holds no unit, so {caller} has nothing to do: pass a mask with units")
 

@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..models import must_run
 from .check_units import known_units
-from .masks import UnitMask
+from .masks import UnitMask, check_mask
 from .moments import Moments
 
 FILLS = ("zero", "mean")
@@ -48,8 +48,7 @@ def ablate(model: nn.Module, mask: UnitMask, fill: str = "zero", moments: Moment
         raise ValueError(f"fill={fill!r} is unknown: choose one of {', '.join(FILLS)}")
     if fill == "mean" and moments is None:
         raise ValueError("fill='mean' needs moments: pass the moments of the utility set, or use fill='zero'")
-    if not isinstance(mask, UnitMask):
-        raise ValueError(f"mask is {type(mask).__name__}: pass a UnitMask, of labels such as labels.mask('SCU')")
+    check_mask(mask, "ablate")
     units = known_units(model)
     mask.check(units.sizes)
     if fill == "mean" and moments.sizes != units.sizes:

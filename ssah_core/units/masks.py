@@ -252,6 +252,18 @@ def split_sites(flat: Tensor, sizes: Mapping[str, int]) -> UnitMask:
     return UnitMask(dict(zip(sizes, flat.split(list(sizes.values())), strict=True)))
 
 
+def check_mask(mask: object, caller: str) -> None:
+    """Raise ValueError for what is no mask, such as labels.
+
+    >>> check_mask(None, "ablate")
+    Traceback (most recent call last):
+    ValueError: mask is NoneType, but ablate takes a UnitMask: of labels, such as labels.mask('SCU')
+    """
+    if not isinstance(mask, UnitMask):
+        raise ValueError(f"mask is {type(mask).__name__}, but {caller} takes a UnitMask: of labels, such as "
+                         "labels.mask('SCU')")
+
+
 def random_like(mask: UnitMask, seed: int, outside: UnitMask | None = None) -> UnitMask:
     """Random units, as many in every site as `mask` has: the control for a chosen set.
 
