@@ -40,7 +40,8 @@ from ssah_core.models import (
     token_ids,
 )
 from ssah_core.models.leading_space import end_prompts_with
-from ssah_core.models.template import affixes, dated, rendered, with_template
+from ssah_core.models.template import affixes, rendered
+from ssah_core.models.template_kwargs import dated, with_template
 from ssah_core.records import TODAY, parse_template_kwargs, wished_template_kwargs
 from ssah_core.training import supervised
 
@@ -368,7 +369,7 @@ def test_text_is_not_tidied_up():
 
 
 def test_the_names_of_a_date_are_english_whatever_the_process_speaks():
-    with mock.patch("ssah_core.models.template.datetime", Foreign):
+    with mock.patch("ssah_core.models.template_kwargs.datetime", Foreign):
         template = dated("{{ strftime_now('%A %d %B %Y') }}")
     words = tokenizer(PLAIN, "<x>")
     words.chat_template = template + "{{ messages[0].content }}"

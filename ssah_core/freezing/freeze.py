@@ -14,10 +14,10 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from ..units import UnitMask
-from .partial_linear import Compacted, compact_class, compacted
+from .optimizer_steps import retire, settled_after_steps
+from .partial_linear import compact_class, compacted
 from .weight_slices import Split, check_not_empty, check_unreplaced, differing, module_of, split_weights, weight_of
 
 
@@ -116,7 +116,7 @@ def train_only(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str 
         off = undo.enter_context(_switched_off(model, splits, rest))
         parts = [undo.enter_context(compacted(model, split)) for split in splits if split.partial]
         optimizers = undo.enter_context(settled_after_steps(model, parts, off))
-        undo.callback(_retire, optimizers)
+        undo.callback(retire, optimizers)
         yield model
 
 
@@ -174,73 +174,6 @@ def _switched_off(model: nn.Module, splits: Iterable[Split], rest: str) -> Itera
             parameter.requires_grad_(True)
 
 
-@contextmanager
-def settled_after_steps(model: nn.Module, parts: list, off: list[nn.Parameter]) -> Iterator[WeakSet[Optimizer]]:
-    """Settle `parts` of a model after every step of an optimiser that holds them; gives those optimisers.
-
-    Raises ValueError, in the first step and at the end, if something else has changed frozen entries; and at the end,
-    if optimisers took steps but none of them holds a weight of the model.
-
-    >>> with settled_after_steps(nn.Linear(1, 1), [], []) as optimizers:
-    ...     len(optimizers)
-    0
-    """
-    optimizers: WeakSet[Optimizer] = WeakSet()
-    steps_here = steps_elsewhere = 0
-
-    def before(optimizer, args, kwargs):
-        nonlocal steps_here, steps_elsewhere
-        held = _held(optimizer)
-        _check(parts, off, held)
-        is_here = any(id(parameter) in held for parameter in model.parameters())
-        steps_here, steps_elsewhere = steps_here + is_here, steps_elsewhere + (not is_here)
-        if optimizer not in optimizers and _of(parts, optimizer):
-            _check_settled(parts)
-            _check_ran(parts)
-            optimizers.add(optimizer)
-
-    def after(optimizer, args, kwargs):
-        for part in _of(parts, optimizer):
-            part.settle()
-
-    handles = register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)
-    try:
-        yield optimizers
-        _check(parts, off, set())
-        _check_settled(parts)
-        if steps_here:
-            _check_ran(parts)
-        if steps_elsewhere and not steps_here:
-            raise ValueError(f"{steps_elsewhere} optimiser steps were taken, none of them on this model: a Trainer "
-                             "with model_init trains another model, and so does one that was given a copy; give it "
-                             "this model, or FreezeCallback")
-    finally:
-        for handle in handles:
-            handle.remove()
-        for part in parts:
-            part.settle()
-
-
-def _held(optimizer: Optimizer) -> set[int]:
-    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-
-
-def _of(parts: list, optimizer: Optimizer) -> list:
-    held = _held(optimizer)
-    return [part for part in parts if id(part.parameter) in held]
-
-
-def _retire(optimizers: Iterable[Optimizer]) -> None:
-    """Make optimisers whose parameters are no part of the model any more say so, instead of training nothing."""
-
-    def refuse(optimizer, args, kwargs):
-        raise ValueError("the optimiser was made inside a train_only that has ended, so what it holds is no part of "
-                         "the model any more: make a new optimiser (a new Trainer)")
-
-    for optimizer in optimizers:
-        optimizer.register_step_pre_hook(refuse)
-
-
 _open: WeakSet[nn.Module] = WeakSet()
 """The modules that are inside a context now."""
 
@@ -271,28 +204,3 @@ def _check_linear(model: nn.Module, split: Split) -> None:
     if split.partial and compact_class(module) is None:
         raise ValueError(f"{split.weight} is in a {type(module).__name__} with a forward pass of its own, of which "
                          "train_only cannot train a part: use freeze with the other units")
-
-
-def _check(parts: list, off: list[nn.Parameter], held: set[int]) -> None:
-    for part in parts:
-        part.check(held)
-    if any(parameter.requires_grad for parameter in off):
-        raise ValueError("requires_grad was switched on for a weight that is frozen whole: leave it as the context "
-                         "set it")
-
-
-def _check_ran(parts: list) -> None:
-    """Compact maps are where passes go through: all of a block that passes go through at all."""
-    compact = [part for part in parts if isinstance(part, Compacted)]
-    seen = {part.block for part in compact if part.module.ran}
-    missed = next((part for part in compact if not part.module.ran and part.block in seen or not seen), None)
-    if missed:
-        raise ValueError(f"forward passes went round {missed.name}, so that its units did not train: a fused kernel, "
-                         "or a module that reads weights itself; use the plain modules of transformers, or freeze")
-
-
-def _check_settled(parts: list) -> None:
-    for part in parts:
-        if not part.settled():
-            raise ValueError(f"{part.name} was changed by something that is no step of a torch optimiser (a loaded "
-                             "state, an assignment, an optimiser of another kind): do that outside the context")

@@ -161,13 +161,13 @@ def _make_compact(module: nn.Module, axis: int, trained: Tensor) -> nn.Parameter
     return module.part
 
 
-def _make_ordinary(module: nn.Module, cls: type, weight: nn.Parameter) -> None:
-    """Undo `_make_compact`: class `cls` again, and `weight`, the parameter of old, with the whole matrix as it is."""
+def _make_ordinary(module: nn.Module, weight: nn.Parameter) -> None:
+    """Undo `_make_compact`: its class of old again, and `weight`, the parameter of old, with the whole matrix."""
     weight.data, weight.grad = module.whole, None  # the same memory, unless the model was moved to another device
     module._parameters["weight"] = weight
+    module.__class__ = module.ordinary
     for name in OWN:
         delattr(module, name)
-    module.__class__ = cls
 
 
 class Compacted:
@@ -176,7 +176,7 @@ class Compacted:
     def __init__(self, model: nn.Module, split: Split):
         self.model, self.name, self.module = model, split.weight, module_of(model, split.weight)
         self.block = next((n for n in split.weight.split(".") if n.isdecimal()), "")
-        self.original, self.cls, self.dtype = self.module.weight, type(self.module), self.module.weight.dtype
+        self.original, self.dtype = self.module.weight, self.module.weight.dtype
         if self.original._backward_hooks or self.original._post_accumulate_grad_hooks:
             raise ValueError(f"{self.name} has a gradient hook, such as that of an optimiser which steps on the "
                              "way back, and train_only has another parameter there: make it inside the context")
@@ -211,4 +211,4 @@ def compacted(model: nn.Module, split: Split) -> Iterator[Compacted]:
     try:
         yield part
     finally:
-        _make_ordinary(part.module, part.cls, part.original)
+        _make_ordinary(part.module, part.original)

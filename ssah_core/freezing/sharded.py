@@ -20,7 +20,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
 from ..units import Moments, UnitMap, UnitMask, collect
-from .freeze import entered, settled_after_steps
+from .freeze import entered
+from .optimizer_steps import settled_after_steps
 from .report import FrozenReport
 from .weight_slices import check_not_empty, differing, split_weights
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
 import torch
@@ -143,8 +142,9 @@ def spoken(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) ->
     >>> spoken(tokenizer, [tokenizer("Sure, here<|end|>")["input_ids"]])
     ['Sure, here']
     """
+    marks = {mark for pair in THINKING for mark in pair}
     silent = {token for token, added in tokenizer.added_tokens_decoder.items()
-              if added.special and str(added) not in chain(*THINKING)}
+              if added.special and str(added) not in marks}
     said = [[token for token in row if token not in silent] for row in rows]
     return tokenizer.batch_decode(said, clean_up_tokenization_spaces=False)
 

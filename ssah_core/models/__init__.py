@@ -12,5 +12,6 @@ from .leading_space import end_prompts_with, leading_space
 from .likelihood import mean_nll, summed_nll
 from .load import evaluating, load, load_placed, load_weights
 from .padding import IGNORED, inputs_of, pad_columns, pad_of
-from .template import THINKING, TemplateKwargs, affixes, bind_template, bind_wished, render_prompt, with_template
+from .template import THINKING, affixes, render_prompt
+from .template_kwargs import TemplateKwargs, bind_template, bind_wished, with_template
 from .thinking import answer_of, thinks

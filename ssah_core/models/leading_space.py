@@ -13,7 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .chats import encode
 from .load import evaluating
-from .template import put_template, render_prompt
+from .template import render_prompt
+from .template_kwargs import put_template
 
 VERSION = 1
 """Of what `leading_space` answers: raised by hand when the same checkpoint is answered otherwise."""

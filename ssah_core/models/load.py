@@ -14,7 +14,7 @@ from .. import hub
 from ..records import DTYPES
 from .blocks import stacks
 from .config import class_for
-from .template import TemplateKwargs, bind_template
+from .template_kwargs import TemplateKwargs, bind_template
 
 
 def load(name: str | Path, dtype: str = "auto", device: str = "auto", *, tokenizer: str | Path | None = None,
