@@ -110,7 +110,7 @@ def test_a_killed_build_leaves_no_artefact_and_is_cleared_by_the_next(cache, tmp
     store.artefact("thing", {"seed": 1}, lambda folder: None)
     assert not list((cache / "thing").glob(".*.partial"))
     built = store.artefact("thing", {"seed": 0}, lambda folder: (folder / "whole").write_text("whole"))
-    assert sorted(file.name for file in built.iterdir()) == ["settings.json", "whole"]
+    assert sorted(file.name for file in built.iterdir()) == ["files.json", "settings.json", "whole"]
 
 
 def test_two_processes_build_once_and_the_second_waits(cache, tmp_path):
