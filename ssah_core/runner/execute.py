@@ -20,7 +20,7 @@ from ..records import SCALES, cache, findings, load_records, paths, report, slug
 from .kernel import environment
 from .parameters import check_parameters, parse_parameters, read_parameters
 from .run_notebook import NotebookFailed
-from .stopping import no_room, stoppable
+from .stopping import no_room, silence_tasks, stoppable
 from .up_to_date import bring_up_to_date
 
 COMMON = ("seeds", "scale", "model", "unaligned")
@@ -51,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         return _stop(f"error: {error}", 2)
     except KeyboardInterrupt as stop:
+        silence_tasks()
         return _stop(STOPPED, getattr(stop, "code", 130))
     except Exception as error:
         if told := no_room(error):

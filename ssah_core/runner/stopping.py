@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 import threading
@@ -49,6 +50,16 @@ def _stop(number: int, frame: FrameType | None) -> None:
     for each in SIGNALS:  # what is cleared up now is not to be stopped again
         signal.signal(each, signal.SIG_IGN)
     raise Stopped(number)
+
+
+def silence_tasks() -> None:
+    """Keep asyncio from telling, behind the last words of a stopped run, what its kernel answered to that.
+
+    >>> silence_tasks()
+    >>> logging.getLogger("asyncio").isEnabledFor(logging.ERROR)
+    False
+    """
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 def no_room(error: BaseException) -> str:
