@@ -54,7 +54,7 @@ test -n $(call QUOTED,$(MODEL)) || { echo "MODEL is not set; name a folder or a 
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce publish verify golden test paper rehearse lab figures report lock clean
+.PHONY: help env reproduce publish verify golden test faults paper rehearse lab figures report lock clean
 
 help:  ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -88,6 +88,10 @@ test: $(INSTALLED)  ## unit tests, every notebook at tiny scale, every committed
 	$(BIN)/python -c 'from ssah_core.organism import raise_organism; raise_organism()'
 	env -u MPLBACKEND $(BIN)/python -m pytest -n 2 --dist loadscope -v -p no:cacheprovider \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=1800 notebooks/*.ipynb
+
+# A scale that nobody has set is that of runs, which would take a day here.
+faults: $(INSTALLED)  ## kill, fill up, damage and stop runs, and see that nothing is lost: hours (FAULTS="kill disk" NOTEBOOKS="00 03" SCALE=tiny)
+	$(BIN)/python -m tests.faults $(FAULTS) --scale '$(if $(filter file,$(origin SCALE)),tiny,$(SCALE))' $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 
 paper: $(INSTALLED)  ## plan a run on a checkpoint, then run NOTEBOOKS or all, if nothing is missing (MODEL=... UNALIGNED=... DTYPE=... SEEDS=1 NAME=...)
 	@$(CHECK_MODEL)
