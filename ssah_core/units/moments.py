@@ -18,12 +18,25 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import as_rows, check_context, evaluating, inputs_of, must_run, pad_columns, render, thinks
+from ..models import (
+    as_rows,
+    check_context,
+    evaluating,
+    head_reads,
+    inputs_of,
+    must_run,
+    no_logits,
+    pad_columns,
+    render,
+    thinks,
+)
 from . import files, show
 from .check_units import known_units
 from .unit_map import UnitMap
 
 TOKENS = ("response", "prompt", "last_prompt", "all")
+CHUNKS = {"cpu": 64, "cuda": 4096}
+"""Tokens that are cast to float64 at a time: on a CPU so few that they stay in its cache."""
 FORM = files.Form("Moments", "moments", ("mean", "squares"), torch.float64)
 
 
@@ -143,7 +156,7 @@ def _batch(rows: list[tuple[list[int], int]], tokens: str) -> dict[str, Tensor]:
 def collect(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], progress: bool = False) -> Moments:
     """Moments of every unit's activation over the tokens that `token_mask` marks.
 
-    One forward pass; memory does not grow with the number of tokens. Activations are cast to float64
+    One forward pass without logits; memory does not grow with the number of tokens. Activations are cast to float64
     before anything is summed. A batch without `token_mask` counts all its unpadded tokens.
 
     Returns float64 [unit] a site, on the CPU.
@@ -171,18 +184,32 @@ def _moments_of_batch(model: PreTrainedModel, units: UnitMap, batch: Mapping[str
     if not mask.any():
         return None
     check_context(model, mask.shape[1], f"the longest chat has {mask.shape[1]} tokens")
-    mean, squares = {}, {}
+    mean, squares, places = {}, {}, mask.flatten().nonzero().flatten()
 
     def read(site: str, activation: Tensor) -> None:
-        x = activation.flatten(0, -2)[mask.flatten().to(activation.device)].double()  # [token, unit]
-        mean[site] = x.mean(0).cpu()
-        squares[site] = (x - x.mean(0)).square().sum(0).cpu()
+        moments = _moments_of(activation.flatten(0, -2), places.to(activation.device))
+        mean[site], squares[site] = (part.cpu() for part in moments)
         if not bool(torch.isfinite(squares[site]).all()):
             raise ValueError(f"an activation at site {site!r} is not finite: check the model's weights and dtype")
 
-    with evaluating(model), reading(model, units, read):
-        model(**inputs_of(model, batch))
-    return Moments(int(mask.sum()), mean, squares)
+    with evaluating(model), reading(model, units, read), head_reads(model, no_logits):
+        model(**inputs_of(model, batch), use_cache=False)
+    return Moments(len(places), mean, squares)
+
+
+def _moments_of(x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and sum of squared deviations of x [token, unit] over the tokens `places`: float64 [unit] each.
+
+    Chunk by chunk, merged as `Moments` are (Chan et al. 1979).
+    """
+    count, mean, squares = 0, 0.0, 0.0
+    for some in places.split(CHUNKS.get(x.device.type, CHUNKS["cuda"])):
+        part, total = x[some].double(), count + len(some)
+        center = part.mean(0)
+        shift = center - mean
+        squares = squares + part.sub_(center).square_().sum(0) + shift ** 2 * (count * len(some) / total)
+        mean, count = mean + shift * (len(some) / total), total
+    return mean, squares
 
 
 @contextmanager
