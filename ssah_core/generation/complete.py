@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from torch import Tensor
 from tqdm.auto import tqdm
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models import (
     THINKING,
@@ -27,6 +28,8 @@ from ..models import (
 )
 from .rows import answered, checked_rows
 
+LEG = 8
+"""Tokens after which rows that have ended are left out of a batch: most answers are short, and one is long."""
 VERSION = 2
 """Of what completions are: raised by hand when the same model answers the same prompts and settings otherwise."""
 
@@ -119,7 +122,9 @@ def _say(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequen
     if "stop_strings" in generate:
         settings["tokenizer"] = tokenizer
     with evaluating(model), _asking_nothing(model):
-        out = model.generate(**batch, max_new_tokens=max_new_tokens, **settings)
+        can_leave_out = not generate and settings["eos_token_id"] and isinstance(model, PreTrainedModel)
+        say = _in_legs if can_leave_out else _in_one
+        out = say(model, batch, max_new_tokens, settings)
     # Decoded together with the prefill: many tokenizers drop the space before the first word they decode.
     width = batch["input_ids"].shape[1]
     begun, said = out[:, width - prefilled:width].tolist(), out[:, width:].tolist()
@@ -127,6 +132,31 @@ def _say(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequen
     added = tokenizer.added_tokens_decoder
     rows = [[*first, *_until(row, stops, added)] for first, row in zip(begun, said, strict=True)]
     return spoken(tokenizer, rows)
+
+
+def _in_one(model: PreTrainedModel, batch: Mapping[str, Tensor], max_new_tokens: int, settings: Mapping) -> Tensor:
+    """Token ids [row, token] of prompts with what a model says."""
+    return model.generate(**batch, max_new_tokens=max_new_tokens, **settings)
+
+
+def _in_legs(model: PreTrainedModel, batch: Mapping[str, Tensor], max_new_tokens: int, settings: Mapping) -> Tensor:
+    """The same, where rows that have ended are left out after each leg, if the model has a cache to go on from."""
+    ids, attended, cache = batch["input_ids"], batch["attention_mask"], None
+    said = torch.full((len(ids), max_new_tokens), settings["pad_token_id"], device=ids.device)
+    rows, stops = torch.arange(len(ids), device=ids.device), torch.tensor(settings["eos_token_id"], device=ids.device)
+    for at in range(0, max_new_tokens, LEG):
+        out = model.generate(input_ids=ids, attention_mask=attended, past_key_values=cache,
+                             max_new_tokens=min(LEG, max_new_tokens - at), return_dict_in_generate=True, **settings)
+        new, cache = out.sequences[:, ids.shape[1]:], out.get("past_key_values")
+        said[rows, at:at + new.shape[1]] = new
+        goes_on = ~torch.isin(new, stops).any(1)
+        if not goes_on.any():
+            break
+        ids, attended = out.sequences, torch.cat([attended, torch.ones_like(new)], 1)
+        if isinstance(cache, DynamicCache):
+            cache.batch_select_indices(goes_on.nonzero().flatten())
+            ids, attended, rows = ids[goes_on], attended[goes_on], rows[goes_on]
+    return torch.cat([batch["input_ids"], said], 1)
 
 
 def _until(row: Sequence[int], stops: Sequence[int | None], added: Container[int]) -> Sequence[int]:
