@@ -110,7 +110,7 @@ def test_a_killed_build_leaves_no_artefact_and_is_cleared_by_the_next(cache, tmp
     store.artefact("thing", {"seed": 1}, lambda folder: None)
     assert not list((cache / "thing").glob(".*.partial"))
     built = store.artefact("thing", {"seed": 0}, lambda folder: (folder / "whole").write_text("whole"))
-    assert sorted(file.name for file in built.iterdir()) == ["settings.json", "whole"]
+    assert sorted(file.name for file in built.iterdir()) == ["files.json", "settings.json", "whole"]
 
 
 def test_two_processes_build_once_and_the_second_waits(cache, tmp_path):
@@ -131,6 +131,80 @@ def test_what_is_not_current_is_built_again(cache):
     again = store.artefact("thing", {"seed": 0}, lambda folder: (folder / "x").write_text("new"), is_new)
     store.artefact("thing", {"seed": 0}, lambda folder: (folder / "x").write_text("newer"), is_new)
     assert again == folder and (folder / "x").read_text() == "new"
+
+
+# --- damaged artefacts ---
+
+
+def damage(file: Path, how: str) -> None:
+    content = file.read_bytes()
+    middle = len(content) // 2
+    if how == "gone":
+        file.unlink()
+    else:
+        file.write_bytes({"cut": content[:middle], "empty": b"", "longer": content + b" ",
+                          "flipped": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1:]}[how])
+
+
+def built(name: str) -> Path:
+    def build(folder: Path) -> None:
+        (folder / "deep").mkdir()
+        for each in ("weights", "deep/config"):
+            (folder / each).write_text("a text of some length")
+
+    return store.artefact(name, {"seed": 0}, build)
+
+
+@pytest.fixture
+def afresh(monkeypatch):
+    """As in a process that has compared nothing yet."""
+    monkeypatch.setattr(store, "_SOUND", set())
+
+
+@pytest.mark.parametrize("how", ["gone", "cut", "empty", "longer", "flipped"])
+@pytest.mark.parametrize("name", ["weights", "deep/config", "settings.json", "files.json"])
+def test_a_damaged_artefact_is_named_and_built_again(cache, afresh, name, how, monkeypatch):
+    folder = built("thing")
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    damage(folder / name, how)
+    monkeypatch.setattr(store, "_SOUND", set())
+    if name == "files.json" and how in ("gone", "longer"):  # as of earlier code; and a blank more changes no list
+        assert store.is_complete(built("thing"))
+        return
+    assert not store.is_complete(folder)
+    with pytest.warns(UserWarning, match=rf"{folder.name}/(\S+) is damaged: it is built again"):
+        assert built("thing") == folder
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
+
+
+def test_digests_are_compared_once_in_a_process_and_sizes_each_time(cache, afresh, monkeypatch):
+    folder, read, real = built("thing"), [], store._sha256
+    monkeypatch.setattr(store, "_SOUND", set())
+    monkeypatch.setattr(store, "_sha256", lambda file: read.append(file.name) or real(file))
+    assert [store.is_complete(folder) for _ in range(3)] == [True] * 3
+    assert sorted(read) == ["config", "settings.json", "weights"]
+    damage(folder / "weights", "longer")
+    assert not store.is_complete(folder)
+
+
+def test_what_is_damaged_is_removed_and_told_and_nothing_else(cache, afresh):
+    folder, sound = built("thing"), store.artefact("other", {}, lambda folder: (folder / "x").write_text("x"))
+    old = store.artefact("old", {}, lambda folder: (folder / "x").write_text("x"))
+    (old / "files.json").unlink()
+    mine = cache / "mine.txt"
+    mine.write_text("mine")
+    assert store.remove_damaged() == []
+    damage(folder / "weights", "cut")
+    damage(old / "x", "cut")
+    assert store.remove_damaged() == [f"{folder / 'weights'} is damaged"]
+    assert not folder.exists() and store.is_complete(sound) and old.is_dir() and mine.read_text() == "mine"
+
+
+def test_a_damaged_artefact_that_another_process_is_at_work_on_is_left_to_it(cache, afresh):
+    folder = built("thing")
+    damage(folder / "weights", "cut")
+    with store.locked(folder):
+        assert store.remove_damaged() == [] and folder.is_dir()
 
 
 # --- JSON files ---

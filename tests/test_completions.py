@@ -61,6 +61,35 @@ def test_judges_read_what_is_stored(model, folder):
         assert judge(load_completions(folder), name) == judge(done, name)
 
 
+# -- damaged files -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", [lambda text: text[:len(text) // 2], lambda text: text.replace(b"r", b"s", 1),
+                                    lambda text: b""])
+@pytest.mark.parametrize("name", ["chunk-00001.json", ".chunk-00001.json.sha256", "settings.json"])
+def test_a_damaged_file_is_named_and_made_anew_and_no_other(model, folder, name, damage, monkeypatch):
+    whole = complete_to(folder, model, TOKENIZER, PROMPTS, chunk=4, max_new_tokens=4)
+    before, asked = held(folder), []
+    changed = damage(before[name]) if b"r" in before[name] or len(before[name]) != 64 else b"0" + before[name][2:]
+    (folder / name).write_bytes(changed)
+    monkeypatch.setattr(module, "complete", lambda model, tokenizer, rows, **settings: (
+        asked.extend(row["prompt"] for row in rows), complete(model, tokenizer, rows, **settings))[1])
+    told = "settings.json is damaged" if name == "settings.json" else "chunk-00001.json is damaged"
+    with pytest.raises(ValueError):
+        load_completions(folder)
+    with pytest.warns(UserWarning, match=told):
+        again = complete_to(folder, model, TOKENIZER, PROMPTS, chunk=4, max_new_tokens=4)
+    assert again.to_list() == whole.to_list() and held(folder) == before
+    assert asked == ([] if name == "settings.json" else PROMPTS[4:8])
+
+
+def test_completions_without_seals_are_taken_as_they_are(model, folder):
+    whole = complete_to(folder, model, TOKENIZER, PROMPTS, chunk=4, max_new_tokens=4)
+    for file in folder.glob(".*.sha256"):
+        file.unlink()
+    assert load_completions(folder).to_list() == whole.to_list()
+
+
 # -- killed runs -------------------------------------------------------------------------------------------
 
 RUN = """
@@ -101,7 +130,8 @@ def test_a_killed_run_goes_on_where_it_stopped(model, folder, monkeypatch):
     assert asked == PROMPTS[4:] and done.to_list() == whole.to_list()
     assert {name: (folder / name).read_bytes() for name in there} == there
     names = sorted(file.name for file in folder.iterdir())
-    assert names == [*(f"chunk-0000{n}.json" for n in range(6)), "settings.json"]
+    assert names == [*(f".chunk-0000{n}.json.sha256" for n in range(6)), *(f"chunk-0000{n}.json" for n in range(6)),
+                     "settings.json"]
 
 
 def test_an_interrupted_run_samples_what_an_uninterrupted_one_does(model, folder, tmp_path, monkeypatch):
@@ -134,12 +164,13 @@ def test_a_run_killed_before_its_first_row_begins_anew(model, folder):
 def test_a_damaged_chunk_is_named(model, folder):
     complete_to(folder, model, TOKENIZER, PROMPTS, chunk=4, max_new_tokens=2)
     (folder / "chunk-00001.json").write_text('[{"prompt": "how')
-    with pytest.raises(ValueError, match="chunk-00001.json is damaged .*delete it and run again"):
+    with pytest.raises(ValueError, match="chunk-00001.json is damaged: run ssah.complete_to again, which answers"):
         load_completions(folder)
 
 
 def test_rows_that_are_not_those_of_the_prompts_are_found(model, folder):
     complete_to(folder, model, TOKENIZER, PROMPTS, chunk=4, max_new_tokens=2)
+    (folder / ".chunk-00000.json.sha256").unlink()  # as earlier code left it
     for rows in ([], json.loads((folder / "chunk-00001.json").read_text())):
         (folder / "chunk-00000.json").write_text(json.dumps(rows))
         with pytest.raises(ValueError, match="rows that are not those of its 11 prompts: delete it and run again"):
@@ -258,7 +289,7 @@ def test_hidden_files_of_somebody_else_stay(model, folder):
     for _ in range(2):
         complete_to(folder, model, TOKENIZER, PROMPTS, max_new_tokens=2)
         assert {name: held(folder)[name] for name in before} == before
-    assert set(held(folder)) == {*before, "settings.json", "chunk-00000.json"}
+    assert set(held(folder)) == {*before, "settings.json", "chunk-00000.json", ".chunk-00000.json.sha256"}
 
 
 def test_what_is_removed_is_what_a_killed_run_is_about_to_write(model, folder, monkeypatch):
@@ -266,11 +297,12 @@ def test_what_is_removed_is_what_a_killed_run_is_about_to_write(model, folder, m
     monkeypatch.setattr("ssah_core.records.cache.os.replace", lambda partial, path: (
         names.append(Path(partial).name), Path(partial).rename(path))[1])
     complete_to(folder, model, TOKENIZER, PROMPTS, chunk=6, max_new_tokens=2)
-    assert len(names) == 3 and all(module.PARTIAL.fullmatch(name) for name in names)
+    assert len(names) == 5 and all(module.PARTIAL.fullmatch(name) for name in names)
     for name in names:
         (folder / name).write_text("[")
     complete_to(folder, model, TOKENIZER, PROMPTS, chunk=6, max_new_tokens=2)
-    assert set(held(folder)) == {"settings.json", "chunk-00000.json", "chunk-00001.json"}
+    assert set(held(folder)) == {"settings.json", *(name for n in range(2) for name in (
+        f"chunk-0000{n}.json", f".chunk-0000{n}.json.sha256"))}
 
 
 def test_a_folder_below_the_home_folder_is_found(model, tmp_path, monkeypatch):

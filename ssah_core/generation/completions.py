@@ -4,7 +4,8 @@
     {name: rate(done, name) for name in ssah.list_judges() if name.startswith("keyword")}
 
 A folder holds the completions of one model, arm, list of prompts and setting: settings.json says which, and
-chunk-00000.json and so on hold the rows. A chunk is there as a whole or not at all.
+chunk-00000.json and so on hold the rows. A chunk is there as a whole or not at all, and one that is damaged later is
+told by its seal (`seals`), and answered anew.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,13 +25,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models import Queries, encode, stop_ids, with_template
 from ..records import TODAY, cache
+from . import seals
 from .complete import VERSION, complete
 from .rows import checked_rows
 
 FREE = ("batch_size",)
 """Settings that may change when a run is gone on with: they decide how fast it is, not what is said."""
 SETTINGS = "settings.json"
-PARTIAL = re.compile(r"\.(settings\.json|chunk-\d{5,}\.json)\.[0-9a-f]{32}")
+PARTIAL = re.compile(r"\.(settings\.json|chunk-\d{5,}\.json|\.chunk-\d{5,}\.json\.sha256)\.[0-9a-f]{32}")
 """What `cache.write_json` names a file while it writes it: what a killed run leaves."""
 
 
@@ -63,9 +66,10 @@ def complete_to(folder: str | Path, model: PreTrainedModel, tokenizer: PreTraine
     with cache.locked(folder):
         _claim(folder, about)
         for n, file in enumerate(tqdm(_files(folder, about), desc=folder.name, disable=not progress, leave=False)):
-            if not file.is_file():
+            if not file.is_file() or _is_damaged(file, about):
                 part = rows[n * chunk:(n + 1) * chunk]
                 cache.write_json(file, _complete(model, tokenizer, part, seed + n, settings))
+                seals.seal(file, about)
     return load_completions(folder)
 
 
@@ -86,12 +90,21 @@ def load_completions(folder: str | Path) -> Dataset:
     if len(there) < len(files):
         raise ValueError(f"{folder} holds {len(there)} of {len(files)} chunks: run ssah.complete_to again, which goes "
                          "on where it stopped")
+    if damaged := next((file for file in files if seals.is_broken(file, about)), None):
+        raise ValueError(f"{damaged} is damaged: run ssah.complete_to again, which answers its prompts anew")
     rows = [row for file in files for row in cache.read_json(file)]
     if _digest([row["prompt"] for row in rows]) != about["questions"]:
         raise ValueError(f"{folder} holds {len(rows)} rows that are not those of its {about['n']} prompts: delete it "
                          "and run again")
     columns = dict.fromkeys(column for row in rows for column in row)
     return Dataset.from_list([{column: row.get(column) for column in columns} for row in rows])
+
+
+def _is_damaged(file: Path, about: Mapping[str, Any]) -> bool:
+    is_damaged = seals.is_broken(file, about)
+    if is_damaged:
+        warnings.warn(f"{file} is damaged: its prompts are answered anew", stacklevel=3)
+    return is_damaged
 
 
 def _complete(model, tokenizer, rows: list[dict], seed: int, settings: Mapping) -> list[dict]:
@@ -123,7 +136,7 @@ def _about(model, tokenizer, rows: Sequence[Mapping], arm: str, chunk: int, seed
 
 def _claim(folder: Path, about: Mapping[str, Any]) -> None:
     """Write what a folder is to hold, or see that it holds the same; then remove what a killed run left unfinished."""
-    there = _held(folder)
+    there = _held(folder, about)
     if there is None:
         _check_free(folder)
         cache.write_json(folder / SETTINGS, about)
@@ -134,12 +147,25 @@ def _claim(folder: Path, about: Mapping[str, Any]) -> None:
             file.unlink()
 
 
-def _held(folder: Path) -> Mapping[str, Any] | None:
-    """What a folder's settings say that it holds; None where nothing says that it is completions."""
+def _held(folder: Path, about: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
+    """What a folder's settings say that it holds; None where nothing says that it is completions.
+
+    Settings that say something else than `about`, while all chunks' seals say `about`, are damaged, and put right.
+    """
+    if about and (folder / SETTINGS).is_file() and seals.is_sealed(folder, about) and not _says(folder, about):
+        warnings.warn(f"{folder / SETTINGS} is damaged: it is written anew", stacklevel=4)
+        cache.write_json(folder / SETTINGS, about)
     if not (folder / SETTINGS).is_file():
         return None
     there = cache.read_json(folder / SETTINGS)
     return there if isinstance(there, dict) and {"questions", "n", "chunk"} <= set(there) else None
+
+
+def _says(folder: Path, about: Mapping[str, Any]) -> bool:
+    try:
+        return cache.read_json(folder / SETTINGS) == json.loads(json.dumps(about))
+    except ValueError:
+        return False
 
 
 def _check_free(folder: Path) -> None:

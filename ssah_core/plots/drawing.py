@@ -82,7 +82,7 @@ def render(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, opti
         figure = plot(table, **options)
         _save_svg(figure, paths.figures() / f"{name}.svg", name, alt)
         png = _as_png(figure, alt)
-    (paths.figures() / f"{name}.png").write_bytes(png)
+    cache.write_bytes(paths.figures() / f"{name}.png", png)
     plt.close(figure)  # a notebook shows what a cell returns; left open, it would be shown twice
     return Drawn(name, alt, png, figure)
 
@@ -140,5 +140,5 @@ def _save_svg(figure: Figure, file: Path, name: str, alt: str) -> None:
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", metadata={"Date": None, "Title": name})
     title = f"<title>{name}</title>"
-    file.write_text(drawn.getvalue().replace(title, f"{title}\n <desc>{escape(alt)}</desc>", 1), encoding="utf-8",
-                    newline="\n")
+    svg = drawn.getvalue().replace(title, f"{title}\n <desc>{escape(alt)}</desc>", 1)
+    cache.write_bytes(file, svg.encode())

@@ -1,15 +1,20 @@
-"""The artefact cache: what is built once, appears only when complete, and is found again by its settings."""
+"""The artefact cache: what is built once, appears only when complete, and is found again by its settings.
+
+An artefact carries the size and digest of its files, so that one that the disk has damaged is not taken for whole.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import sys
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,11 @@ from filelock import FileLock, Timeout
 
 from . import paths
 from .content import digest
+
+FILES = "files.json"
+"""In an artefact: the size and digest of every other file. Artefacts of earlier code have none, and count."""
+_SOUND: set[tuple[str, int]] = set()
+"""Artefacts, by folder and inode, whose digests this process has compared."""
 
 
 def key(settings: Mapping[str, Any]) -> str:
@@ -55,13 +65,16 @@ def artefact(kind: str, settings: Mapping[str, Any], build: Callable[[Path], Non
     build       Fills the empty folder that it is given. Whatever it raises stops the build, and nothing is left.
     is_current  Whether a folder that is there still holds what it should; where not, it is built again.
 
-    The folder appears only when complete. Two processes never build the same one: the second waits.
+    The folder appears only when complete. Two processes never build the same one: the second waits. One whose files
+    are not as they were built (`damage`) is built again, with a warning that names the file.
     """
     folder = place(kind, settings)
     if not (is_complete(folder) and is_current(folder)):
         _sweep(folder.parent)
         with locked(folder):
             if not (is_complete(folder) and is_current(folder)):
+                if why := damage(folder):
+                    warnings.warn(f"{why}: it is built again", stacklevel=2)
                 _build(folder, settings, build)
     return folder
 
@@ -75,8 +88,52 @@ def place(kind: str, settings: Mapping[str, Any]) -> Path:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether an artefact is there, whole."""
-    return (folder / "settings.json").is_file()
+    """Whether an artefact is there, whole, and its files as they were built."""
+    return (folder / "settings.json").is_file() and not damage(folder)
+
+
+def damage(folder: Path) -> str:
+    """Which file of an artefact is not as it was built; "" if all are, or the artefact has no list of its files.
+
+    Sizes are compared each time, digests once in a process.
+    """
+    if not (folder / FILES).is_file():
+        return ""
+    try:
+        kept = read_json(folder / FILES)
+        wrong = next((name for name, (size, _) in kept.items() if _size(folder / name) != size), None)
+        seen = str(folder), folder.stat().st_ino
+        if wrong is None and seen not in _SOUND:
+            wrong = next((name for name, (_, sha256) in kept.items() if _sha256(folder / name) != sha256), None)
+        if wrong is None:
+            _SOUND.add(seen)
+    except (OSError, ValueError, TypeError, AttributeError):
+        wrong = FILES
+    return "" if wrong is None else f"{folder / wrong} is damaged"
+
+
+def remove_damaged() -> list[str]:
+    """Remove artefacts whose files are not as they were built, so that they are built again; returns which files told.
+
+    Artefacts that another process is at work on are left to it.
+    """
+    told = []
+    for folder in sorted(listed.parent for listed in paths.cache().glob(f"*/[0-9a-f]*/{FILES}")):
+        if damage(folder):
+            with suppress(Timeout), FileLock(_beside(folder, "lock"), timeout=0):
+                if why := damage(folder):  # as it still is, now that nobody else is at work on it
+                    shutil.rmtree(folder)
+                    told.append(why)
+    return told
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else -1
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _beside(folder: Path, what: str) -> Path:
@@ -90,6 +147,9 @@ def _build(folder: Path, settings: Mapping[str, Any], build: Callable[[Path], No
     try:
         build(partial)
         write_json(partial / "settings.json", dict(settings))
+        files = sorted(file for file in partial.rglob("*") if file.is_file())
+        write_json(partial / FILES, {file.relative_to(partial).as_posix(): [_size(file), _sha256(file)]
+                                     for file in files})
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
     finally:
@@ -122,7 +182,7 @@ def _sweep(parent: Path) -> None:
             pass
 
 
-# --- JSON files ---
+# --- files ---
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -135,10 +195,15 @@ def write_json(path: Path, data: Any) -> None:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path.name} cannot be written ({error}); give text, finite numbers, true, false, null, "
                          "or lists and mappings of these") from None
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, which is whole or not there; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

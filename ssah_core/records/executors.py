@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -103,7 +104,7 @@ def local_executor(runs: int | None = None) -> ProcessPoolExecutor:
     than there are `runs`."""
     workers = local_workers(runs)
     start = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in an unknown state
-    return ProcessPoolExecutor(workers, start, initializer=_share_cores, initargs=(workers,))
+    return ProcessPoolExecutor(workers, start, initializer=_begin, initargs=(workers,))
 
 
 def local_workers(runs: int | None = None) -> int:
@@ -112,8 +113,17 @@ def local_workers(runs: int | None = None) -> int:
     return max(1, workers if runs is None else min(runs, workers))
 
 
-def _share_cores(workers: int) -> None:
+def _begin(workers: int) -> None:
+    """A worker takes its share of the cores, and ends with who started it, however that ends."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
 
 
 def dask_executor(client: Any) -> Executor:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import pandas
 
-from . import evidence, paths
+from . import cache, evidence, paths
 from .measurements import read_evidence
 from .records import load_records
 from .statistics import VERDICTS
@@ -94,7 +94,7 @@ def _without_evidence(text: str | None) -> list[str]:
 
 
 def _write(expected: str) -> int:
-    (paths.root() / FILE).write_text(expected, encoding="utf-8", newline="\n")
+    cache.write_bytes(paths.root() / FILE, expected.encode())
     return 0
 
 
@@ -138,8 +138,7 @@ def write_run(folder: Path, found: Sequence[str]) -> Path:
     records = [record for record in load_records() if record.scale != "tiny"]
     body = (render(verdicts(records), _evidence(), lambda name: link(_notebook(folder, name))) if records
             else NOTHING)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).write_text(preface + body, encoding="utf-8", newline="\n")
+    cache.write_bytes(folder / FILE, (preface + body).encode())
     return folder / FILE
 
 

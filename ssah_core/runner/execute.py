@@ -16,10 +16,11 @@ from typing import Any
 
 from .. import arithmetic
 from ..organism import raise_organism
-from ..records import SCALES, findings, load_records, paths, report, slug
+from ..records import SCALES, cache, findings, load_records, paths, report, slug
 from .kernel import environment
 from .parameters import check_parameters, parse_parameters, read_parameters
 from .run_notebook import NotebookFailed
+from .stopping import no_room, silence_tasks, stoppable
 from .up_to_date import bring_up_to_date
 
 COMMON = ("seeds", "scale", "model", "unaligned")
@@ -39,16 +40,23 @@ def common_parameters(notebook: Path, seeds: list[int], scale: str) -> dict[str,
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit code: 0, 1 a notebook failed, 2 wrong arguments, 130 stopped."""
+    """The command line; returns the exit code: 0, 1 a notebook failed or no file can be written, 2 wrong arguments,
+    130 stopped, 143 stopped by SIGTERM."""
     options = _options(argv)
     try:
         _check(options)
         plan = _plan(_select(options.notebooks), options)
-        failures = _carry_out(plan, options)
+        with stoppable():
+            failures = _carry_out(plan, options)
     except ValueError as error:
         return _stop(f"error: {error}", 2)
-    except KeyboardInterrupt:
-        return _stop(STOPPED, 130)
+    except KeyboardInterrupt as stop:
+        silence_tasks()
+        return _stop(STOPPED, getattr(stop, "code", 130))
+    except Exception as error:
+        if told := no_room(error):
+            return _stop(f"error: {told}", 1)
+        raise
     for failure in failures:
         _stop(f"failed: {failure}", 1)
     return int(bool(failures))
@@ -135,6 +143,8 @@ def _carry_out(plan: Plan, options: argparse.Namespace) -> list[NotebookFailed]:
     folder = _folder(options)
     figures = paths.committed() if options.publish else folder / "figures"
     with environment(SSAH_FIGURES=os.environ.get("SSAH_FIGURES") or str(figures)):
+        for damaged in cache.remove_damaged():
+            print(f"warning: {damaged}: it is built again where it is needed", file=sys.stderr, flush=True)
         if options.scale != "paper":  # where a checkpoint takes the organism's place
             for seed in range(options.seeds):
                 raise_organism(seed, options.scale)
@@ -161,6 +171,8 @@ def _run_each(plan: Plan, folder: Path) -> list[NotebookFailed]:
         try:
             bring_up_to_date(notebook, parameters, folder / notebook.name)
         except NotebookFailed as error:
+            if no_room(error):
+                raise
             print(f"{notebook.stem}: failed, others go on", flush=True)
             failures.append(error)
     return failures

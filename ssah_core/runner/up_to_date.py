@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
 from ..records import cache, evidence, paths, wishes
+from ..records.measurements import DAMAGE
 from .run_notebook import run_notebook, without_injected
 
 
@@ -20,16 +25,17 @@ def bring_up_to_date(notebook: Path, parameters: dict[str, Any], output: Path) -
     """
     with cache.locked(_stamps() / f"{notebook.stem}-{cache.key({'folder': str(output.parent)})}"):
         stamp = _stamps() / f"{notebook.stem}-{inputs(notebook, parameters)}.json"
-        if _is_current(output, stamp):
+        why = _why_not_current(output, stamp)
+        if why is None:
             print(f"{notebook.stem}: up to date", flush=True)
             return
-        print(f"{notebook.stem}: running", flush=True)
-        start = time.time()
+        print(f"{notebook.stem}: running{why and f', since {why}'}", flush=True)
+        start, before = time.monotonic(), _states()
         run_notebook(notebook, parameters, output)
         if inputs(notebook, parameters) == stamp.stem.rpartition("-")[2]:  # else something was edited meanwhile
-            wrote = sorted({*_written_since(start), *_wrote(stamp)})
+            wrote = {name: _content(name) for name, state in _states().items() if before.get(name) != state}
             cache.write_json(stamp, {"result": _result(output), "wrote": wrote})
-        print(f"{notebook.stem}: done in {time.time() - start:.0f} s", flush=True)
+        print(f"{notebook.stem}: done in {time.monotonic() - start:.0f} s", flush=True)
 
 
 def inputs(notebook: Path, parameters: dict[str, Any]) -> str:
@@ -44,14 +50,6 @@ def inputs(notebook: Path, parameters: dict[str, Any]) -> str:
                       "edited": time.time() if now["code"] == evidence.EDITED else 0})
 
 
-def _wrote(stamp: Path) -> list[str]:
-    """What an equal run wrote before: a file that is there already is not written again."""
-    try:
-        return cache.read_json(stamp)["wrote"]
-    except (FileNotFoundError, ValueError):
-        return []
-
-
 def _stamps() -> Path:
     return paths.cache() / "executed"
 
@@ -62,15 +60,43 @@ def _result(notebook: Path) -> str:
     return cache.key({"cells": [[cell.source, cell.execution_count, cell.outputs] for cell in cells]})
 
 
-def _written_since(start: float) -> list[str]:
-    # One second earlier, since file times are coarser than the clock.
-    files = (file for file in paths.figures().rglob("*") if file.is_file() and file.stat().st_mtime >= start - 1)
-    return sorted(file.relative_to(paths.figures()).as_posix() for file in files)
+def _states() -> dict[str, tuple[int, ...]]:
+    """Each figure, record and file of rows, with what changes when it is written: no clock is asked, which may jump."""
+    files = (file for file in paths.figures().rglob("*") if file.is_file() and not file.name.startswith("."))
+    return {file.relative_to(paths.figures()).as_posix(): _state(file.stat()) for file in files}
 
 
-def _is_current(output: Path, stamp: Path) -> bool:
+def _state(about: os.stat_result) -> tuple[int, ...]:
+    return about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+
+
+def _content(name: str) -> str:
+    """Digest of a file below the figures; of rows without the stamp that says who has verified them since."""
+    content = (paths.figures() / name).read_bytes()
+    if name.startswith("measurements/"):
+        with suppress(ValueError, AttributeError, KeyError):
+            rows = json.loads(content)
+            rows["evidence"].pop("verified", None)
+            content = json.dumps(rows, sort_keys=True).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _why_not_current(output: Path, stamp: Path) -> str | None:
+    """Why a notebook has to run: "" if no equal run is known; else what is not as that run left it; None if all is.
+
+    A figure, record or file of rows that is another is removed, so that the run makes it anew.
+    """
     try:
-        before, result = cache.read_json(stamp), _result(output)
-    except (FileNotFoundError, ValueError):
-        return False
-    return before["result"] == result and all((paths.figures() / name).is_file() for name in before["wrote"])
+        kept, result = cache.read_json(stamp), _result(output)
+        wrote = dict(kept["wrote"])
+    except FileNotFoundError:
+        return ""
+    except DAMAGE:
+        return f"{output.name} or {stamp.name} is damaged"
+    missing = [name for name in wrote if not (paths.figures() / name).is_file()]
+    others = [name for name in wrote if name not in missing and _content(name) != wrote[name]]
+    for name in others:
+        (paths.figures() / name).unlink()
+    if kept.get("result") == result and not missing + others:
+        return None
+    return f"{', '.join([*missing, *others]) or output.name} is not as it was left"

@@ -1,0 +1,53 @@
+"""Disturb runs, and see that nothing is lost: python -m tests.faults [FAULT ...] [--seed N] [--out FILE]"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from .kill import kill_anywhere, undisturbed
+from .runs import Place
+from .tell import table, tell, write
+
+FAULTS = {"kill": lambda place, whole, options: kill_anywhere(place, whole, options.each, options.seed)}
+"""Name -> what tries it, on a place and beside an undisturbed run."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; returns 1 if anything was lost."""
+    options = _options(argv)
+    place = Place(options.folder.resolve() / "place", options.scale, tuple(options.notebooks), options.workers)
+    whole = place.folder.with_name(f"{place.folder.name}.undisturbed")
+    if not (options.again and whole.is_dir()):
+        whole = undisturbed(place)
+    outcomes: list[Any] = []
+    for name in options.faults or FAULTS:
+        tell(f"-- {name} --")
+        outcomes += FAULTS[name](place, whole, options)
+        write(options.out, outcomes, {"scale": options.scale, "seed": options.seed, "notebooks": options.notebooks,
+                                      "workers": options.workers})
+    print(table(outcomes), f"Written to {options.out}", sep="\n\n", flush=True)
+    return int(any(each.lost for each in outcomes))
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("faults", nargs="*", metavar="FAULT", help=f"of {', '.join(FAULTS)}; default all")
+    parser.add_argument("--scale", choices=("tiny", "organism"), default="tiny")
+    parser.add_argument("--notebooks", nargs="+", default=[], metavar="NN", help="only these, such as 00 03")
+    parser.add_argument("--workers", type=int, default=1, help="processes of a kernel (SSAH_WORKERS)")
+    parser.add_argument("--each", type=int, default=4, help="points a phase at which to kill")
+    parser.add_argument("--seed", type=int, default=0, help="draws the points")
+    parser.add_argument("--folder", type=Path, default=Path("runs/faults"), help="where the runs go")
+    parser.add_argument("--out", type=Path, default=Path("runs/faults/faults.json"), help="where the outcomes go")
+    parser.add_argument("--again", action="store_true", help="take the undisturbed run of an earlier call")
+    options = parser.parse_args(argv)
+    if unknown := set(options.faults) - set(FAULTS):
+        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(FAULTS)}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
