@@ -84,7 +84,7 @@ def _beside(folder: Path, what: str) -> Path:
 
 
 def _build(folder: Path, settings: Mapping[str, Any], build: Callable[[Path], None]) -> None:
-    partial = _beside(folder, "partial")
+    partial = unfinished(folder)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
@@ -112,14 +112,65 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def locked_if_free(folder: Path) -> Iterator[bool]:
+    """Keep other processes from what lies at `folder`, without waiting: whether nobody is at work there.
+
+    >>> with locked_if_free(Path("mine")) as free:
+    ...     print(free)
+    True
+    """
+    lock = FileLock(_beside(folder, "lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def is_busy(folder: Path) -> bool:
+    """Whether a process is at work on what lies, or is to lie, at `folder`; nothing is written.
+
+    >>> is_busy(Path("mine"))
+    False
+    """
+    if not _beside(folder, "lock").is_file():
+        return False
+    try:
+        with locked_if_free(folder) as free:
+            return not free
+    except OSError:  # a lock that this user may not open
+        return True
+
+
 def _sweep(parent: Path) -> None:
     """Remove what killed runs left behind: unfinished folders that nobody is building."""
     for partial in parent.glob(".*.partial"):
-        try:
-            with FileLock(partial.with_suffix(".lock"), timeout=0):
+        with locked_if_free(finished(partial)) as free:
+            if free:
                 shutil.rmtree(partial, ignore_errors=True)
-        except Timeout:
-            pass
+
+
+def finished(partial: Path) -> Path:
+    """Where an unfinished folder would be, were it finished.
+
+    >>> finished(Path("organisms/.0287a9ee3bd1.partial")).name
+    '0287a9ee3bd1'
+    """
+    return partial.with_name(partial.name.removeprefix(".").removesuffix(".partial"))
+
+
+def unfinished(folder: Path) -> Path:
+    """Where an artefact is built before it is finished.
+
+    >>> unfinished(Path("organisms/0287a9ee3bd1")).name
+    '.0287a9ee3bd1.partial'
+    """
+    return _beside(folder, "partial")
 
 
 # --- JSON files ---
