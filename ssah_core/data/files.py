@@ -15,11 +15,15 @@ CSV_FIELD = 10 ** 7
 """Longest field that is read; the csv module's own limit of 131,072 is too short for some instructions."""
 
 
+LARGEST = 2 ** 31
+"""Bytes of a data file that is read, all of it in memory."""
+
+
 def read_rows(file: Path, lines: bool = False) -> list[dict]:
     """Rows of a .csv, .json or .jsonl file, or with `lines` the lines of running text as rows of `text`.
 
-    Raises ValueError, naming file, row and column, if the file is no UTF-8, is damaged, holds what is no character, or
-    holds no rows.
+    Raises ValueError, naming file, row and column, if the file is larger than `LARGEST`, is no UTF-8, is damaged, holds
+    what is no character, or holds no rows.
 
     >>> _ = Path("asked.csv").write_text("prompt,id\\nWhy?,7\\n")
     >>> read_rows(Path("asked.csv"))
@@ -60,6 +64,9 @@ def _texts(value: Any) -> list[str]:
 
 
 def _decode(file: Path) -> str:
+    if file.stat().st_size > LARGEST:
+        raise ValueError(f"{file} is of {file.stat().st_size / 1e9:.1f} GB, but data are read up to "
+                         f"{LARGEST / 1e9:.1f} GB, all in memory: give a part of it")
     data = file.read_bytes()
     try:
         text = data.decode("utf-8-sig")

@@ -195,9 +195,17 @@ def write_json(path: Path, data: Any) -> None:
         partial.unlink(missing_ok=True)
 
 
+LARGEST = 2 ** 28
+"""Bytes of a JSON file that is read; the largest that ssah writes has a thousandth of it."""
+
+
 def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises ValueError if it is damaged, FileNotFoundError if it is not there."""
+    """What a JSON file holds. Raises ValueError if it is damaged or larger than `LARGEST`, FileNotFoundError if it is
+    not there."""
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path} is of {path.stat().st_size / 1e9:.1f} GB, but JSON is read up to "
+                         f"{LARGEST / 1e9:.1f} GB: it is no file of ssah's, so move it away")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}); delete it and run again") from None

@@ -22,12 +22,13 @@ WHOLE, STOPPED, UNFINISHED, OTHERS = "whole", "stopped", "unfinished", "not by s
 """States of what lies there: complete; completions that a run goes on with; what a killed run left; no work of ssah."""
 KEY = "[0-9a-f]{12}"
 FILES = {"organisms": r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|training"
-                      r"|evidence|settings)\.json|model\.safetensors|chat_template\.jinja",
-         "scores": r"(safety|utility|contrast)\.safetensors|settings\.json",
-         "spaces": r"(space|settings)\.json",
-         "studies": r"(rows|settings)\.json",
+                      r"|evidence)\.json|model\.safetensors|chat_template\.jinja",
+         "scores": r"(safety|utility|contrast)\.safetensors",
+         "spaces": r"space\.json",
+         "studies": r"rows\.json",
          "completions": r"(settings|chunk-\d{5,})\.json|\.(settings|chunk-\d{5,})\.json\.[0-9a-f]{32}"}
-"""Kind -> names of the files in a folder of that kind."""
+"""Kind -> names of the files in a folder of that kind, beside those of `EVERY`."""
+EVERY = r"(settings|files)\.json"
 KINDS = (*FILES, "executed", "verify")
 """Folders of the cache: artefacts, what checkpoints said, stamps and logs of notebooks, what was measured again."""
 STAMP, DRAFT, LOG = rf"(.+)-{KEY}\.json", rf"\.(.+)-{KEY}\.json\.[0-9a-f]{{32}}", r"([^.].*)\.log"
@@ -192,7 +193,7 @@ def _settings(kind: str, path: Path) -> Mapping[str, Any] | None:
     """The settings of a folder that holds files of its kind alone; else None."""
     if not _is_folder(path):
         return None
-    if not all(re.fullmatch(FILES[kind], file.name) and _is_file(file) for file in path.iterdir()):
+    if not all(re.fullmatch(f"{EVERY}|{FILES[kind]}", file.name) and _is_file(file) for file in path.iterdir()):
         return None
     try:
         settings = cache.read_json(path / SETTINGS)
