@@ -29,8 +29,25 @@ OPEN = {"HuggingFaceTB/SmolLM2-1.7B-Instruct": 1.7e9, "HuggingFaceTB/SmolLM3-3B"
 """Chat models that need no licence to be accepted, by parameters."""
 
 
+READ = (".json", ".jinja", ".txt", ".model", ".safetensors")
+"""How files end that are read of a checkpoint."""
+
+
 class Foreign(ValueError):
     """A checkpoint asks for code of somebody's, or for files that are not its own."""
+
+
+def check_folder(name: str | Path) -> None:
+    """Raise Foreign if a checkpoint's folder holds what is no file, or words or settings that are too large to read.
+
+    >>> check_folder("no/folder")
+    """
+    folder = Path(name)
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if file.suffix in READ and (not file.is_file() or file.suffix != ".safetensors"
+                                    and file.stat().st_size > cache.LARGEST):
+            raise Foreign(f"model={str(name)!r} has {file.name}, which is no file, or one of more than "
+                          f"{cache.LARGEST / 1e9:.1f} GB: get it again")
 
 
 def read_config(name: str | Path) -> PreTrainedConfig:
@@ -44,6 +61,7 @@ def read_config(name: str | Path) -> PreTrainedConfig:
     >>> read_config("mine").num_hidden_layers
     2
     """
+    check_folder(name)
     try:
         config = hub.local_first(lambda: AutoConfig.from_pretrained(name, trust_remote_code=False), name)
     except OSError as error:

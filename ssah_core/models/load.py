@@ -15,7 +15,7 @@ from transformers.utils import cached_file
 from .. import hub
 from ..records import DTYPES, cache
 from .blocks import stacks
-from .config import Foreign, check_attention, class_for
+from .config import Foreign, check_attention, check_folder, class_for
 from .template_kwargs import TemplateKwargs, bind_template
 
 
@@ -137,6 +137,7 @@ def load_weights(name: str | Path, **settings) -> PreTrainedModel:
     >>> load_weights("mine", dtype="auto").dtype
     torch.float32
     """
+    check_folder(name)
     with _explained(name):
         model, found = hub.local_first(lambda: _from_pretrained(name, **settings), name)
     lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found["mismatched_keys"])
@@ -176,6 +177,7 @@ def _read(name: str | Path, tokenizer: str | Path | None = None, arguments: Temp
           **settings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model with all of its weights from the checkpoint, and a tokenizer that fits it, its chat template bound."""
     other = tokenizer is not None and str(tokenizer) != str(name)
+    check_folder(tokenizer or name)
     with _explained(name, f" with the tokenizer of {str(tokenizer)!r}" if other else ""):
         words = hub.local_first(lambda: AutoTokenizer.from_pretrained(tokenizer or name, trust_remote_code=False),
                                 tokenizer or name)

@@ -200,8 +200,10 @@ LARGEST = 2 ** 28
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises ValueError if it is damaged or larger than `LARGEST`, FileNotFoundError if it is
-    not there."""
+    """What a JSON file holds. Raises ValueError if it is damaged, no file or larger than `LARGEST`, and
+    FileNotFoundError if it is not there."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is a folder or a device where a file is due: move it away")
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path} is of {path.stat().st_size / 1e9:.1f} GB, but JSON is read up to "
                          f"{LARGEST / 1e9:.1f} GB: it is no file of ssah's, so move it away")

@@ -108,7 +108,7 @@ def _is_ours(path: Path) -> bool:
         return bool({"kind", "ssah"} & _opened(path, EVERY, "")[0].keys())
     except ValueError:  # no safetensors: a report is JSON
         pass
-    if path.stat().st_size > cache.LARGEST:
+    if not path.is_file() or path.stat().st_size > cache.LARGEST:
         return False
     try:
         header = json.loads(path.read_bytes())
