@@ -109,7 +109,7 @@ rehearse: $(INSTALLED)  ## try a checkpoint's shape on random weights, from its 
 # A kernel named python3 in the user's home is another Python's.
 lab: export JUPYTER_PREFER_ENV_PATH := 1
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
-	cd notebooks && ../$(BIN)/jupyter lab $(ALLOW_ROOT)
+	cd notebooks && ../$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 $(ALLOW_ROOT)
 
 figures: $(INSTALLED)  ## draw every figure again from its record; no model is needed
 	$(BIN)/python -m ssah_core.plots
