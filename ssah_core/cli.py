@@ -1,4 +1,5 @@
-"""The command `ssah`: plan a run, find units, prove a freezing, keep completions, judge them, write the report.
+"""The command `ssah`: plan a run, find units, prove a freezing, keep completions, judge them, write the report, and see
+to the cache.
 
 Each command says what it found on standard output. What is wrong is one sentence on standard error, with exit code 2.
 """
@@ -176,6 +177,27 @@ def report(check: Annotated[bool, typer.Option("--check", help="write nothing; e
     from .records.report import main
 
     raise typer.Exit(main(["--check"] if check else []))
+
+
+@app.command("cache")
+def show_cache(empty: Annotated[str | None, typer.Option(help="remove a kind: organisms, scores, studies ..., all, or "
+                                                              "unfinished; says only what, without --yes")] = None,
+               study: Annotated[str | None, typer.Option(help="of this study alone")] = None,
+               older_than: Annotated[float, typer.Option(help="not used for so many days")] = 0,
+               yes: Annotated[bool, typer.Option("--yes", help="remove it")] = False,
+               as_json: Annotated[bool, typer.Option("--json", help="say it as JSON")] = False) -> None:
+    """List what lies in the cache and how large it is, and empty it of what ssah wrote there."""
+    from .records import emptying, list_stored, paths, remove_stored
+
+    if yes and empty is None:
+        raise ValueError("--yes removes nothing by itself: add --empty all, or another kind")
+    there = emptying.select(list_stored(), "all" if empty is None else empty, study, older_than)
+    if empty is None:
+        typer.echo(emptying.as_json(there) if as_json else emptying.as_list(there, paths.cache(make=False)))
+        return
+    chosen = [found for found in there if emptying.is_removable(found)]
+    done = remove_stored(chosen) if yes else chosen
+    typer.echo(emptying.as_json(done) if as_json else emptying.as_removal(done, len(there) - len(done), yes))
 
 
 @app.command("version")

@@ -85,14 +85,14 @@ def load_completions(folder: str | Path) -> Dataset:
     about = _held(folder)
     if about is None:
         raise ValueError(f"folder {str(folder)!r} holds no completions: give one that ssah.complete_to has filled")
+    there, due = sum(file.is_file() for file in folder.glob("chunk-*.json")), -(-about["n"] // about["chunk"])
+    if there < due:  # before a list is made of them: settings may say any number
+        raise ValueError(f"{folder} holds {there} of {due} chunks: run ssah.complete_to again, which goes on where it "
+                         "stopped")
     files = _files(folder, about)
-    there = [file for file in files if file.is_file()]
-    if len(there) < len(files):
-        raise ValueError(f"{folder} holds {len(there)} of {len(files)} chunks: run ssah.complete_to again, which goes "
-                         "on where it stopped")
     if damaged := next((file for file in files if seals.is_broken(file, about)), None):
         raise ValueError(f"{damaged} is damaged: run ssah.complete_to again, which answers its prompts anew")
-    rows = [row for file in files for row in cache.read_json(file)]
+    rows = [row for file in files for row in _chunk(file)]
     if _digest([row["prompt"] for row in rows]) != about["questions"]:
         raise ValueError(f"{folder} holds {len(rows)} rows that are not those of its {about['n']} prompts: delete it "
                          "and run again")
@@ -158,7 +158,21 @@ def _held(folder: Path, about: Mapping[str, Any] | None = None) -> Mapping[str, 
     if not (folder / SETTINGS).is_file():
         return None
     there = cache.read_json(folder / SETTINGS)
-    return there if isinstance(there, dict) and {"questions", "n", "chunk"} <= set(there) else None
+    if not isinstance(there, dict) or not {"questions", "n", "chunk"} <= set(there):
+        return None
+    if not all(type(there[name]) is int and there[name] > 0 for name in ("n", "chunk")):
+        raise ValueError(f"{folder / SETTINGS} says n={there['n']!r:.40} and chunk={there['chunk']!r:.40}, which are "
+                         "no numbers of rows: delete the folder and run again")
+    return there
+
+
+def _chunk(file: Path) -> list[dict]:
+    rows = cache.read_json(file)
+    if not isinstance(rows, list) or not all(
+            isinstance(row, dict) and all(isinstance(row.get(name), str) for name in ("prompt", "response"))
+            for row in rows):
+        raise ValueError(f"{file} is damaged (it is no list of rows with prompt and response): delete it and run again")
+    return rows
 
 
 def _says(folder: Path, about: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import cached_file
 
 from .. import hub
-from ..records import DTYPES
+from ..records import DTYPES, cache
 from .blocks import stacks
-from .config import class_for
+from .config import Foreign, check_attention, check_folder, class_for
 from .template_kwargs import TemplateKwargs, bind_template
 
 
@@ -135,6 +137,7 @@ def load_weights(name: str | Path, **settings) -> PreTrainedModel:
     >>> load_weights("mine", dtype="auto").dtype
     torch.float32
     """
+    check_folder(name)
     with _explained(name):
         model, found = hub.local_first(lambda: _from_pretrained(name, **settings), name)
     lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found["mismatched_keys"])
@@ -150,14 +153,31 @@ def load_weights(name: str | Path, **settings) -> PreTrainedModel:
 
 def _from_pretrained(name: str | Path, **settings) -> tuple[PreTrainedModel, dict]:
     config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    check_attention(config, name)
+    _check_shards(name)
     return class_for(config).from_pretrained(name, use_safetensors=True, trust_remote_code=False,
                                              output_loading_info=True, **settings)
+
+
+def _check_shards(name: str | Path) -> None:
+    """Raise Foreign if the index of a checkpoint's weights names files outside its own folder."""
+    with hub.offline():
+        try:
+            index = cached_file(str(name), "model.safetensors.index.json")
+        except OSError:  # a checkpoint in one file, or of which nothing is here: the hub lets no name out of its cache
+            return
+    files = set(cache.read_json(Path(index))["weight_map"].values())
+    outside = next((file for file in files if re.search(r"^[/\\]|^\w:|(^|[/\\])\.\.([/\\]|$)", file)), None)
+    if outside is not None:
+        raise Foreign(f"name={str(name)!r} names weights in {str(outside)!r}, which is no file of its own folder: get "
+                      "it from somebody else")
 
 
 def _read(name: str | Path, tokenizer: str | Path | None = None, arguments: TemplateKwargs | None = None,
           **settings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model with all of its weights from the checkpoint, and a tokenizer that fits it, its chat template bound."""
     other = tokenizer is not None and str(tokenizer) != str(name)
+    check_folder(tokenizer or name)
     with _explained(name, f" with the tokenizer of {str(tokenizer)!r}" if other else ""):
         words = hub.local_first(lambda: AutoTokenizer.from_pretrained(tokenizer or name, trust_remote_code=False),
                                 tokenizer or name)
@@ -176,11 +196,13 @@ def _read(name: str | Path, tokenizer: str | Path | None = None, arguments: Temp
 def _explained(name: str | Path, whose: str = "") -> Iterator[None]:
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, torch.OutOfMemoryError, Foreign):
         raise
     except Exception as error:  # OSError, ValueError, SafetensorError ..., and of a damaged tokenizer a bare Exception
         why = (str(error).splitlines() or [type(error).__name__])[0]
         advice = (f"a file is missing or damaged ({why}): get it again" if Path(name).is_dir() and not whose else
                   "check the folder or hub id, the network, and for a gated checkpoint accept its licence and run "
                   f"`hf auth login`; where files are damaged, get them again ({why})")
+        if "trust_remote_code" in str(error):
+            advice = "it brings code of its own, which ssah never runs: take one that transformers holds"
         raise ValueError(f"name={str(name)!r} cannot be loaded{whose}: {advice}") from error

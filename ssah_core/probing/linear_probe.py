@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -63,10 +63,16 @@ class Readout:
     @classmethod
     def load(cls, path: str | Path) -> Readout:
         """Read a read-out that `save` wrote. Raises ValueError for another file."""
-        with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("ssah") != "Readout":
-                raise ValueError(f"{path} holds no read-out: pass a file that Readout.save wrote")
-            return cls(int(file.metadata()["layer"]), file.get_tensor("weight"), float(file.get_tensor("bias")))
+        try:
+            with safe_open(path, framework="pt") as file:
+                about, kept = file.metadata(), {name: file.get_tensor(name) for name in ("weight", "bias")}
+            weight, bias = kept["weight"], kept["bias"]
+            finite = all(bool(part.isfinite().all()) for part in (weight, bias))
+            if about["ssah"] != "Readout" or weight.dim() != 1 or not finite:
+                raise ValueError("other content")
+            return cls(int(about["layer"]), weight, float(bias))
+        except (SafetensorError, OSError, TypeError, KeyError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{path} holds no read-out: pass a file that Readout.save wrote") from error
 
 
 @dataclass(frozen=True)

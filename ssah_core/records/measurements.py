@@ -30,6 +30,8 @@ from .wishes import wishes
 SCALES = ("tiny", "organism", "paper")
 FORMAT = 2
 """Of a file of rows. (1 was before identity and evidence were told apart.)"""
+TYPES = {"study": str, "version": int, "seed": int, "scale": str}
+"""Of the parts of an identity that are single values."""
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading a file that is missing, cut short or edited by hand can raise."""
 
@@ -171,7 +173,8 @@ def rows_there(file: Path) -> dict:
 def _is_whole(content: Mapping[str, Any]) -> bool:
     identity, about = content["identity"], content["evidence"]
     return (identity.keys() >= {"study", "version", "seed", "scale", "settings"}
-            and isinstance(identity["version"], int) and about.keys() >= {"code", "arithmetic", "date"}
+            and all(isinstance(identity[name], kind) for name, kind in TYPES.items())
+            and all(isinstance(about[name], str) for name in ("code", "arithmetic", "date"))
             and all(isinstance(part, dict) for part in (identity["settings"], content["rests_on"],
                                                         about.get("verified", {}))))
 

@@ -144,10 +144,23 @@ def _load(file: Path) -> Record:
         content |= {name: tuple(content[name]) for name in ("values", "seeds")}
         content["interval"] = content["interval"] and tuple(content["interval"])
         loaded = Record(**content)
+        _check_types(loaded)
         _check_summary(loaded)
     except DAMAGE as error:
         raise ValueError(f"record {file.name} is damaged ({error}): measure it again") from error
     return loaded
+
+
+def _check_types(loaded: Record) -> None:
+    """A file may hold anything under the names of a record."""
+    texts = ("claim", "unit", "method", "judge", "scale", "model", "code", "note")
+    wrong = [name for name in texts if not isinstance(getattr(loaded, name), str)]
+    numbers = {"value": (loaded.value,), "values": loaded.values, "interval": loaded.interval or ()}
+    wrong += [name for name, those in numbers.items() if not all(type(each) in (int, float) for each in those)]
+    wrong += [name for name, those in {"n": (loaded.n,), "seeds": loaded.seeds}.items()
+              if not all(type(each) is int for each in those)]
+    if wrong or loaded.n < 1 or len(loaded.values) != len(loaded.seeds):
+        raise ValueError(f"{' and '.join(wrong) or 'n or seeds'}: of a type or number that no record has")
 
 
 def _check_summary(loaded: Record) -> None:

@@ -80,6 +80,7 @@ def _verify(name: str, files: Mapping[int, Path], code: str, scratch: Path) -> s
     there, study = kept[seed], _study(name)
     if not study:
         return _tell(name, seed, "passed over", "a study of your own, which no catalogue knows how to measure")
+    _check_place(name, files[seed], there["identity"])
     why = run_of(there["identity"]).why_stale(there)
     if all(_is_stamped(content, code) for content in kept.values()):
         return _tell(name, seed, "equal", "verified by this code before")
@@ -99,6 +100,13 @@ def _read(file: Path) -> dict[str, Any]:
     content = rows_there(file)
     evidence.is_by(content["evidence"], "")  # refuses a stamp that no code gives
     return content
+
+
+def _check_place(name: str, file: Path, identity: Mapping[str, Any]) -> None:
+    """Raise ValueError unless rows lie where their identity says: it names the file that they are measured into."""
+    if identity["study"] != name or f"{identity['scale']}-seed{identity['seed']}" != file.stem:
+        raise ValueError(f"{file} says that it holds rows of {identity['study']!r}, scale {identity['scale']!r}, seed "
+                         f"{identity['seed']!r}, which lie elsewhere: measure it again")
 
 
 def _study(name: str) -> str:

@@ -20,6 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..records import cache
+
 FORMAT = 1
 """Raised by one whenever files change their meaning."""
 HEADER = ("kind", "format", "version", "about", "digest")
@@ -106,6 +108,8 @@ def _is_ours(path: Path) -> bool:
         return bool({"kind", "ssah"} & _opened(path, EVERY, "")[0].keys())
     except ValueError:  # no safetensors: a report is JSON
         pass
+    if not path.is_file() or path.stat().st_size > cache.LARGEST:
+        return False
     try:
         header = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
