@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from torch import nn
 from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..arguments import check_counts, check_kind, check_texts
 from ..models import (
     THINKING,
     Queries,
@@ -59,6 +61,9 @@ def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts
 
     *Shown in:* 00_start_here.
     """
+    check_kind(nn.Module, "pass a model, such as ssah.load gives", model=model)
+    check_texts(prefill=prefill, **({} if system is None else {"system": system}))
+    check_counts(max_new_tokens=max_new_tokens, batch_size=batch_size)
     rows = checked_rows(prompts, "prompts")
     tokenizer = with_template(tokenizer, chat_template_kwargs)
     _check_one_each(generate)

@@ -18,9 +18,11 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..arguments import check_counts, check_kind, check_paths, check_seed, check_texts
 from ..models import Queries, encode, stop_ids, with_template
 from ..records import TODAY, cache
 from .complete import VERSION, complete
@@ -56,9 +58,12 @@ def complete_to(folder: str | Path, model: PreTrainedModel, tokenizer: PreTraine
 
     *Shown in:* README.
     """
+    check_paths(folder=folder)
+    check_kind(nn.Module, "pass a model, such as ssah.load gives", model=model)
     rows = checked_rows(prompts, "prompts")
-    if chunk < 1:
-        raise ValueError(f"chunk={chunk} is no number of rows: choose 1 or more")
+    check_texts(arm=arm)
+    check_counts(chunk=chunk)
+    check_seed(seed=seed)
     folder, about = Path(folder).expanduser().absolute(), _about(model, tokenizer, rows, arm, chunk, seed, settings)
     with cache.locked(folder):
         _claim(folder, about)

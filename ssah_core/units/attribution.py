@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import FirstTokens, Wordings, check_context, evaluating, inputs_of
+from ..arguments import check_counts, check_filled, check_kind, check_share
+from ..models import FirstTokens, Wordings, check_batch, check_context, evaluating, inputs_of
 from .ablation import ablate
 from .check_units import known_units
 from .importance import Scores
@@ -100,6 +101,7 @@ def effects(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], obj
 
 
 def _effects_of_batch(model, units: UnitMap, batch, objective: Objective, fill: Moments) -> dict[str, Tensor]:
+    check_batch(model, batch, ("token_mask",))
     activations: dict[str, Tensor] = {}
     inputs = inputs_of(model, batch)
     ids, attended = inputs["input_ids"], inputs["attention_mask"]
@@ -144,8 +146,13 @@ def search(model: PreTrainedModel, safety: Sequence[Mapping[str, Tensor]], utili
 
     *Shown in:* 03_label_units.
     """
-    if not 0 < share <= 1 or rounds < 1:
-        raise ValueError(f"share={share}, rounds={rounds}: search a share from 0 (excluded) to 1 in at least one round")
+    check_share(share=share)
+    check_counts(rounds=rounds)
+    if not share:
+        raise ValueError(f"share={share} searches nothing: pass a share above 0")
+    check_filled("pass a list of batches, such as ssah.batches gives", safety=safety, utility=utility)
+    check_kind(Callable, "pass a function of logits and their batch, such as ssah.refusal_odds gives", odds=odds)
+    check_kind(Moments, "pass what collect gives on the utility set", fill=fill)
     units, first, order = UnitMap(model), None, torch.empty(0, dtype=torch.int64)
     for turn in range(1, rounds + 1):
         found = order[:round((turn - 1) * share / rounds * units.total)]  # units removed so far, as places in the model

@@ -6,6 +6,7 @@ import pandas
 import torch
 from torch import Tensor
 
+from ..arguments import check_kind
 from .importance import Scores
 from .masks import UnitKind, UnitLabels, UnitMask, share_to_count, split_sites
 
@@ -29,6 +30,7 @@ def label_units(scores: Scores, *, scu: float, ucu: float, ru: float) -> UnitLab
 
     *Shown in:* 00_start_here.
     """
+    check_kind(Scores, "pass what score_units or search gives", scores=scores)
     sizes = {site: len(score) for site, score in scores.contrast.items()}
     total = sum(sizes.values())
     counts = {UnitKind.SCU: share_to_count(scu, total, "scu"), UnitKind.UCU: share_to_count(ucu, total, "ucu"),
@@ -92,6 +94,7 @@ def transfer(before: UnitLabels, after: UnitLabels) -> pandas.DataFrame:
 
     *Shown in:* 04_trace_attribute_transfer.
     """
+    check_kind(UnitLabels, "pass what label_units gives", before=before, after=after)
     total = sum(before.mask("CU").sizes.values())
     return pandas.DataFrame([[100 * (before.mask(old) & after.mask(new)).count / total for new in UnitKind]
                              for old in UnitKind], index=pandas.Index(list(UnitKind), name="before"),
