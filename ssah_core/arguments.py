@@ -1,14 +1,15 @@
 """What an argument may be; for anything else a ValueError in one sentence, with its name, its value and the way out.
 
-Every check takes the arguments by name: `check_counts(batch_size=batch_size)`.
+Every check takes the arguments by name: `check_counts(batch_size=batch_size)`. `Parser` says so of a command's.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NoReturn
 
 LONGEST = 80
 """Characters of a value that an error shows."""
@@ -25,7 +26,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST - 3]}..."
 
 
-def check_kind(kind: type | tuple[type, ...], way: str, **given: Any) -> None:
+def check_kind(kind: Any, way: str, /, **given: Any) -> None:
     """Raise ValueError for an argument that is not of a type; `way` says what to pass.
 
     >>> check_kind(dict, "pass a dictionary", each=[1])
@@ -37,7 +38,7 @@ def check_kind(kind: type | tuple[type, ...], way: str, **given: Any) -> None:
             raise ValueError(f"{name} is {_told(value)}: {way}")
 
 
-def check_counts(least: int = 1, most: int | None = None, **given: Any) -> None:
+def check_counts(least: int = 1, most: int | None = None, /, **given: Any) -> None:
     """Raise ValueError for what is no whole number from `least` to `most`: a truth value, 1.5 or "3" is none.
 
     >>> check_counts(batch_size=8)
@@ -62,8 +63,8 @@ def check_seed(**given: Any) -> None:
     check_counts(0, LARGEST_SEED, **given)
 
 
-def check_share(least: float = 0, **given: Any) -> None:
-    """Raise ValueError for what is no number from `least` to 1.
+def check_share(**given: Any) -> None:
+    """Raise ValueError for what is no number from 0 to 1.
 
     >>> check_share(share=float("nan"))
     Traceback (most recent call last):
@@ -71,8 +72,8 @@ def check_share(least: float = 0, **given: Any) -> None:
     """
     for name, value in given.items():
         number = isinstance(value, Real) and not isinstance(value, bool)
-        if not number or not least <= value <= 1:
-            raise ValueError(f"{name}={_told(value, number)} is no share: pass a number from {least} to 1")
+        if not number or not 0 <= value <= 1:
+            raise ValueError(f"{name}={_told(value, number)} is no share: pass a number from 0 to 1")
 
 
 def check_numbers(finite: bool = True, **given: Any) -> None:
@@ -89,7 +90,7 @@ def check_numbers(finite: bool = True, **given: Any) -> None:
             raise ValueError(f"{name}={_told(value, number)} is not a {'finite ' if finite else ''}number: pass one")
 
 
-def check_choice(choices: Iterable[str], more: str = "", **given: Any) -> None:
+def check_choice(choices: Collection[str], more: str = "", /, **given: Any) -> None:
     """Raise ValueError for what is none of the choices; `more` says what else there is.
 
     >>> check_choice(("zero", "mean"), fill="median")
@@ -135,7 +136,7 @@ def check_paths(**given: Any) -> None:
             raise ValueError(f"{name} is {_told(value)}: pass a path, as text or pathlib.Path")
 
 
-def check_list(way: str, **given: Any) -> None:
+def check_list(way: str, /, **given: Any) -> None:
     """Raise ValueError for what holds no items one after another: one text or one mapping is no list of them.
 
     >>> check_list("pass a list of prompts", prompts={"prompt": "Why?"})
@@ -147,7 +148,7 @@ def check_list(way: str, **given: Any) -> None:
             raise ValueError(f"{name} is {_told(value)}: {way}")
 
 
-def check_filled(way: str, **given: Any) -> None:
+def check_filled(way: str, /, **given: Any) -> None:
     """Raise ValueError for what is no list of known length, or an empty one.
 
     >>> check_filled("pass at least one seed", seeds=[])
@@ -158,6 +159,18 @@ def check_filled(way: str, **given: Any) -> None:
     for name, value in given.items():
         if not isinstance(value, Collection) or not len(value):
             raise ValueError(f"{name} is {_told(value)}: {way}")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of a command line that says what is wrong in one sentence, with exit code 2.
+
+    >>> Parser(prog="python -m mine").parse_args(["--nope"])
+    Traceback (most recent call last):
+    SystemExit: 2
+    """
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {' '.join(message.split())}; see {self.prog} --help\n")
 
 
 def _told(value: Any, expected: bool = False) -> str:

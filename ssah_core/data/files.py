@@ -97,7 +97,7 @@ def _csv(text: str, file: Path) -> list[dict]:
 def _json(text: str, file: Path) -> list[dict]:
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is no well-formed JSON ({error}): get it again from its source") from None
     if isinstance(data, Mapping) and isinstance(data.get("jailbreaks"), list):  # JailbreakBench's artefacts
         data = data["jailbreaks"]
@@ -113,7 +113,7 @@ def _jsonl(text: str, file: Path) -> list[dict]:
             continue
         try:
             rows.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{file} line {n} is no well-formed JSON ({error}): get it again from its "
                              "source") from None
         if not isinstance(rows[-1], dict):

@@ -12,7 +12,7 @@ from torch import nn
 from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..arguments import check_counts, check_kind, check_texts
+from ..arguments import check_counts, check_kind, check_texts, shown
 from ..models import (
     THINKING,
     Queries,
@@ -73,7 +73,13 @@ def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts
     check_context(model, longest + max_new_tokens,
                   f"the longest prompt has {longest} tokens and max_new_tokens={max_new_tokens}",
                   "shorten the prompt or lower max_new_tokens")
-    texts = generate_texts(model, tokenizer, ids, len(start), max_new_tokens, batch_size, progress, **generate)
+    try:
+        texts = generate_texts(model, tokenizer, ids, len(start), max_new_tokens, batch_size, progress, **generate)
+    except ValueError as error:
+        if "model_kwargs" not in str(error):
+            raise
+        raise ValueError(f"model.generate does not know all of {shown(generate)}: leave out what it does not ({error})"
+                         ) from None
     return answered(rows, as_responses(tokenizer, texts, bool(start)))
 
 

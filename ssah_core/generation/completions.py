@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..arguments import check_counts, check_kind, check_paths, check_seed, check_texts
+from ..data import check_columns
 from ..models import Queries, encode, stop_ids, with_template
 from ..records import TODAY, cache
 from .complete import VERSION, complete
@@ -31,6 +32,8 @@ from .rows import checked_rows
 FREE = ("batch_size",)
 """Settings that may change when a run is gone on with: they decide how fast it is, not what is said."""
 SETTINGS = "settings.json"
+MOST = 10 ** 7
+"""Rows of a folder: a number beyond is a damaged one."""
 PARTIAL = re.compile(r"\.(settings\.json|chunk-\d{5,}\.json)\.[0-9a-f]{32}")
 """What `cache.write_json` names a file while it writes it: what a killed run leaves."""
 
@@ -91,12 +94,22 @@ def load_completions(folder: str | Path) -> Dataset:
     if len(there) < len(files):
         raise ValueError(f"{folder} holds {len(there)} of {len(files)} chunks: run ssah.complete_to again, which goes "
                          "on where it stopped")
-    rows = [row for file in files for row in cache.read_json(file)]
+    rows = [row for file in files for row in _chunk(file)]
     if _digest([row["prompt"] for row in rows]) != about["questions"]:
         raise ValueError(f"{folder} holds {len(rows)} rows that are not those of its {about['n']} prompts: delete it "
                          "and run again")
     columns = dict.fromkeys(column for row in rows for column in row)
     return Dataset.from_list([{column: row.get(column) for column in columns} for row in rows])
+
+
+def _chunk(file: Path) -> list[dict]:
+    """The rows of one chunk. Raises ValueError if they are no rows of prompt and response."""
+    rows = cache.read_json(file)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and isinstance(row.get("prompt"), str)
+                                             and isinstance(row.get("response"), str) for row in rows):
+        raise ValueError(f"{file} holds no rows of prompt and response: delete it and run again")
+    check_columns(rows, str(file))
+    return rows
 
 
 def _complete(model, tokenizer, rows: list[dict], seed: int, settings: Mapping) -> list[dict]:
@@ -144,7 +157,13 @@ def _held(folder: Path) -> Mapping[str, Any] | None:
     if not (folder / SETTINGS).is_file():
         return None
     there = cache.read_json(folder / SETTINGS)
-    return there if isinstance(there, dict) and {"questions", "n", "chunk"} <= set(there) else None
+    if not isinstance(there, dict) or not {"questions", "n", "chunk"} <= set(there):
+        return None
+    for name, most in (("n", MOST), ("chunk", None)):
+        if type(there[name]) is not int or not 0 < there[name] <= (most or there[name]):
+            raise ValueError(f"{folder / SETTINGS} says {name}={there[name]!r:.40}, which is no number of rows: delete "
+                             "that folder and run again")
+    return there
 
 
 def _check_free(folder: Path) -> None:

@@ -16,7 +16,7 @@ from decimal import Decimal
 
 from datasets import Dataset
 
-from ..arguments import check_choice, check_list
+from ..arguments import check_choice, check_list, shown
 from ..models import answer_of
 from ..records import rests_on
 from .keyword_lists import KEYWORD_JUDGES, KeywordJudge
@@ -134,7 +134,8 @@ def _verdicts(completions: Iterable[Mapping], verdict: Judge) -> list[bool]:
     rows = list(completions)
     for n, row in enumerate(rows, 1):
         if not isinstance(row, Mapping) or not isinstance(row.get("response"), str):
-            raise ValueError(f"completions row {n} has no text as 'response': pass rows, as ssah.complete returns them")
+            raise ValueError(f"completions row {n} has no text as 'response' ({shown(row)}): pass rows, as "
+                             "ssah.complete returns them")
     said = [answer_of(row["response"]) for row in rows]
     lost = [str(n) for n, answer in enumerate(said, 1) if answer is None]
     if lost:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..arguments import check_kind
+from ..arguments import check_kind, shown
 
 IGNORED = -100
 """Label of a token that bears no loss (torch's convention)."""
@@ -70,14 +70,14 @@ def check_batch(model: PreTrainedModel, batch: Mapping[str, Tensor], more: Seque
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
     >>> check_batch(model, {"input_ids": torch.tensor([[1, 2]])})
     Traceback (most recent call last):
-    ValueError: a batch has no 'attention_mask': pass batches such as ssah.batches gives
+    ValueError: a batch has no 'attention_mask' (it is {'input_ids': tensor([[1, 2]])}): pass batches such as ...
     """
     way = "pass batches such as ssah.batches gives"
     check_kind(Mapping, way, batch=batch)
     needed = ("input_ids", "attention_mask", *more)
     for name in (*needed, *({"token_mask"} & set(batch))):
         if not isinstance(batch.get(name), Tensor):
-            raise ValueError(f"a batch has no {name!r}: {way}")
+            raise ValueError(f"a batch has no {name!r} (it is {shown(dict(batch))}): {way}")
         value, like = batch[name], batch["input_ids"]
         if value.dim() != 2 or value.shape != like.shape or value.is_floating_point():
             raise ValueError(f"a batch has {name!r} of {value.dtype} and shape {tuple(value.shape)}, beside input_ids "

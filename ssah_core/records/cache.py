@@ -148,5 +148,5 @@ def read_json(path: Path) -> Any:
     """What a JSON file holds. Raises ValueError if it is damaged, FileNotFoundError if it is not there."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}); delete it and run again") from None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import arithmetic
+from ..arguments import Parser
 from ..organism import raise_organism
 from ..records import SCALES, findings, load_records, paths, report, slug
 from .kernel import environment
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m ssah_core.runner.execute", description=__doc__)
+    parser = Parser(prog="python -m ssah_core.runner.execute", description=__doc__)
     parser.add_argument("--seeds", type=_count, default=1, metavar="N", help="how many organisms: seeds 0 to N-1")
     parser.add_argument("--scale", choices=SCALES, default="organism")
     parser.add_argument("--notebooks", nargs="+", default=[], metavar="NN", help="only these, such as 00 03")

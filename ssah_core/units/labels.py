@@ -36,7 +36,8 @@ def label_units(scores: Scores, *, scu: float, ucu: float, ru: float) -> UnitLab
     counts = {UnitKind.SCU: share_to_count(scu, total, "scu"), UnitKind.UCU: share_to_count(ucu, total, "ucu"),
               UnitKind.RU: share_to_count(ru, total, "ru")}
     if scu + ucu + ru > 1 + 1e-9:
-        raise ValueError(f"scu={scu}, ucu={ucu} and ru={ru} sum to {scu + ucu + ru:.3g}: shares may sum to 1 at most")
+        raise ValueError(f"scu={scu}, ucu={ucu} and ru={ru} sum to {scu + ucu + ru:.3g}: lower one, as shares may "
+                         "sum to 1 at most")
     ranks = _rankings(scores)
     left, masks = torch.ones(total, dtype=torch.bool), {}
     for kind, n in counts.items():

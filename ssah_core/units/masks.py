@@ -109,7 +109,7 @@ class UnitMask:
         for site, mask in self.sites.items():
             score = by.get(site)
             if not isinstance(score, Tensor) or score.shape != mask.shape or not torch.isfinite(score[mask]).all():
-                raise ValueError(f"by[{site!r}] is not one finite score a unit: "
+                raise ValueError(f"by[{site!r}] is not one finite score a unit ({shown(score)}): "
                                  "pass scores of the model that the mask is of")
         n = share_to_count(share, sum(self.sizes.values()))
         if n > self.count:
@@ -267,8 +267,8 @@ def check_mask(mask: object, caller: str) -> None:
 
     >>> check_mask(None, "ablate")
     Traceback (most recent call last):
-    ValueError: mask is NoneType, but ablate takes a UnitMask: of labels, such as labels.mask('SCU')
+    ValueError: mask is NoneType, but ablate takes a UnitMask: pass one, such as labels.mask('SCU')
     """
     if not isinstance(mask, UnitMask):
-        raise ValueError(f"mask is {type(mask).__name__}, but {caller} takes a UnitMask: of labels, such as "
+        raise ValueError(f"mask is {type(mask).__name__}, but {caller} takes a UnitMask: pass one, such as "
                          "labels.mask('SCU')")
