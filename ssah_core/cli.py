@@ -59,7 +59,7 @@ def _end_by(error: Any) -> None:
     """End with one sentence, unless the error is the help that was not asked for."""
     if type(error).__name__ != "NoArgsIsHelpError":
         where = error.ctx.command_path if error.ctx else "ssah"
-        typer.echo(f"error: {' '.join(error.format_message().split())} See {where} --help", err=True)
+        typer.echo(f"error: {' '.join(error.format_message().split()).rstrip('.')}: see {where} --help", err=True)
         raise typer.Exit(WRONG) from None
 
 

@@ -17,7 +17,7 @@ import ssah_core as ssah
 
 WAY = re.compile(r"\b(pass|give|choose|use|set|take|make|add|collect|check|shorten|lower|ask for|name|repeat|see|say|"
                  r"delete|get it|save|write|rename|put|leave|fill|remove|copy|measure|unset|cut|raise|convert|return|"
-                 r"did you mean)\b")
+                 r"run|did you mean)\b")
 """What a way out begins with."""
 LONGEST = 1200
 """Characters of a sentence: that of an unknown data set lists them all."""

@@ -25,6 +25,8 @@ def read_rows(file: Path, lines: bool = False) -> list[dict]:
     >>> read_rows(Path("asked.csv"))
     [{'prompt': 'Why?', 'id': '7'}]
     """
+    if not file.is_file():
+        raise ValueError(f"No such file as {file}: give a .csv, .json or .jsonl file")
     text = _decode(file)
     if lines:
         rows = _running(text)

@@ -26,7 +26,7 @@ from ..arguments import check_counts, check_kind, check_paths, check_seed, check
 from ..data import check_columns
 from ..models import Queries, encode, stop_ids, with_template
 from ..records import TODAY, cache
-from .complete import VERSION, complete
+from .complete import VERSION, complete, prepared
 from .rows import checked_rows
 
 FREE = ("batch_size",)
@@ -67,6 +67,7 @@ def complete_to(folder: str | Path, model: PreTrainedModel, tokenizer: PreTraine
     check_texts(arm=arm)
     check_counts(chunk=chunk)
     check_seed(seed=seed)
+    prepared(model, tokenizer, rows, **settings)  # refuses what generation would, before the folder is made
     folder, about = Path(folder).expanduser().absolute(), _about(model, tokenizer, rows, arm, chunk, seed, settings)
     with cache.locked(folder):
         _claim(folder, about)

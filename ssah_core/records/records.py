@@ -84,11 +84,8 @@ def record(claim: str, values: Mapping[int, float] | Sequence[float], *, seeds: 
     """
     check_texts(note=note)
     check_names(judge=judge, model=model, code=code)
-    check_filled("pass at least 1 seed, each once", seeds=seeds)
-    for seed in seeds:
-        check_seed(seeds=seed)
-    seeds = tuple(int(seed) for seed in seeds)
     _check_record(claim, unit, scale, seeds, n)
+    seeds = tuple(int(seed) for seed in seeds)
     values = _in_order(values, seeds)
     interval = mean_interval(values)
     made = Record(claim, interval.mean, unit, interval.bounds, interval.method, values, seeds, int(n), judge, scale,
@@ -123,12 +120,15 @@ def record_rows(table: pandas.DataFrame, *, scale: str, model: str, code: str) -
     return made
 
 
-def _check_record(claim: str, unit: str, scale: str, seeds: tuple[int, ...], n: int) -> None:
+def _check_record(claim: str, unit: str, scale: str, seeds: Sequence[int], n: int) -> None:
     check_scale(scale)
     expected = list_records()[check_known("claim", claim, list_records())]
     if unit != expected:
         raise ValueError(f"unit is {unit!r}: claim {claim!r} is in {expected!r}, convert the values")
     check_counts(n=n)
+    check_filled("pass at least 1 seed, each once", seeds=seeds)
+    for seed in seeds:
+        check_seed(seeds=seed)
     if len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds is {seeds}: pass at least 1 seed, each once")
 
@@ -182,6 +182,9 @@ def _load(file: Path) -> Record:
 
 def _check_summary(loaded: Record) -> None:
     """A mean or interval that does not follow from the values was typed by hand."""
+    check_names(judge=loaded.judge, model=loaded.model, code=loaded.code)
+    _check_record(loaded.claim, loaded.unit, loaded.scale, loaded.seeds, loaded.n)
+    _in_order(loaded.values, loaded.seeds)
     interval = mean_interval(loaded.values)
     stated, found = (loaded.value, *(loaded.interval or ())), (interval.mean, *(interval.bounds or ()))
     if len(stated) != len(found) or not numpy.allclose(stated, found, rtol=1e-6, atol=1e-9):

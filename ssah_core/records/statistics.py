@@ -129,12 +129,13 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """
     _check_level(level)
     check_filled("pass one finite number an organism, at least one", values=values)
+    given = values
     try:
-        values = [float(value) for value in values]
+        values = [math.nan if isinstance(value, str) else float(value) for value in given]
     except (TypeError, ValueError):
-        raise ValueError(f"values is {shown(values)}: pass one finite number an organism, at least one") from None
+        values = [math.nan]
     if not all(map(math.isfinite, values)):
-        raise ValueError(f"values is {shown(values)}: pass one finite number an organism, at least one")
+        raise ValueError(f"values is {shown(given)}: pass one finite number an organism, at least one")
     n, mean = len(values), math.fsum(values) / len(values)
     if n == 1:
         return Interval(mean, None, None, 1, "one run, no interval")

@@ -105,6 +105,8 @@ def _check(options: argparse.Namespace) -> None:
     if options.publish and os.environ.get("SSAH_FIGURES"):
         raise ValueError(f"SSAH_FIGURES is {os.environ['SSAH_FIGURES']!r}, but --publish renews what is "
                          "committed: unset it")
+    if options.output and _place(options.output).is_file():
+        raise ValueError(f"--output is {str(options.output)!r}, which is a file: name a folder")
     if options.publish and options.output:
         raise ValueError(f"--output is {str(options.output)!r}, but --publish runs in place: leave one of them out")
 
@@ -152,7 +154,11 @@ def _folder(options: argparse.Namespace) -> Path:
     if options.publish:
         return paths.notebooks()
     name = slug(options.parameters["model"]) if options.scale == "paper" else f"{options.scale}-{options.seeds}"
-    return paths.root() / (options.output or Path("runs", name)).expanduser()
+    return _place(options.output or Path("runs", name))
+
+
+def _place(folder: Path) -> Path:
+    return paths.root() / folder.expanduser()
 
 
 def _run_each(plan: Plan, folder: Path) -> list[NotebookFailed]:
