@@ -29,7 +29,7 @@ $(PORTABLE): export OPENBLAS_CORETYPE := Haswell
 $(PORTABLE): export OMP_WAIT_POLICY := passive
 
 define CHECK_PYTHON
-$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
 	echo "PYTHON is $(PYTHON), but Python 3.11 or newer is needed; name one: make PYTHON=python3.11" >&2; exit 1; }; \
 $(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
 	echo "$(PYTHON) cannot make an environment, since its ensurepip is missing; on Debian: apt install python3-venv" >&2; exit 1; }

@@ -29,17 +29,39 @@ CHANGED, WRONG = 1, 2
 """Exit codes: frozen entries changed or a report is stale; and what was asked for cannot be done."""
 
 
+_Usage: Any = typer.BadParameter.__mro__[1]
+"""click's error of a command line that is not understood, of the click that this typer has."""
+
+
 class _OneSentence(TyperGroup):
     """A group of commands whose errors are one sentence, without a traceback."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except _Usage as error:
+            _end_by(error)
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except _Usage as error:
+            _end_by(error)
+            raise
         except BrokenPipeError:  # `ssah plan ... | head`: nobody reads any more
             raise
         except (ValueError, OSError, RecursionError) as error:
             typer.echo(f"error: {' '.join(str(error).split())}", err=True)
             raise typer.Exit(WRONG) from None
+
+
+def _end_by(error: Any) -> None:
+    """End with one sentence, unless the error is the help that was not asked for."""
+    if type(error).__name__ != "NoArgsIsHelpError":
+        where = error.ctx.command_path if error.ctx else "ssah"
+        typer.echo(f"error: {' '.join(error.format_message().split()).rstrip('.')}: see {where} --help", err=True)
+        raise typer.Exit(WRONG) from None
 
 
 app = typer.Typer(cls=_OneSentence, no_args_is_help=True, add_completion=False, rich_markup_mode=None,

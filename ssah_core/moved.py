@@ -36,7 +36,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "keyword_lists": ("judging.keyword_lists", "judging.judges"),
     "leading_space": ("models.leading_space",),
     "lens": ("probing.logit_lens", "models.first_tokens"),
-    "masks": ("units.masks",),
+    "masks": ("units.masks", "units.random_units"),
     "measurements": ("records.measurements", "records.wishes"),
     "notebook_runs": ("runner.run_notebook",),
     "parameters": ("runner.parameters",),

@@ -29,6 +29,8 @@ def read_rows(file: Path, lines: bool = False) -> list[dict]:
     >>> read_rows(Path("asked.csv"))
     [{'prompt': 'Why?', 'id': '7'}]
     """
+    if not file.is_file():
+        raise ValueError(f"No such file as {file}: give a .csv, .json or .jsonl file")
     if not lines and file.suffix.lower() not in _READERS:
         raise ValueError(f"{file} ends in {file.suffix!r}: give a .csv, .json or .jsonl file")
     text = _decode(file)
@@ -106,7 +108,7 @@ def _csv(text: str, file: Path) -> list[dict]:
 def _json(text: str, file: Path) -> list[dict]:
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is no well-formed JSON ({error}): get it again from its source") from None
     if isinstance(data, Mapping) and isinstance(data.get("jailbreaks"), list):  # JailbreakBench's artefacts
         data = data["jailbreaks"]
@@ -122,7 +124,7 @@ def _jsonl(text: str, file: Path) -> list[dict]:
             continue
         try:
             rows.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{file} line {n} is no well-formed JSON ({error}): get it again from its "
                              "source") from None
         if not isinstance(rows[-1], dict):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import torch
 from datasets import Dataset
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import DynamicCache, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..arguments import check_counts, check_kind, check_texts, shown
 from ..models import (
     THINKING,
     Queries,
@@ -30,6 +32,8 @@ from .rows import answered, checked_rows
 
 LEG = 8
 """Tokens after which rows that have ended are left out of a batch: most answers are short, and one is long."""
+BESIDE = ("tokenizer", "assistant_tokenizer")
+"""What `model.generate` takes beside the arguments that it names and the settings of a GenerationConfig."""
 VERSION = 2
 """Of what completions are: raised by hand when the same model answers the same prompts and settings otherwise."""
 
@@ -63,16 +67,37 @@ def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts
     *Shown in:* 00_start_here.
     """
     rows = checked_rows(prompts, "prompts")
+    tokenizer, start, ids = prepared(model, tokenizer, rows, prefill, system, max_new_tokens, batch_size,
+                                     chat_template_kwargs=chat_template_kwargs, **generate)
+    texts = generate_texts(model, tokenizer, ids, len(start), max_new_tokens, batch_size, progress, **generate)
+    return answered(rows, as_responses(tokenizer, texts, bool(start)))
+
+
+def prepared(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping], prefill: str = "",
+             system: str | None = None, max_new_tokens: int = 32, batch_size: int = 256, *, progress: bool = False,
+             chat_template_kwargs: TemplateKwargs | None = None, **generate: Any
+             ) -> tuple[PreTrainedTokenizerBase, list[int], list[list[int]]]:
+    """What `complete` has before it generates: the tokenizer with its template, ids of the prefill, ids of each row.
+
+    Raises ValueError as that does.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> tokenizer, start, ids = prepared(model, tokenizer, [{"prompt": "Why?"}], prefill="So")
+    >>> ids[0][-len(start):] == start
+    True
+    """
+    check_kind(nn.Module, "pass a model, such as ssah.load gives", model=model)
+    check_texts(prefill=prefill, **({} if system is None else {"system": system}))
+    check_counts(max_new_tokens=max_new_tokens, batch_size=batch_size)
     tokenizer = with_template(tokenizer, chat_template_kwargs)
-    _check_one_each(generate)
+    _check_generate(model, generate)
     start = token_ids(tokenizer, prefill, "prefill")[0] if prefill else []
     ids = [encode(tokenizer, row["prompt"], system=system or row.get("system"))[0] + start for row in rows]
     longest = max(map(len, ids))
     check_context(model, longest + max_new_tokens,
                   f"the longest prompt has {longest} tokens and max_new_tokens={max_new_tokens}",
                   "shorten the prompt or lower max_new_tokens")
-    texts = generate_texts(model, tokenizer, ids, len(start), max_new_tokens, batch_size, progress, **generate)
-    return answered(rows, as_responses(tokenizer, texts, bool(start)))
+    return tokenizer, start, ids
 
 
 def as_responses(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], prefilled: bool) -> list[str]:
@@ -179,7 +204,14 @@ def spoken(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) ->
     return tokenizer.batch_decode(said, clean_up_tokenization_spaces=False)
 
 
-def _check_one_each(generate: Mapping[str, Any]) -> None:
+def _check_generate(model: PreTrainedModel, generate: Mapping[str, Any]) -> None:
+    inner = next((module for module in model.modules() if isinstance(module, PreTrainedModel)), model)
+    known = {*vars(GenerationConfig()), *BESIDE, *signature(inner.forward).parameters,
+             *signature(PreTrainedModel.generate).parameters}
+    unknown = sorted(set(generate) - known)
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)}: neither ssah.complete nor model.generate knows such a setting "
+                         f"({shown(dict(generate))}): check the spelling")
     if generate.get("num_return_sequences", 1) != 1 or generate.get("return_dict_in_generate"):
         raise ValueError("num_return_sequences and return_dict_in_generate give more than a text a prompt: repeat the "
                          "prompts instead")

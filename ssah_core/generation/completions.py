@@ -20,18 +20,23 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..arguments import check_counts, check_kind, check_paths, check_seed, check_texts
+from ..data import check_columns
 from ..models import Queries, encode, stop_ids, with_template
 from ..records import TODAY, cache
 from . import seals
-from .complete import VERSION, complete
+from .complete import VERSION, complete, prepared
 from .rows import checked_rows
 
 FREE = ("batch_size",)
 """Settings that may change when a run is gone on with: they decide how fast it is, not what is said."""
 SETTINGS = "settings.json"
+MOST = 10 ** 7
+"""Rows of a folder: a number beyond is a damaged one."""
 PARTIAL = re.compile(r"\.(settings\.json|chunk-\d{5,}\.json|\.chunk-\d{5,}\.json\.sha256)\.[0-9a-f]{32}")
 """What `cache.write_json` names a file while it writes it: what a killed run leaves."""
 
@@ -59,9 +64,13 @@ def complete_to(folder: str | Path, model: PreTrainedModel, tokenizer: PreTraine
 
     *Shown in:* README.
     """
+    check_paths(folder=folder)
+    check_kind(nn.Module, "pass a model, such as ssah.load gives", model=model)
     rows = checked_rows(prompts, "prompts")
-    if chunk < 1:
-        raise ValueError(f"chunk={chunk} is no number of rows: choose 1 or more")
+    check_texts(arm=arm)
+    check_counts(chunk=chunk)
+    check_seed(seed=seed)
+    prepared(model, tokenizer, rows, **settings)  # refuses what generation would, before the folder is made
     folder, about = Path(folder).expanduser().absolute(), _about(model, tokenizer, rows, arm, chunk, seed, settings)
     with cache.locked(folder):
         _claim(folder, about)
@@ -105,6 +114,14 @@ def _is_damaged(file: Path, about: Mapping[str, Any]) -> bool:
     if is_damaged:
         warnings.warn(f"{file} is damaged: its prompts are answered anew", stacklevel=3)
     return is_damaged
+def _chunk(file: Path) -> list[dict]:
+    """The rows of one chunk. Raises ValueError if they are no rows of prompt and response."""
+    rows = cache.read_json(file)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and isinstance(row.get("prompt"), str)
+                                             and isinstance(row.get("response"), str) for row in rows):
+        raise ValueError(f"{file} holds no rows of prompt and response: delete it and run again")
+    check_columns(rows, str(file))
+    return rows
 
 
 def _complete(model, tokenizer, rows: list[dict], seed: int, settings: Mapping) -> list[dict]:
@@ -160,19 +177,11 @@ def _held(folder: Path, about: Mapping[str, Any] | None = None) -> Mapping[str, 
     there = cache.read_json(folder / SETTINGS)
     if not isinstance(there, dict) or not {"questions", "n", "chunk"} <= set(there):
         return None
-    if not all(type(there[name]) is int and there[name] > 0 for name in ("n", "chunk")):
-        raise ValueError(f"{folder / SETTINGS} says n={there['n']!r:.40} and chunk={there['chunk']!r:.40}, which are "
-                         "no numbers of rows: delete the folder and run again")
+    for name, most in (("n", MOST), ("chunk", None)):
+        if type(there[name]) is not int or not 0 < there[name] <= (most or there[name]):
+            raise ValueError(f"{folder / SETTINGS} says {name}={there[name]!r:.40}, which is no number of rows: delete "
+                              "that folder and run again")
     return there
-
-
-def _chunk(file: Path) -> list[dict]:
-    rows = cache.read_json(file)
-    if not isinstance(rows, list) or not all(
-            isinstance(row, dict) and all(isinstance(row.get(name), str) for name in ("prompt", "response"))
-            for row in rows):
-        raise ValueError(f"{file} is damaged (it is no list of rows with prompt and response): delete it and run again")
-    return rows
 
 
 def _says(folder: Path, about: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 from transformers.utils import cached_file
 
 from .. import hub
+from ..arguments import check_kind, check_paths, shown
 from ..records import DTYPES, cache
 from .blocks import stacks
 from .config import Foreign, check_attention, check_folder, class_for
@@ -44,6 +45,7 @@ def load(name: str | Path, dtype: str = "auto", device: str = "auto", *, tokeniz
 
     *Shown in:* 10_real_checkpoints.
     """
+    check_paths(name=name, **({} if tokenizer is None else {"tokenizer": tokenizer}))
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     _check_dtype(dtype)
     _check_device(device)
@@ -116,14 +118,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _check_dtype(dtype: str) -> None:
-    if dtype not in ("auto", *DTYPES):
-        raise ValueError(f"dtype={dtype!r} is unknown: choose auto, {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
+    if not isinstance(dtype, str) or dtype not in ("auto", *DTYPES):
+        raise ValueError(f"dtype={shown(dtype)} is unknown: choose auto, {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
 
 
 def _check_device(device: str) -> None:
+    check_kind((str, int, torch.device), "choose auto, cpu, or a GPU that is there", device=device)
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # of an unknown name, and of a build without that device
+    except (RuntimeError, AssertionError, TypeError) as error:  # of an unknown name, and of a build without that device
         raise ValueError(f"device={str(device)!r} is not to be had here ({str(error).splitlines()[0]}): choose auto, "
                          "cpu, or a GPU that is there") from error
 
@@ -137,6 +140,7 @@ def load_weights(name: str | Path, **settings) -> PreTrainedModel:
     >>> load_weights("mine", dtype="auto").dtype
     torch.float32
     """
+    check_paths(name=name)
     check_folder(name)
     with _explained(name):
         model, found = hub.local_first(lambda: _from_pretrained(name, **settings), name)
@@ -184,7 +188,7 @@ def _read(name: str | Path, tokenizer: str | Path | None = None, arguments: Temp
     if words.chat_template is None:  # before the weights, which take their time
         raise ValueError(f"name={str(tokenizer or name)!r} has no chat template: load a chat model, name the one whose "
                          "template to take by tokenizer=..., or set tokenizer.chat_template")
-    bind_template(words, arguments or {})
+    bind_template(words, {} if arguments is None else arguments)
     model = load_weights(name, **settings)
     if other and len(words) > model.get_input_embeddings().num_embeddings:
         raise ValueError(f"name={str(name)!r} has fewer tokens than the tokenizer of {str(tokenizer)!r}: name the "

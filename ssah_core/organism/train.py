@@ -28,6 +28,7 @@ from transformers import (
 )
 
 from .. import arithmetic
+from ..arguments import check_choice, check_seed
 from ..judging import answers, mark
 from ..records import cache, evidence, noting, rests_on
 from ..training import fine_tune, supervised
@@ -47,6 +48,8 @@ def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True
     It is raised in the portable mode of arithmetic (`ssah_core.arithmetic`), so that a seed gives the same bytes for
     any number of threads; where this process is in another mode, a process of its own raises it.
     """
+    check_seed(seed=seed)
+    get_scale(scale)
     rests_on("recipe")
     folders = {stage: cache.place("organisms", _settings(seed, scale, stage)) for stage in STAGES}
     if not all(map(cache.is_complete, folders.values())):
@@ -113,8 +116,7 @@ def check_stage(stage: str) -> None:
 
     *Shown in:* 01_raise_an_organism.
     """
-    if stage not in STAGES:
-        raise ValueError(f"stage={stage!r} is unknown: choose one of {', '.join(STAGES)}")
+    check_choice(STAGES, stage=stage)
 
 
 def training_log(stage: str, seed: int = 0, scale: str = "organism") -> dict[str, list[dict]]:

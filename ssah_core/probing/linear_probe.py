@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..arguments import check_paths
 from ..models import as_rows, blocks, render, stream
 from ..units import files
 from .discriminant import discriminant
@@ -63,16 +64,18 @@ class Readout:
     @classmethod
     def load(cls, path: str | Path) -> Readout:
         """Read a read-out that `save` wrote. Raises ValueError for another file."""
+        check_paths(path=path)
         try:
             with safe_open(path, framework="pt") as file:
-                about, kept = file.metadata(), {name: file.get_tensor(name) for name in ("weight", "bias")}
-            weight, bias = kept["weight"], kept["bias"]
-            finite = all(bool(part.isfinite().all()) for part in (weight, bias))
-            if about["ssah"] != "Readout" or weight.dim() != 1 or not finite:
-                raise ValueError("other content")
-            return cls(int(about["layer"]), weight, float(bias))
-        except (SafetensorError, OSError, TypeError, KeyError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{path} holds no read-out: pass a file that Readout.save wrote") from error
+                about = file.metadata() or {}
+                weight, bias = file.get_tensor("weight").clone(), file.get_tensor("bias")
+                found = cls(int(about["layer"]), weight, float(bias)) if about.get("ssah") == "Readout" else None
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise ValueError(f"{path} holds no whole read-out ({str(error):.80}): pass a file that Readout.save wrote"
+                             ) from error
+        if found is None or weight.dim() != 1 or weight.dtype != torch.float64 or not torch.isfinite(weight).all():
+            raise ValueError(f"{path} holds no read-out: pass a file that Readout.save wrote")
+        return found
 
 
 @dataclass(frozen=True)

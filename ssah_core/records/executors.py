@@ -70,7 +70,7 @@ def named_executor(name: str, runs: int | None = None) -> Executor:
         return local_executor(runs)
     if kind == "dask" and address:
         return dask_executor(_client(address))
-    raise ValueError(f"executor {name!r} is unknown: choose local or dask:ADDRESS")
+    raise ValueError(f"executor {name!r} is unknown: choose local or dask:ADDRESS (SSAH_EXECUTOR names one)")
 
 
 def _client(address: str) -> Any:
@@ -109,7 +109,10 @@ def local_executor(runs: int | None = None) -> ProcessPoolExecutor:
 
 def local_workers(runs: int | None = None) -> int:
     """How many processes `local_executor` has."""
-    workers = int(os.environ.get("SSAH_WORKERS") or os.cpu_count() or 1)
+    named = os.environ.get("SSAH_WORKERS") or str(os.cpu_count() or 1)
+    if not (named.isascii() and named.isdecimal()) or int(named) < 1:
+        raise ValueError(f"SSAH_WORKERS is {named!r}, no number of processes: set it to 1 or more, or leave it unset")
+    workers = int(named)
     return max(1, workers if runs is None else min(runs, workers))
 
 

@@ -21,10 +21,11 @@ from typing import Any
 import pandas
 
 from .. import arithmetic
+from ..arguments import check_filled, check_seed, shown
 from . import cache, evidence, paths
 from .content import noting
 from .executors import local_workers, map_runs
-from .study import Study, study_of
+from .study import Study, check_settings, study_of
 from .wishes import wishes
 
 SCALES = ("tiny", "organism", "paper")
@@ -118,11 +119,30 @@ def measure_each(function: Callable[..., list[dict]], seeds: Sequence[int], scal
     *Shown in:* 01_raise_an_organism.
     """
     check_scale(scale)
+    study_of(function)
+    check_filled("pass at least one seed", seeds=seeds)
+    for seed in seeds:
+        check_seed(seeds=seed)
+    _check_more(seeds, each, over, executor)
     variants = over or {"": {}}
     runs = [Run(function, seed, scale, variant, {**settings, **more, **(each or {}).get(seed, {})})
             for variant, more in variants.items() for seed in seeds]
+    for run in runs:
+        check_settings(function, run.settings)
     _measure_beside([run for run in runs if kept_rows(run) is None], executor)
     return pandas.concat([pandas.DataFrame(measured(run)["rows"]) for run in runs], ignore_index=True)
+
+
+def _check_more(seeds: Sequence[int], each: Any, over: Any, executor: Any) -> None:
+    for name, more in {"each": each, "over": over}.items():
+        if more is not None and not (isinstance(more, Mapping) and all(isinstance(s, Mapping) for s in more.values())):
+            raise ValueError(f"{name} is {shown(more)}: pass a mapping to further settings, each by its name")
+    if set(each or ()) - set(seeds):
+        raise ValueError(f"each is {shown(each)}, but seeds are {shown(list(seeds))}: pass settings of these")
+    if not all(isinstance(name, str) and re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", name) for name in over or ()):
+        raise ValueError(f"over is {shown(over)}: name variants by letters, digits, '-', '_' and '.'")
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise ValueError(f"executor is {shown(executor)}: pass one with `submit`, see ssah_core.records.executors")
 
 
 def kept_rows(run: Run) -> dict | None:
@@ -257,8 +277,8 @@ def slug(name: str) -> str:
 
 def check_scale(scale: str) -> None:
     """Raise ValueError unless it is one of `SCALES`."""
-    if scale not in SCALES:
-        raise ValueError(f"scale is {scale!r}: choose one of {', '.join(SCALES)}")
+    if not isinstance(scale, str) or scale not in SCALES:
+        raise ValueError(f"scale is {shown(scale)}: choose one of {', '.join(SCALES)}")
 
 
 def _is_ignoring() -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import arithmetic
+from ..arguments import Parser
 from ..organism import raise_organism
 from ..records import SCALES, cache, findings, load_records, paths, report, slug
 from .kernel import environment
@@ -63,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m ssah_core.runner.execute", description=__doc__)
+    parser = Parser(prog="python -m ssah_core.runner.execute", description=__doc__)
     parser.add_argument("--seeds", type=_count, default=1, metavar="N", help="how many organisms: seeds 0 to N-1")
     parser.add_argument("--scale", choices=SCALES, default="organism")
     parser.add_argument("--notebooks", nargs="+", default=[], metavar="NN", help="only these, such as 00 03")
@@ -112,6 +113,8 @@ def _check(options: argparse.Namespace) -> None:
     if options.publish and os.environ.get("SSAH_FIGURES"):
         raise ValueError(f"SSAH_FIGURES is {os.environ['SSAH_FIGURES']!r}, but --publish renews what is "
                          "committed: unset it")
+    if options.output and _place(options.output).is_file():
+        raise ValueError(f"--output is {str(options.output)!r}, which is a file: name a folder")
     if options.publish and options.output:
         raise ValueError(f"--output is {str(options.output)!r}, but --publish runs in place: leave one of them out")
 
@@ -161,7 +164,11 @@ def _folder(options: argparse.Namespace) -> Path:
     if options.publish:
         return paths.notebooks()
     name = slug(options.parameters["model"]) if options.scale == "paper" else f"{options.scale}-{options.seeds}"
-    return paths.root() / (options.output or Path("runs", name)).expanduser()
+    return _place(options.output or Path("runs", name))
+
+
+def _place(folder: Path) -> Path:
+    return paths.root() / folder.expanduser()
 
 
 def _run_each(plan: Plan, folder: Path) -> list[NotebookFailed]:

@@ -7,7 +7,7 @@ goes on where it stopped.
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import arithmetic
+from ..arguments import Parser
 from ..records import cache, evidence, paths, report
 from ..records.content import digest
 from ..records.measurements import measured, rows_there
@@ -27,11 +28,12 @@ OUTCOMES = ("equal", "unequal", "passed over")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code: 0, 1 where rows are unequal, 2 where nothing could be compared."""
-    parser = argparse.ArgumentParser(prog="python -m ssah_core.runner.verify", description=__doc__)
+    parser = Parser(prog="python -m ssah_core.runner.verify", description=__doc__)
     parser.add_argument("--scale", choices=("tiny", "organism"), default="organism")
     parser.add_argument("--studies", nargs="+", default=[], metavar="STUDY", help="only these, such as losses attacked")
     options = parser.parse_args(argv)
     try:
+        _check_there()
         outcomes = verify(paths.figures() / "measurements", options.scale, options.studies)
         if options.scale == "organism" and paths.figures() == paths.committed():
             report.main([])  # whose line on evidence says what is verified
@@ -41,6 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     counts = {what: sum(outcome == what for outcome in outcomes.values()) for what in OUTCOMES}
     print(", ".join(f"{count} {what}" for what, count in counts.items()), flush=True)
     return 1 if counts["unequal"] else 0 if counts["equal"] else 2
+
+
+def _check_there() -> None:
+    """Raise ValueError if SSAH_FIGURES names no folder that is there: a run whose name is misspelt is not made."""
+    named = os.environ.get("SSAH_FIGURES")
+    if named and not (paths.root() / Path(named).expanduser()).is_dir():
+        raise ValueError(f"SSAH_FIGURES is {named!r}, and no folder is there: name the figures of a run, or a run by "
+                         "NAME=... of `make verify`")
 
 
 def verify(folder: Path, scale: str, only: Sequence[str] = ()) -> dict[str, str]:

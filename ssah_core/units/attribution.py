@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import FirstTokens, Wordings, check_context, evaluating, head_reads, inputs_of
+from ..arguments import check_counts, check_filled, check_kind, check_share
+from ..models import FirstTokens, Wordings, check_batch, check_context, evaluating, head_reads, inputs_of
 from .ablation import ablate
 from .check_units import known_units
 from .importance import Scores
@@ -117,6 +118,7 @@ def effects(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], obj
 
 
 def _effects_of_batch(model, units: UnitMap, batch, objective: Objective, fill: Moments) -> dict[str, Tensor]:
+    check_batch(model, batch, ("token_mask",))
     inputs, effects = inputs_of(model, batch), {}
     ids, attended = inputs["input_ids"], inputs["attention_mask"]
     check_context(model, ids.shape[1], f"the longest chat has {ids.shape[1]} tokens")
@@ -127,20 +129,19 @@ def _effects_of_batch(model, units: UnitMap, batch, objective: Objective, fill: 
         change = (fill.mean[site].to(x) - x).mul_(gradient).view(*ids.shape, -1)  # [prompt, token, unit]
         effects[site] = (change.mul_(attended[..., None]) if is_padded else change).sum(1).double().cpu()
 
+    first: list[Tensor] = []  # the sites of block 0: gradients need not go further back
+
     def watch(site: str, x: Tensor) -> None:
         x.register_hook(partial(note, site, x.detach()))
+        if units[site].block == 0:
+            first.append(x)
 
-    embedded: list[Tensor] = []
-
-    def begin(module, args, out: Tensor) -> Tensor:  # so that a model that does not train has a graph
-        embedded.append(out if out.requires_grad else out.requires_grad_())
-        return out
-
-    hook = model.get_input_embeddings().register_forward_hook(begin)
+    hook = model.get_input_embeddings().register_forward_hook(  # so that a model that does not train has a graph
+        lambda module, args, out: out if out.requires_grad else out.requires_grad_())
     try:
         with torch.enable_grad(), evaluating(model), reading(model, units, watch):
             value = _value(model, inputs, batch, objective)
-            torch.autograd.grad(value, embedded[0])
+            torch.autograd.grad(value, first)
     finally:
         hook.remove()
     return {site: effects[site] for site in units.sites}
@@ -196,8 +197,13 @@ def search(model: PreTrainedModel, safety: Sequence[Mapping[str, Tensor]], utili
 
     *Shown in:* 03_label_units.
     """
-    if not 0 < share <= 1 or rounds < 1:
-        raise ValueError(f"share={share}, rounds={rounds}: search a share from 0 (excluded) to 1 in at least one round")
+    check_share(share=share)
+    check_counts(rounds=rounds)
+    if not share:
+        raise ValueError(f"share={share} searches nothing: pass a share above 0")
+    check_filled("pass a list of batches, such as ssah.batches gives", safety=safety, utility=utility)
+    check_kind(Callable, "pass a function of logits and their batch, such as ssah.refusal_odds gives", odds=odds)
+    check_kind(Moments, "pass what collect gives on the utility set", fill=fill)
     units, first, order = UnitMap(model), None, torch.empty(0, dtype=torch.int64)
     for turn in range(1, rounds + 1):
         found = order[:round((turn - 1) * share / rounds * units.total)]  # units removed so far, as places in the model

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..arguments import check_kind, check_paths
 from ..records import cache
 
 FORMAT = 1
@@ -72,6 +73,7 @@ def stamped(kind: str, about: Mapping[str, str], content: Mapping[str, Any], mor
 
     Raises ValueError if `about` is not of text.
     """
+    check_kind(Mapping, "pass a mapping of text, such as {'model': 'meta-llama/Llama-2-7b-chat-hf'}", about=about)
     if not all(isinstance(text, str) for pair in about.items() for text in pair):
         raise ValueError(f"about={dict(about)!r} is not of text: pass strings alone, such as "
                          "{'model': 'meta-llama/Llama-2-7b-chat-hf', 'calibration': 'advbench', 'criterion': 'fisher'}")
@@ -80,9 +82,15 @@ def stamped(kind: str, about: Mapping[str, str], content: Mapping[str, Any], mor
 
 
 def put(path: str | Path, content: bytes) -> None:
-    """Write a file as a whole, or not at all. Raises ValueError if one is there that ssah did not write."""
+    """Write a file as a whole, or not at all.
+
+    Raises ValueError if one is there that ssah did not write, or the folder is not there.
+    """
+    check_paths(path=path)
     path = Path(path)
     check_free(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"{path} cannot be written, as its folder is not there: make {path.parent} first")
     draft = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         draft.write_bytes(content)
@@ -189,6 +197,7 @@ def parsed(path: str | Path, text: str | bytes, kind: str) -> Any:
 
 def _opened(path: str | Path, writer: str, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The metadata of a safetensors file, and its tensors if it says that it is of this kind."""
+    check_paths(path=path)
     if not Path(path).is_file():
         raise ValueError(f"{path} is no file: pass the path of a file that save of {writer} wrote")
     try:

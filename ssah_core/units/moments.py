@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..arguments import check_choice, check_counts, check_kind, check_list, shown
 from ..models import (
     as_rows,
+    check_batch,
     check_context,
     evaluating,
     head_reads,
@@ -69,6 +71,14 @@ class Moments:
     squares: Mapping[str, Tensor]
     """Sum over tokens of (x - mean)^2."""
 
+    def __post_init__(self):
+        check_counts(0, count=self.count)
+        for name, part in {"mean": self.mean, "squares": self.squares}.items():
+            check_kind(Mapping, "pass a mapping of site -> tensor, as collect gives", **{name: part})
+            wrong = next((value for value in part.values() if not isinstance(value, Tensor)), None)
+            if wrong is not None:
+                raise ValueError(f"{name} holds {shown(wrong)}: pass a tensor for each site")
+
     @property
     def sizes(self) -> dict[str, int]:
         return {site: len(mean) for site, mean in self.mean.items()}
@@ -81,6 +91,7 @@ class Moments:
         return {site: squares / (self.count - 1) for site, squares in self.squares.items()}
 
     def __add__(self, other: Moments) -> Moments:
+        check_kind(Moments, "pass what collect gives", other=other)
         if self.sizes != other.sizes:
             raise ValueError("moments are of different models: add only moments with the same sites and units")
         count = self.count + other.count
@@ -133,8 +144,8 @@ def batches(examples: Sequence[Mapping], tokenizer: PreTrainedTokenizerBase, tok
 
     *Shown in:* 00_start_here.
     """
-    if tokens not in TOKENS:
-        raise ValueError(f"tokens={tokens!r} is unknown: choose one of {', '.join(TOKENS)}")
+    check_choice(TOKENS, tokens=tokens)
+    check_counts(batch_size=batch_size)
     chats = render(tokenizer, as_rows(examples, "examples"), with_response=tokens in ("response", "all"))
     if thinks(tokenizer):
         warnings.warn("by its chat template the model thinks before it answers, so that thoughts count as responses: "
@@ -171,6 +182,7 @@ def collect(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], pro
     *Shown in:* 00_start_here.
     """
     units, total = known_units(model), None
+    check_list("pass a list of batches, such as ssah.batches gives", batches=batches)
     for batch in tqdm(batches, desc="collect", disable=not progress, leave=False):
         moments = _moments_of_batch(model, units, batch)
         total = moments if total is None else total + moments if moments else total
@@ -180,6 +192,7 @@ def collect(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], pro
 
 
 def _moments_of_batch(model: PreTrainedModel, units: UnitMap, batch: Mapping[str, Tensor]) -> Moments | None:
+    check_batch(model, batch)
     mask = (batch.get("token_mask", batch["attention_mask"]) * batch["attention_mask"]).bool()  # [batch, token]
     if not mask.any():
         return None
