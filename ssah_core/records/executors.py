@@ -119,10 +119,15 @@ def local_workers(runs: int | None = None) -> int:
 def _begin(workers: int) -> None:
     """A worker takes its share of the cores, and ends with who started it, however that ends."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process with the one that started it by `multiprocessing`, however that ends."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()

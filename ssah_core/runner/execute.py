@@ -18,6 +18,8 @@ from .. import arithmetic
 from ..arguments import Parser
 from ..organism import raise_organism
 from ..records import SCALES, cache, findings, load_records, paths, report, slug
+from ..records.executors import local_workers, map_runs
+from .beside import run_beside
 from .kernel import environment
 from .parameters import check_parameters, parse_parameters, read_parameters
 from .run_notebook import NotebookFailed
@@ -149,14 +151,23 @@ def _carry_out(plan: Plan, options: argparse.Namespace) -> list[NotebookFailed]:
         for damaged in cache.remove_damaged():
             print(f"warning: {damaged}: it is built again where it is needed", file=sys.stderr, flush=True)
         if options.scale != "paper":  # where a checkpoint takes the organism's place
-            for seed in range(options.seeds):
-                raise_organism(seed, options.scale)
-        failures = _run_each(plan, folder)
+            _raise(options.seeds, options.scale)
+        jobs = 1 if options.scale == "paper" else local_workers(len(plan))  # a checkpoint may need all of the memory
+        failures = run_beside(plan, folder, jobs) if jobs > 1 else _run_each(plan, folder)
         if options.publish and not failures:
             report.main([])
         if not options.publish:
             _conclude(folder, options)
     return failures
+
+
+def _raise(seeds: int, scale: str) -> None:
+    """Raise organisms, or find them raised; several beside each other."""
+    if local_workers(seeds) > 1:
+        map_runs(raise_organism, [(seed, scale, False) for seed in range(seeds)], label="organisms")
+    else:
+        for seed in range(seeds):
+            raise_organism(seed, scale)
 
 
 def _folder(options: argparse.Namespace) -> Path:

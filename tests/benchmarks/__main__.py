@@ -6,9 +6,9 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
-import ssah_core  # noqa: F401  (before torch)
 import pandas
 
+import ssah_core  # noqa: F401  (before torch)
 from ssah_core import plots
 from ssah_core.records import cache, evidence, paths
 
@@ -52,7 +52,8 @@ def shown(one: Ratio) -> str:
     """A ratio as a line for people."""
     beside = [f"{what} {value:.2f}" for what, value in (("goal", one.goal), ("floor", one.floor)) if value is not None]
     missed = " MISSED" if one.goal is not None and one.value > one.goal else ""
-    return f"{one.name:28} {one.value:7.3f} [{one.low:.3f}, {one.high:.3f}] of {one.pairs:2}  {', '.join(beside)}{missed}"
+    interval = f"[{one.low:.3f}, {one.high:.3f}] of {one.pairs:2}"
+    return f"{one.name:28} {one.value:7.3f} {interval}  {', '.join(beside)}{missed}"
 
 
 def committed() -> dict[str, dict]:

@@ -1,4 +1,4 @@
-"""What takes processes of its own: imports, peak memory, a busy neighbour, raising an organism, a whole reproduction."""
+"""What takes processes of its own: imports, peak memory, a busy neighbour, organisms, a whole reproduction."""
 
 from __future__ import annotations
 
