@@ -7,11 +7,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .clock import wrong_clock
+from .damage import damaged
+from .determinism import determinism
+from .disk import full_disk
 from .kill import kill_anywhere, undisturbed
 from .runs import Place
+from .signals import signals
 from .tell import table, tell, write
+from .together import together
 
-FAULTS = {"kill": lambda place, whole, options: kill_anywhere(place, whole, options.each, options.seed)}
+FAULTS = {"kill": lambda place, whole, options: kill_anywhere(place, whole, options.each, options.seed),
+          "damage": lambda place, whole, options: damaged(place, whole, options.seed),
+          "disk": lambda place, whole, options: full_disk(place, whole),
+          "together": lambda place, whole, options: together(place, whole),
+          "clock": lambda place, whole, options: wrong_clock(place, whole),
+          "signals": lambda place, whole, options: signals(place, whole),
+          "determinism": lambda place, whole, options: determinism(place, whole)}
 """Name -> what tries it, on a place and beside an undisturbed run."""
 
 

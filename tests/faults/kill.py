@@ -24,7 +24,7 @@ PHASES = ("training", "saving", "generating", "judging", "drawing", "record", "r
 def undisturbed(place: Place) -> Path:
     """A run from nothing to its end, put aside, with the number of its steps by phase in `counts`."""
     place.clear()
-    counts = _counts(place)
+    counts = counted_in(place)
     shutil.rmtree(steps_of(place.folder.with_name(f"{place.folder.name}.undisturbed")), ignore_errors=True)
     tell("an undisturbed run, for comparison")
     ended = place.run({"kill": {"counts": str(counts), "at": {}}})
@@ -43,13 +43,19 @@ def steps_of(whole: Path) -> Path:
 def draw_points(whole: Path, each: int, seed: int) -> dict[str, list[int]]:
     """Phase -> steps at which to kill: drawn from those of the undisturbed run."""
     drawn = random.Random(seed)
-    steps = {phase: (steps_of(whole) / phase).stat().st_size for phase in PHASES if (steps_of(whole) / phase).exists()}
-    return {phase: sorted(drawn.sample(range(1, steps[phase] + 1), min(each, steps[phase]))) for phase in steps}
+    there = steps(whole)
+    return {phase: sorted(drawn.sample(range(1, there[phase] + 1), min(each, there[phase]))) for phase in there}
+
+
+def steps(whole: Path) -> dict[str, int]:
+    """Phase -> how many steps an undisturbed run has."""
+    files = {phase: steps_of(whole) / phase for phase in PHASES}
+    return {phase: file.stat().st_size for phase, file in files.items() if file.is_file()}
 
 
 def kill_anywhere(place: Place, whole: Path, each: int = 4, seed: int = 0) -> list[Outcome]:
     """Kill a run at `each` points of every phase, let it go on to its end, and compare."""
-    points, counts = draw_points(whole, each, seed), _counts(place)
+    points, counts = draw_points(whole, each, seed), counted_in(place)
     place.clear()
     total, lost, killed = sum(map(len, points.values())), Counter(), []
     tell(f"one run, killed at {total} points: {points}")
@@ -76,7 +82,8 @@ def _points(killed: list[tuple[str, str]], phase: str) -> list[str]:
     return [what for where, what in killed if where == phase]
 
 
-def _counts(place: Place) -> Path:
+def counted_in(place: Place) -> Path:
+    """An empty folder in which the steps of the next runs of a place are counted."""
     folder = place.folder.with_name(f"{place.folder.name}.counts")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
