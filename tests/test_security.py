@@ -175,7 +175,7 @@ def test_a_pickle_beside_the_weights_is_not_read(folder, mark):
     assert not mark.exists()
 
 
-def test_a_pickle_of_an_adapter_is_not_read(folder, toy, mark):
+def test_a_pickle_of_an_adapter_is_not_read(folder, toy, mark, no_hub):
     edit(folder / "adapter_config.json", peft_type="LORA", base_model_name_or_path=str(toy), r=2, task_type="CAUSAL_LM",
          target_modules=["q_proj"])
     (folder / "adapter_model.bin").write_bytes(pickle.dumps(Payload(mark)))
