@@ -131,7 +131,8 @@ def test_the_lab_answers_this_machine_alone_and_asks_for_its_token(project, tmp_
     (settings / "jupyter_server_config.py").write_text("c.ServerApp.ip = '0.0.0.0'")  # as some have it for other work
     (project / ".venv" / "bin" / "jupyter").write_text(f"#!{sys.executable}\n{LAB}")
     about = {"PORT": str(port), "JUPYTER_CONFIG_DIR": str(settings), "JUPYTER_TOKEN": "the-token",
-             "HOME": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path / "run"), "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "lab")}
+             "HOME": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path / "run"),
+             "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "lab")}
     lab = subprocess.Popen(["make", "lab"], cwd=project, env=os.environ | about, start_new_session=True,
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
