@@ -59,7 +59,7 @@ test -n $(call GIVEN,MODEL) || { echo "MODEL is not set; name a folder or a hub 
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce publish verify golden test paper rehearse lab figures report lock clean
+.PHONY: help env reproduce publish verify golden test paper rehearse lab figures report audit lock clean
 
 help:  ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -116,6 +116,9 @@ figures: $(INSTALLED)  ## draw every figure again from its record; no model is n
 
 report: $(INSTALLED)  ## write paper_repro.md from the records
 	$(BIN)/python -m ssah_core.records.report
+
+audit: $(INSTALLED)  ## ask what is known against the pinned versions, and see that their licences are accepted (network)
+	$(BIN)/python tests/audit.py
 
 lock:  ## renew requirements.lock (TORCH=2.13.0 is the torch it pins)
 	@$(CHECK_PYTHON)

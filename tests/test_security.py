@@ -27,7 +27,7 @@ from ssah_core.plots.__main__ import redraw_all
 from ssah_core.probing.linear_probe import Readout
 from ssah_core.records import cache as store
 from ssah_core.records import load_records
-from ssah_core.records.measurements import read_rows
+from ssah_core.records.measurements import read_rows, slug
 from ssah_core.runner.parameters import parse_parameters
 from ssah_core.runner.run_notebook import run_notebook
 from ssah_core.runner.verify import main as verify
@@ -175,7 +175,7 @@ def test_a_pickle_beside_the_weights_is_not_read(folder, mark):
     assert not mark.exists()
 
 
-def test_a_pickle_of_an_adapter_is_not_read(folder, toy, mark):
+def test_a_pickle_of_an_adapter_is_not_read(folder, toy, mark, no_hub):
     edit(folder / "adapter_config.json", peft_type="LORA", base_model_name_or_path=str(toy), r=2, task_type="CAUSAL_LM",
          target_modules=["q_proj"])
     (folder / "adapter_model.bin").write_bytes(pickle.dumps(Payload(mark)))
@@ -474,6 +474,37 @@ def test_completions_are_not_written_through_what_is_there(tmp_path, toy):
     (mine / "thesis.tex").write_text("precious")
     assert "other files in it" in refusal_of(ssah.complete_to, mine, *load(toy), ["how ?"], max_new_tokens=1)
     assert [file.name for file in mine.iterdir()] == ["thesis.tex"]
+
+
+def test_links_among_completions_are_not_written_through(tmp_path, toy):
+    done, secret = kept(tmp_path, toy), tmp_path / "secret.json"
+    rows = load_completions(done).to_list()
+    for name in ("chunk-00001.json", f".chunk-00001.json.{'0' * 32}"):
+        (done / name).unlink(missing_ok=True)
+        (done / name).symlink_to(secret)
+    assert ssah.complete_to(done, *load(toy), ["how ?"] * 3, chunk=2, max_new_tokens=1).to_list() == rows
+    assert not secret.exists()
+    secret.write_text('"precious"')
+    (done / "chunk-00000.json").unlink()
+    (done / "chunk-00000.json").symlink_to(secret)
+    assert "precious" not in refusal_of(load_completions, done) and secret.read_text() == '"precious"'
+
+
+@pytest.mark.parametrize("name", [*PATHS, "..", "a/b", "a\nb", "", "-rf", "x" * 400])
+def test_names_of_checkpoints_leave_no_folder(name):
+    part = slug(name)
+    assert not {"/", "\\", "\0", "\n"} & set(part) and not part.startswith(".")
+
+
+@pytest.mark.parametrize("kind", ["..", "a/b", "", "/etc", "a\0b"])
+def test_kinds_of_artefacts_leave_no_folder(cache, kind):
+    refusal_of(store.artefact, kind, {}, lambda folder: None)
+
+
+def test_tests_of_strangers_files_are_counted(request):
+    text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    here = [item for item in request.session.items if item.path == Path(__file__)]
+    assert len(here) <= int(re.search(r"(\d+) cases of `tests/test_security.py`", text)[1])
 
 
 MASK = ssah.UnitMask({"mlp.0": torch.tensor([True, False])})
