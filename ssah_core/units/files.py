@@ -26,6 +26,8 @@ from ..records import cache
 FORMAT = 1
 """Raised by one whenever files change their meaning."""
 HEADER = ("kind", "format", "version", "about", "digest")
+LONGEST_HEADER = 2 ** 20
+"""Bytes of a header that is read; one of a hundred blocks has some thousands."""
 EVERY = "UnitMask, UnitLabels, Moments or Scores"
 Parts = Mapping[str, Mapping[str, Tensor]]
 
@@ -201,6 +203,10 @@ def _opened(path: str | Path, writer: str, kind: str) -> tuple[dict[str, Any], d
     if not Path(path).is_file():
         raise ValueError(f"{path} is no file: pass the path of a file that save of {writer} wrote")
     try:
+        with open(path, "rb") as begun:
+            length = int.from_bytes(begun.read(8), "little")
+        if length > LONGEST_HEADER:
+            raise SafetensorError(f"it would have a header of {length:,} bytes")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if "kind" in metadata:
