@@ -37,7 +37,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "leading_space": ("models.leading_space",),
     "lens": ("probing.logit_lens", "models.first_tokens"),
     "masks": ("units.masks", "units.random_units"),
-    "measurements": ("records.measurements", "records.wishes"),
+    "measurements": ("records.measurements", "records.row_files", "records.wishes"),
     "notebook_runs": ("runner.run_notebook",),
     "parameters": ("runner.parameters",),
     "patching": ("probing.activation_patching",),

@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from ssah_core import FrozenReport, Interval, Moments, Scores, UnitMask, label_units, load_records
 from ssah_core.generation import load_completions
 from ssah_core.probing.linear_probe import Readout
-from ssah_core.records.measurements import rows_there
+from ssah_core.records.row_files import rows_there
 from ssah_core.units import files
 
 SIZES = {"attn.10": 3, "mlp.10": 5, "attn.9": 1}

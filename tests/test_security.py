@@ -27,7 +27,8 @@ from ssah_core.plots.__main__ import redraw_all
 from ssah_core.probing.linear_probe import Readout
 from ssah_core.records import cache as store
 from ssah_core.records import load_records
-from ssah_core.records.measurements import read_rows, slug
+from ssah_core.records.measurements import slug
+from ssah_core.records.row_files import read_rows
 from ssah_core.runner.parameters import parse_parameters
 from ssah_core.runner.run_notebook import run_notebook
 from ssah_core.runner.verify import main as verify

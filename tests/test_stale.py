@@ -18,7 +18,7 @@ NAMES = {file.parent.relative_to(ROWS).as_posix(): json.loads(file.read_text(enc
 SCRIPT = """
 import sys
 from pathlib import Path
-from ssah_core.records.measurements import read_rows
+from ssah_core.records.row_files import read_rows
 from ssah_core.studies.catalogue import run_of
 for file in sorted(Path(sys.argv[1]).rglob("organism-seed0.json")):
     kept = read_rows(file)

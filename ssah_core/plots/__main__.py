@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from .. import plots
 from ..records import cache, paths
-from ..records.measurements import DAMAGE
+from ..records.row_files import DAMAGE
 from .drawing import render
 
 

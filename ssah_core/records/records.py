@@ -26,7 +26,8 @@ from ..arguments import (
 )
 from . import cache, paths
 from .claim_list import check_known, list_records
-from .measurements import DAMAGE, check_scale, slug
+from .measurements import check_scale, slug
+from .row_files import DAMAGE
 from .statistics import mean_interval
 
 

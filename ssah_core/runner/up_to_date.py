@@ -14,7 +14,7 @@ from typing import Any
 import nbformat
 
 from ..records import cache, evidence, paths, wishes
-from ..records.measurements import DAMAGE
+from ..records.row_files import DAMAGE
 from .kernel import environment
 from .run_notebook import run_notebook, without_injected
 

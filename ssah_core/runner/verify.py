@@ -19,7 +19,8 @@ from .. import arithmetic
 from ..arguments import Parser
 from ..records import cache, evidence, paths, report
 from ..records.content import digest
-from ..records.measurements import measured, rows_there
+from ..records.measurements import measured
+from ..records.row_files import rows_there
 from ..studies.catalogue import STUDIES, TIMED, run_of, study_named
 from .kernel import environment
 
