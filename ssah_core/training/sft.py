@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from ..models import IGNORED, check_context, encode, has_many_logits, labelled_nll, mean_nll, pad_columns
-from .precision import multiplies_in_bfloat16
+from .precision import attention_for, multiplies_in_bfloat16
 
 # -- training --------------------------------------------------------------------------------------------
 
@@ -59,7 +59,7 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
         raise ValueError("chats is empty: pass at least one tokenised chat")
     _check_fit(model, chats)
     in_bfloat16, losses = multiplies_in_bfloat16(model, precision), _Losses()
-    with scratch() as folder:
+    with scratch() as folder, attention_for(model, in_bfloat16):
         arguments = TrainingArguments(
             **shared_arguments(model, folder, steps, lr, batch_size, at_once, save_memory, seed),
             lr_scheduler_type="constant" if callable(schedule) else schedule, warmup_steps=round(warmup * steps),

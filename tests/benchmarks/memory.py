@@ -45,7 +45,7 @@ def organism_steps(steps: int, precision: str) -> float:
     world, scale = World.draw(0), get_scale("organism")
     tokenizer = train_tokenizer(world)
     torch.manual_seed(0)
-    model = LlamaForCausalLM(organism.config_of(scale, len(tokenizer)))
+    model = LlamaForCausalLM(organism._config(scale, len(tokenizer)))
     rows = pack(pretraining(world, 0), tokenizer, scale.row, steps * scale.pretrain.batch_size)
     start = time.perf_counter()
     fine_tune(model, rows, steps=steps, batch_size=scale.pretrain.batch_size, lr=scale.pretrain.lr, precision=precision)

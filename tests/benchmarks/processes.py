@@ -117,16 +117,16 @@ import json, time
 import ssah_core
 from ssah_core.organism import raise_organism, training_log
 start = time.time()
-raise_organism({seed}, progress=False)
-print(json.dumps([time.time() - start, training_log("aligned", {seed})["checks"][-1]]))
+raise_organism({seed}, progress=False, precision={precision!r})
+print(json.dumps([time.time() - start, training_log("aligned", {seed}, precision={precision!r})["checks"][-1]]))
 """
 
 
-def raised(seed: int, **environment: str) -> tuple[float, Mapping[str, float]]:
+def raised(seed: int, precision: str = "float32") -> tuple[float, Mapping[str, float]]:
     """Seconds that raising an organism takes in an empty cache, and its last marks on validation prompts."""
     with tempfile.TemporaryDirectory() as folder:
-        return tuple(json.loads(python(RAISE.format(seed=seed), SSAH_CACHE=folder, **arithmetic.PORTABLE,
-                                       **environment).splitlines()[-1]))
+        said = python(RAISE.format(seed=seed, precision=precision), SSAH_CACHE=folder)
+    return tuple(json.loads(said.splitlines()[-1]))
 
 
 REPRODUCE = [sys.executable, "-m", "ssah_core.runner.execute", "--seeds", "1"]
