@@ -29,8 +29,8 @@ $(PORTABLE): export OPENBLAS_CORETYPE := Haswell
 $(PORTABLE): export OMP_WAIT_POLICY := passive
 
 define CHECK_PYTHON
-$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	echo "PYTHON is $(PYTHON), but Python 3.11 or newer is needed; name one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }; \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
+	echo "PYTHON is $(PYTHON), but Python 3.11 or newer is needed; name one: make PYTHON=python3.11" >&2; exit 1; }; \
 $(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
 	echo "$(PYTHON) cannot make an environment, since its ensurepip is missing; on Debian: apt install python3-venv" >&2; exit 1; }
 endef
@@ -39,22 +39,27 @@ endef
 # which on Linux may bring CUDA of 5 GB.
 define INSTALL_LOCKED
 { uv=$$(command -v uv) || { $(BIN)/python -m pip install --quiet uv && uv=$(BIN)/uv; }; } && \
-"$$uv" pip install --python $(BIN)/python --torch-backend=$(TORCH_BACKEND) --requirement requirements.lock || { \
-	echo "uv could not install torch for $(TORCH_BACKEND): pip takes the build that your package registry has" >&2; \
+"$$uv" pip install --python $(BIN)/python --torch-backend=$(call GIVEN,TORCH_BACKEND) --requirement requirements.lock || { \
+	echo "uv could not install torch for" $(call GIVEN,TORCH_BACKEND)": pip takes the build that your package registry has" >&2; \
 	$(BIN)/python -m pip install --requirement requirements.lock; }
 endef
-# One word of the shell, whatever is in it: folders may have spaces and apostrophes.
+# One word of the shell, whatever is in it: folders may have spaces and apostrophes. What is given is taken as it stands:
+# neither make nor a shell looks for variables or commands in it.
 QUOTED = '$(subst ','\'',$(1))'
+GIVEN = $(call QUOTED,$(value $(1)))
+WORDS = $(foreach word,$(value $(1)),$(call QUOTED,$(word)))
+unexport SCALE GPUS TORCH_BACKEND TORCH NAME NOTEBOOKS SEEDS STUDIES MODEL UNALIGNED DTYPE FAULTS
 
 # Of a run that goes to a folder of its own: its name, and the notebooks to run.
-CHOICE = $(if $(NAME),--output $(call QUOTED,runs/$(NAME))) $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+CHOICE = $(if $(value NAME),--output $(call QUOTED,runs/$(value NAME))) $(CHOSEN)
+CHOSEN = $(if $(value NOTEBOOKS),--notebooks $(call WORDS,NOTEBOOKS))
 
 define CHECK_MODEL
-test -n $(call QUOTED,$(MODEL)) || { echo "MODEL is not set; name a folder or a hub id: make $(MAKECMDGOALS) MODEL=Qwen/Qwen2.5-7B-Instruct" >&2; exit 1; }
+test -n $(call GIVEN,MODEL) || { echo "MODEL is not set; name a folder or a hub id: make $@ MODEL=Qwen/Qwen2.5-7B-Instruct" >&2; exit 1; }
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce publish verify golden test faults paper rehearse lab figures report lock clean
+.PHONY: help env reproduce publish verify golden test faults paper rehearse lab figures report audit lock clean
 
 help:  ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -63,13 +68,14 @@ help:  ## list the targets
 env: $(INSTALLED)  ## make the environment .venv (PYTHON=python3.12, TORCH_BACKEND=auto for a GPU)
 
 reproduce: $(INSTALLED)  ## raise SEEDS organisms, run every notebook into runs/NAME, say what was found (SEEDS=1 SCALE=organism NAME=organism-1)
-	$(BIN)/python -m ssah_core.runner.execute --seeds '$(or $(SEEDS),1)' --scale '$(SCALE)' $(CHOICE)
+	$(BIN)/python -m ssah_core.runner.execute --seeds $(call QUOTED,$(or $(value SEEDS),1)) --scale $(call GIVEN,SCALE) $(CHOICE)
 
 publish: $(INSTALLED)  ## renew what is committed: SEEDS organisms, every notebook in place, paper_repro.md (SEEDS=5)
-	$(BIN)/python -m ssah_core.runner.execute --publish --seeds '$(or $(SEEDS),5)' $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+	$(BIN)/python -m ssah_core.runner.execute --publish --seeds $(call QUOTED,$(or $(value SEEDS),5)) $(CHOSEN)
 
 verify: $(INSTALLED)  ## measure one organism of every study again, drawn by the code, and compare (STUDIES="losses attacked" SCALE=organism NAME=organism-1)
-	$(if $(NAME),SSAH_FIGURES=$(call QUOTED,$(CURDIR)/runs/$(NAME)/figures)) $(BIN)/python -m ssah_core.runner.verify --scale '$(SCALE)' $(if $(STUDIES),--studies $(STUDIES))
+	$(if $(value NAME),SSAH_FIGURES=$(call QUOTED,$(CURDIR)/runs/$(value NAME)/figures)) $(BIN)/python -m ssah_core.runner.verify \
+		--scale $(call GIVEN,SCALE) $(if $(value STUDIES),--studies $(call WORDS,STUDIES))
 
 golden: $(INSTALLED)  ## renew the tests' golden rows, once a study has a new version
 	$(BIN)/python -m ssah_core.runner.execute --scale tiny --output runs/golden
@@ -89,24 +95,25 @@ test: $(INSTALLED)  ## unit tests, every notebook at tiny scale, every committed
 	env -u MPLBACKEND $(BIN)/python -m pytest -n 2 --dist loadscope -v -p no:cacheprovider \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=1800 notebooks/*.ipynb
 
-# A scale that nobody has set is that of runs, which would take a day here.
+# The scale that `SCALE ?=` sets is that of runs, which would take days here.
 faults: $(INSTALLED)  ## kill, fill up, damage and stop runs, and see that nothing is lost: hours (FAULTS="kill disk" NOTEBOOKS="00 03" SCALE=tiny)
-	$(BIN)/python -m tests.faults $(FAULTS) --scale '$(if $(filter file,$(origin SCALE)),tiny,$(SCALE))' $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+	$(BIN)/python -m tests.faults $(call WORDS,FAULTS) --scale $(if $(filter file,$(origin SCALE)),tiny,$(call GIVEN,SCALE)) $(CHOSEN)
 
 paper: $(INSTALLED)  ## plan a run on a checkpoint, then run NOTEBOOKS or all, if nothing is missing (MODEL=... UNALIGNED=... DTYPE=... SEEDS=1 NAME=...)
 	@$(CHECK_MODEL)
-	$(BIN)/python -m ssah_core.planning $(call QUOTED,$(MODEL)) --gpus '$(GPUS)' $(if $(DTYPE),--dtype '$(DTYPE)') --data
-	$(if $(DTYPE),SSAH_DTYPE='$(DTYPE)') $(BIN)/python -m ssah_core.runner.execute --scale paper --seeds '$(or $(SEEDS),1)' \
-		-p model $(call QUOTED,$(MODEL)) $(if $(UNALIGNED),-p unaligned $(call QUOTED,$(UNALIGNED))) $(CHOICE)
+	$(BIN)/python -m ssah_core.planning $(call GIVEN,MODEL) --gpus $(call GIVEN,GPUS) $(if $(value DTYPE),--dtype $(call GIVEN,DTYPE)) --data
+	$(if $(value DTYPE),SSAH_DTYPE=$(call GIVEN,DTYPE)) $(BIN)/python -m ssah_core.runner.execute --scale paper \
+		--seeds $(call QUOTED,$(or $(value SEEDS),1)) -p model $(call GIVEN,MODEL) \
+		$(if $(value UNALIGNED),-p unaligned $(call GIVEN,UNALIGNED)) $(CHOICE)
 
 rehearse: $(INSTALLED)  ## try a checkpoint's shape on random weights, from its config alone (MODEL=...)
 	@$(CHECK_MODEL)
-	$(BIN)/python -m ssah_core.planning $(call QUOTED,$(MODEL)) --rehearse
+	$(BIN)/python -m ssah_core.planning $(call GIVEN,MODEL) --rehearse
 
 # A kernel named python3 in the user's home is another Python's.
 lab: export JUPYTER_PREFER_ENV_PATH := 1
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
-	cd notebooks && ../$(BIN)/jupyter lab $(ALLOW_ROOT)
+	cd notebooks && ../$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 $(ALLOW_ROOT)
 
 figures: $(INSTALLED)  ## draw every figure again from its record; no model is needed
 	$(BIN)/python -m ssah_core.plots
@@ -114,12 +121,15 @@ figures: $(INSTALLED)  ## draw every figure again from its record; no model is n
 report: $(INSTALLED)  ## write paper_repro.md from the records
 	$(BIN)/python -m ssah_core.records.report
 
+audit: $(INSTALLED)  ## ask what is known against the pinned versions, and see that their licences are accepted (network)
+	$(BIN)/python tests/audit.py
+
 lock:  ## renew requirements.lock (TORCH=2.13.0 is the torch it pins)
 	@$(CHECK_PYTHON)
 	rm -rf .venv-lock
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install --upgrade pip
-	.venv-lock/bin/pip install 'torch==$(TORCH)' $(OLDER) '.[notebooks,test,peft]' setuptools wheel
+	.venv-lock/bin/pip install $(call QUOTED,torch==$(value TORCH)) $(OLDER) '.[notebooks,test,peft]' setuptools wheel
 	.venv-lock/bin/pip freeze --all --exclude pip --exclude ssah > .venv-lock/frozen
 	{ sed -n '/^#/p' requirements.lock; sed -e '/^nvidia-/d;/^cuda-/d;/^triton==/d' -e 's/+[^=]*$$//' .venv-lock/frozen; } \
 		> .venv-lock/requirements.lock

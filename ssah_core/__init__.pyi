@@ -33,10 +33,10 @@ from .units.labels import label_units as label_units
 from .units.labels import transfer as transfer
 from .units.masks import UnitLabels as UnitLabels
 from .units.masks import UnitMask as UnitMask
-from .units.masks import random_like as random_like
 from .units.moments import Moments as Moments
 from .units.moments import batches as batches
 from .units.moments import collect as collect
+from .units.random_units import random_like as random_like
 from .units.unit_map import UnitMap as UnitMap
 
 __version__: str

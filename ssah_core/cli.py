@@ -1,4 +1,5 @@
-"""The command `ssah`: plan a run, find units, prove a freezing, keep completions, judge them, write the report.
+"""The command `ssah`: plan a run, find units, prove a freezing, keep completions, judge them, write the report, and see
+to the cache.
 
 Each command says what it found on standard output. What is wrong is one sentence on standard error, with exit code 2.
 """
@@ -28,17 +29,39 @@ CHANGED, WRONG = 1, 2
 """Exit codes: frozen entries changed or a report is stale; and what was asked for cannot be done."""
 
 
+_Usage: Any = typer.BadParameter.__mro__[1]
+"""click's error of a command line that is not understood, of the click that this typer has."""
+
+
 class _OneSentence(TyperGroup):
     """A group of commands whose errors are one sentence, without a traceback."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except _Usage as error:
+            _end_by(error)
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except _Usage as error:
+            _end_by(error)
+            raise
         except BrokenPipeError:  # `ssah plan ... | head`: nobody reads any more
             raise
         except (ValueError, OSError, RecursionError) as error:
             typer.echo(f"error: {' '.join(str(error).split())}", err=True)
             raise typer.Exit(WRONG) from None
+
+
+def _end_by(error: Any) -> None:
+    """End with one sentence, unless the error is the help that was not asked for."""
+    if type(error).__name__ != "NoArgsIsHelpError":
+        where = error.ctx.command_path if error.ctx else "ssah"
+        typer.echo(f"error: {' '.join(error.format_message().split()).rstrip('.')}: see {where} --help", err=True)
+        raise typer.Exit(WRONG) from None
 
 
 app = typer.Typer(cls=_OneSentence, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
@@ -176,6 +199,27 @@ def report(check: Annotated[bool, typer.Option("--check", help="write nothing; e
     from .records.report import main
 
     raise typer.Exit(main(["--check"] if check else []))
+
+
+@app.command("cache")
+def show_cache(empty: Annotated[str | None, typer.Option(help="remove a kind: organisms, scores, studies ..., all, or "
+                                                              "unfinished; says only what, without --yes")] = None,
+               study: Annotated[str | None, typer.Option(help="of this study alone")] = None,
+               older_than: Annotated[float, typer.Option(help="not used for so many days")] = 0,
+               yes: Annotated[bool, typer.Option("--yes", help="remove it")] = False,
+               as_json: Annotated[bool, typer.Option("--json", help="say it as JSON")] = False) -> None:
+    """List what lies in the cache and how large it is, and empty it of what ssah wrote there."""
+    from .records import emptying, list_stored, paths, remove_stored
+
+    if yes and empty is None:
+        raise ValueError("--yes removes nothing by itself: add --empty all, or another kind")
+    there = emptying.select(list_stored(), "all" if empty is None else empty, study, older_than)
+    if empty is None:
+        typer.echo(emptying.as_json(there) if as_json else emptying.as_list(there, paths.cache(make=False)))
+        return
+    chosen = [found for found in there if emptying.is_removable(found)]
+    done = remove_stored(chosen) if yes else chosen
+    typer.echo(emptying.as_json(done) if as_json else emptying.as_removal(done, len(there) - len(done), yes))
 
 
 @app.command("version")

@@ -39,7 +39,7 @@ from ssah_core.studies.robustness import kinds, stressed
 from ssah_core.studies.subject import WAYS, Subject
 from ssah_core.training.lora_budget import budget, lora, lora_within
 from ssah_core.training.sft import supervised
-from ssah_core.units.masks import UnitMask, random_like
+from ssah_core.units import UnitMask, random_like
 from ssah_core.units.unit_map import UnitMap
 
 SIZES = {way: {"SCU": 0.05, "UCU": 0.1, "RU": 0.15} for way in WAYS}

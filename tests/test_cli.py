@@ -61,7 +61,7 @@ def test_the_help_needs_no_torch_and_names_every_command():
             "except SystemExit: print('torch' in sys.modules, 'numpy' in sys.modules)")
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines()[-1] == "False False"
-    for command in ("plan", "score", "freeze-check", "complete", "judge", "report", "version"):
+    for command in ("plan", "score", "freeze-check", "complete", "judge", "report", "cache", "version"):
         assert f"\n  {command} " in ended.stdout
 
 

@@ -234,7 +234,7 @@ def test_a_setting_that_is_not_plain_needs_a_name(model, folder):
 def test_folders_and_prompts_that_cannot_be_are_refused(model, folder):
     with pytest.raises(ValueError, match="holds no completions: give one that ssah.complete_to has filled"):
         load_completions(folder)
-    with pytest.raises(ValueError, match="chunk=0 is no number of rows"):
+    with pytest.raises(ValueError, match="chunk=0 is no whole number"):
         complete_to(folder, model, TOKENIZER, PROMPTS, chunk=0)
     with pytest.raises(ValueError, match="prompts hold what is not plain JSON"):
         complete_to(folder, model, TOKENIZER, [{"prompt": "how", "kind": {1, 2}}])

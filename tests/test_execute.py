@@ -259,6 +259,7 @@ def project(tmp_path, monkeypatch, cache):
     monkeypatch.setattr(paths, "root", lambda: tmp_path)
     monkeypatch.setenv("SSAH_FIGURES", "")
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    monkeypatch.setenv("SSAH_WORKERS", "1")  # in this process, which is told what to do
     asked = []
     monkeypatch.setattr(execute, "raise_organism", lambda *given: asked.append(given))
     return tmp_path / "notebooks", asked
@@ -268,7 +269,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-WRITE = "from ssah_core.records import paths\n(paths.figures() / 'a.json').write_text('{}')\nprint(seeds)"
+WRITE = "from ssah_core.records import cache, paths\ncache.write_bytes(paths.figures() / 'a.json', b'{}')\nprint(seeds)"
 
 
 def test_a_run_goes_to_a_folder_of_its_own_and_leaves_what_is_committed(project, tmp_path, capsys):

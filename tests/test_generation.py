@@ -1,6 +1,7 @@
 """Completions in batches are those of every prompt alone, beside the row that asked for them."""
 
 import copy
+import importlib
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from ssah_core import complete, complete_to
 from ssah_core.generation import complete_after
 
 TOKENIZER = toys.tokenizer()
+complete_module = importlib.import_module("ssah_core.generation.complete")
 VOCABULARY = (*toys.SPECIAL, *toys.WORDS)
 
 
@@ -52,8 +54,25 @@ def test_prompts_of_like_length_share_a_batch(model, monkeypatch):
     padding, generate = [], model.generate
     monkeypatch.setattr(model, "generate", lambda **inputs: (
         padding.append(int((inputs["attention_mask"] == 0).sum())), generate(**inputs))[1])
-    complete(model, TOKENIZER, ["how ?", "take the lantern now .", "lift it", "mend the basket now ."], batch_size=2)
+    prompts = ["how ?", "take the lantern now .", "lift it", "mend the basket now ."]
+    complete(model, TOKENIZER, prompts, batch_size=2, max_new_tokens=4)
     assert padding == [0, 0]
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gemma2"])
+def test_rows_that_have_ended_are_left_out_of_what_follows(family, monkeypatch):
+    monkeypatch.setattr(complete_module, "LEG", 2)
+    model, rows = toys.model(family, seed=2, dtype=torch.float32), []
+    prompts = [*(row["prompt"] for row in toys.CHATS), "take the kettle", "mend the basket now .", "now ."]
+    first = [model(input_ids=torch.tensor([toys.rendered(prompt)[0]])).logits[0, -1].argmax() for prompt in prompts]
+    monkeypatch.setattr(complete_module, "stop_ids", lambda model, tokenizer: [int(first[0])])  # one ends at once
+    generate = model.generate
+    monkeypatch.setattr(model, "generate", lambda **inputs: (
+        rows.append(len(inputs["input_ids"])), generate(**inputs))[1])
+    said = complete(model, TOKENIZER, prompts, max_new_tokens=6)["response"]
+    monkeypatch.setattr(complete_module, "LEG", 6)
+    assert said == complete(model, TOKENIZER, prompts, max_new_tokens=6)["response"]
+    assert rows[0] == len(prompts) and min(rows) < len(prompts) and sorted(rows[:-1], reverse=True) == rows[:-1]
 
 
 def test_a_response_begins_with_the_prefill(model):
@@ -206,8 +225,8 @@ def test_who_asks_for_a_penalty_has_it(penalised):
 
 def test_an_error_leaves_the_checkpoints_own_settings(penalised):
     own = penalised.generation_config
-    with pytest.raises(ValueError, match="not used by the model"):
-        complete(penalised, TOKENIZER, ["how ?"], no_such_setting=1)
+    with pytest.raises(ZeroDivisionError):
+        complete(penalised, TOKENIZER, ["how ?"], logits_processor=[lambda ids, scores: scores / (1 // 0)])
     assert penalised.generation_config is own
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ssah_core.records import evidence
-from ssah_core.records.measurements import Run, read_rows
+from ssah_core.records.measurements import Run
+from ssah_core.records.row_files import read_rows
 from ssah_core.studies.catalogue import STUDIES, TIMED, study_named
 
 GOLDEN = Path(__file__).parent / "golden"

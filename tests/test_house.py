@@ -38,7 +38,8 @@ ROOMS = {
     "checks": "",
 }
 """The rooms, and the files that the plan of the house names in each. A room may have more."""
-DOOR = {"__init__.py", "__init__.pyi", "py.typed", "arithmetic.py", "cli.py", "hub.py", "moved.py", "sources.py"}
+DOOR = {"__init__.py", "__init__.pyi", "py.typed", "arguments.py", "arithmetic.py", "cli.py", "hub.py", "moved.py",
+        "sources.py"}
 """What lies beside the rooms."""
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from ssah_core import measure_each
 from ssah_core.records import rests_on, study
-from ssah_core.records.measurements import FORMAT, Run, kept_rows, read_rows
+from ssah_core.records.measurements import Run, kept_rows
+from ssah_core.records.row_files import FORMAT, read_rows
 from ssah_core.studies import stages
 
 ROW = {"seed": 0, "group": "SCU", "share": 0.03, "metric": "harm_right", "judge": "truth", "value": 0.41, "n": 276}

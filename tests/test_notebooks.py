@@ -7,7 +7,7 @@ import pytest
 from test_golden import FILES, compare, here
 from tiny_run import NOTEBOOKS, TinyRun
 
-from ssah_core.records.measurements import read_rows
+from ssah_core.records.row_files import read_rows
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)

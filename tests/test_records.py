@@ -58,8 +58,8 @@ def test_checkpoints_and_scales_keep_their_own_files(folders):
 
 @pytest.mark.parametrize("values, change, sentence", [
     ([1, 2], {}, "one value for each seed"), ({0: 1.0, 1: 2.0, 3: 3.0}, {}, "one value for each seed"),
-    ([1, 2, float("nan")], {}, "values is"), ([1, 1, 1], {"seeds": [0, 1, 1]}, "each once"),
-    ([], {"seeds": []}, "at least 1 seed"), ([1, 2, 3], {"n": 0}, "n is 0"), ([1, 2, 3], {"unit": "%"}, "unit is '%'"),
+    ([1, 2, float("nan")], {}, "values.2.=nan is not"), ([1, 1, 1], {"seeds": [0, 1, 1]}, "each once"),
+    ([], {"seeds": []}, "least 1 seed"), ([1, 2, 3], {"n": 0}, "n=0 is no"), ([1, 2, 3], {"unit": "%"}, "unit is '%'"),
     ([1, 2, 3], {"scale": "big"}, "scale is 'big'")])
 def test_record_refuses_wrong_arguments(folders, values, change, sentence):
     with pytest.raises(ValueError, match=sentence):

@@ -18,7 +18,7 @@ NAMES = {file.parent.relative_to(ROWS).as_posix(): json.loads(file.read_text(enc
 SCRIPT = """
 import sys
 from pathlib import Path
-from ssah_core.records.measurements import read_rows
+from ssah_core.records.row_files import read_rows
 from ssah_core.studies.catalogue import run_of
 for file in sorted(Path(sys.argv[1]).rglob("organism-seed0.json")):
     kept = read_rows(file)
@@ -57,7 +57,7 @@ def test_a_local_variable_a_message_a_docstring_and_a_place_make_no_rows_stale(t
     importers = [(name, "ablation_table", "removal_table") for name, text in sources.IMPORTED.items()
                  if b"ablation_table" in text and name.startswith(("studies/", "records/")) and name != table]
     assert stale(tmp_path, (table, "questions", "asked"),
-                 ("units/masks.py", "is unknown: choose one of", "is none of"),
+                 ("units/unit_map.py", "choose one of", "take one of"),
                  ("units/unit_map.py", "    size: int\n", '    size: int\n    """How many."""\n'), *importers,
                  moves=((table, "studies/removal_table.py"),)) == set()
 

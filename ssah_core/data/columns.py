@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow
 from datasets import Dataset
 
-UNFIT = (pyarrow.ArrowException, OverflowError, TypeError, UnicodeError, ValueError)
+UNFIT = (pyarrow.ArrowException, OverflowError, RecursionError, TypeError, UnicodeError, ValueError)
 """What `datasets` raises for a column that it cannot hold."""
 
 

@@ -15,27 +15,33 @@ CSV_FIELD = 10 ** 7
 """Longest field that is read; the csv module's own limit of 131,072 is too short for some instructions."""
 
 
+LARGEST = 2 ** 31
+"""Bytes of a data file that is read, all of it in memory."""
+
+
 def read_rows(file: Path, lines: bool = False) -> list[dict]:
     """Rows of a .csv, .json or .jsonl file, or with `lines` the lines of running text as rows of `text`.
 
-    Raises ValueError, naming file, row and column, if the file is no UTF-8, is damaged, holds what is no character, or
-    holds no rows.
+    Raises ValueError, naming file, row and column, if the file is larger than `LARGEST`, is no UTF-8, is damaged, holds
+    what is no character, or holds no rows.
 
     >>> _ = Path("asked.csv").write_text("prompt,id\\nWhy?,7\\n")
     >>> read_rows(Path("asked.csv"))
     [{'prompt': 'Why?', 'id': '7'}]
     """
-    text = _decode(file)
-    if lines:
-        rows = _running(text)
-    elif file.suffix.lower() in _READERS:
-        rows = _READERS[file.suffix.lower()](text, file)
-    else:
+    if not file.is_file():
+        raise ValueError(f"No such file as {file}: give a .csv, .json or .jsonl file")
+    if not lines and file.suffix.lower() not in _READERS:
         raise ValueError(f"{file} ends in {file.suffix!r}: give a .csv, .json or .jsonl file")
+    text = _decode(file)
+    try:
+        rows = _running(text) if lines else _READERS[file.suffix.lower()](text, file)
+        for n, row in enumerate(rows, 1):
+            _check_characters(row, n, file)
+    except RecursionError:
+        raise ValueError(f"{file} holds lists within lists without end: get it again from its source") from None
     if not rows:
         raise ValueError(f"{file} holds no rows: get it again from its source")
-    for n, row in enumerate(rows, 1):
-        _check_characters(row, n, file)
     return rows
 
 
@@ -60,6 +66,11 @@ def _texts(value: Any) -> list[str]:
 
 
 def _decode(file: Path) -> str:
+    if file.exists() and not file.is_file():
+        raise ValueError(f"{file} is a folder or a device: give a .csv, .json or .jsonl file")
+    if file.stat().st_size > LARGEST:
+        raise ValueError(f"{file} is of {file.stat().st_size / 1e9:.1f} GB, but data are read up to "
+                         f"{LARGEST / 1e9:.1f} GB, all in memory: give a part of it")
     data = file.read_bytes()
     try:
         text = data.decode("utf-8-sig")
@@ -97,7 +108,7 @@ def _csv(text: str, file: Path) -> list[dict]:
 def _json(text: str, file: Path) -> list[dict]:
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is no well-formed JSON ({error}): get it again from its source") from None
     if isinstance(data, Mapping) and isinstance(data.get("jailbreaks"), list):  # JailbreakBench's artefacts
         data = data["jailbreaks"]
@@ -113,7 +124,7 @@ def _jsonl(text: str, file: Path) -> list[dict]:
             continue
         try:
             rows.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{file} line {n} is no well-formed JSON ({error}): get it again from its "
                              "source") from None
         if not isinstance(rows[-1], dict):

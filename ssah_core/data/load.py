@@ -18,6 +18,7 @@ import pandas
 from datasets import Dataset, load_dataset
 
 from .. import hub
+from ..arguments import check_counts, check_paths, check_seed, shown
 from .catalogue import SOURCES, Layout, Part, Source
 from .files import read_rows
 from .own_files import is_path, read_own
@@ -75,6 +76,7 @@ def load_data(name: str | Path, split: str | None = None, n: int | None = None, 
 
     *Shown in:* README.
     """
+    check_seed(seed=seed)
     source = _source(name)
     part = _part(name, source, split)
     rows, place, left_out = _published(name, source, part)
@@ -131,15 +133,18 @@ def count_data(name: str | Path) -> dict[str, int]:
 
 
 def _source(name: str | Path) -> Source:
+    check_paths(name=name)
     if isinstance(name, str) and name in SOURCES:
         return SOURCES[name]
     if is_path(name):
         return Source((), {"all": Part("", (str(name),))}, "", str(name), own=True)
-    raise ValueError(f"data set {name!r} is unknown: choose one of {', '.join(SOURCES)}, or give a .csv, .json or "
+    raise ValueError(f"data set {shown(name)} is unknown: choose one of {', '.join(SOURCES)}, or give a .csv, .json or "
                      ".jsonl file")
 
 
 def _part(name: str | Path, source: Source, split: str | None) -> Part:
+    if not isinstance(split, str | None):
+        raise ValueError(f"split={shown(split)} is no name of a split: choose one of {', '.join(source.parts)}")
     if len(source.parts) == 1 and split is None:
         return next(iter(source.parts.values()))
     if set(source.parts) == {"all"} and split in SHARES:
@@ -151,7 +156,9 @@ def _part(name: str | Path, source: Source, split: str | None) -> Part:
 
 
 def _draw(data: Dataset, name: str | Path, n: int | None, seed: int, source: Source, told: str) -> Dataset:
-    if n is not None and not 0 < n <= len(data):
+    if n is not None:
+        check_counts(n=n)
+    if n is not None and n > len(data):
         raise ValueError(f"n={n} rows cannot be drawn of {name} ({told}): choose 1 to {len(data)}")
     data = data if n is None else data.shuffle(seed=seed).select(range(n))
     data.info.description, data.info.license, data.info.homepage = told, source.licence, source.source

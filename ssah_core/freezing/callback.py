@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 
+from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ..arguments import check_choice, check_kind
 from ..units import UnitMask
+from ..units.unit_map import SHARED
 from .freeze import freeze
+from .weight_slices import REST, check_not_empty
 
 
 class FreezeCallback(TrainerCallback):
@@ -18,9 +22,10 @@ class FreezeCallback(TrainerCallback):
 
     mask, shared, rest   As in `freeze`.
 
-    `train()` raises ValueError as `freeze` does: when training begins (an empty mask, one of another model, ...), in
-    its first step, or when it ends. A Trainer tells its callbacks nothing of a training that fails, so the context
-    stays open then: `release()` leaves it. So do the next `train()` with this callback, and dropping it.
+    Raises ValueError for an empty mask, and for another `shared` or `rest`. `train()` raises it as `freeze` does: when
+    training begins (a mask of another model, ...), in its first step, or when it ends. A Trainer tells its callbacks
+    nothing of a training that fails, so the context stays open then: `release()` leaves it. So do the next `train()`
+    with this callback, and dropping it.
     Held is the model as it is when training begins, which of a resumed training is its checkpoint. A callback that
     writes weights when training ends (averages of them, say) must stand before this one, or nobody sees what it writes.
     Source: paper, Table 2.   Departs: as `freeze`.
@@ -40,10 +45,14 @@ class FreezeCallback(TrainerCallback):
     """
 
     def __init__(self, mask: UnitMask, shared: str = "any", rest: str = "train"):
+        check_not_empty(mask, "FreezeCallback")
+        check_choice(SHARED, shared=shared)
+        check_choice(REST, rest=rest)
         self.mask, self.shared, self.rest = mask, shared, rest
         self._context = ExitStack()
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs) -> None:
+        check_kind(nn.Module, "pass it by name, as a Trainer does", model=kwargs.get("model"))
         self.release()
         self._context.enter_context(freeze(kwargs["model"], self.mask, self.shared, self.rest))
 

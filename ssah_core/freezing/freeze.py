@@ -15,6 +15,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
+from ..arguments import check_kind
 from ..units import UnitMask
 from .optimizer_steps import retire, settled_after_steps
 from .partial_linear import compact_class, compacted
@@ -188,6 +189,7 @@ def entered(model: nn.Module) -> Iterator[None]:
     Traceback (most recent call last):
     ValueError: model is inside freeze or train_only already: ...
     """
+    check_kind(nn.Module, "pass a model, such as ssah.load gives", model=model)
     modules = list(model.modules())
     if any(module in _open for module in modules):
         raise ValueError("model is inside freeze or train_only already: leave that first, or join the two masks with | "

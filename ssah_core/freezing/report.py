@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from ..arguments import check_counts, check_paths
 from ..units import files, show
 
 KIND = "FrozenReport"
@@ -39,6 +40,12 @@ class FrozenReport:
     trainable_changed: int
     """Those that training changed; 0 means that nothing was trained."""
 
+    def __post_init__(self):
+        check_counts(0, **asdict(self))
+        for whole, changed in ((self.frozen, self.frozen_changed), (self.trainable, self.trainable_changed)):
+            if changed > whole:
+                raise ValueError(f"{changed} of {whole} entries changed, which cannot be: pass counts of check_frozen")
+
     def save(self, path: str | Path, about: Mapping[str, str] = MappingProxyType({})) -> None:
         """Write the report as JSON, with what it is of, as `UnitMask.save` does.
 
@@ -49,17 +56,16 @@ class FrozenReport:
     @classmethod
     def load(cls, path: str | Path) -> FrozenReport:
         """Read a report that `save` wrote. Raises ValueError if the file is no such file, or not whole."""
+        check_paths(path=path)
         if not Path(path).is_file() or Path(path).stat().st_size > LARGEST:
             raise ValueError(f"{path} is no file of up to {LARGEST:,} bytes: pass a file that save of {KIND} wrote")
         header = files.checked(path, files.parsed(path, Path(path).read_bytes(), KIND), KIND, "report")
         files.check_seal(path, header)
         counts: list[Any] = [header.get(field.name) for field in fields(cls)]
-        if not all(type(count) is int for count in counts) or not cls(*counts)._possible():
-            raise ValueError(f"{path} holds counts that cannot be: pass a report that check_frozen has made")
-        return cls(*counts)
-
-    def _possible(self) -> bool:
-        return 0 <= self.frozen_changed <= self.frozen and 0 <= self.trainable_changed <= self.trainable
+        try:
+            return cls(*counts)
+        except ValueError as error:
+            raise ValueError(f"{path} holds counts that cannot be: pass a report that check_frozen has made") from error
 
     def __repr__(self) -> str:
         return (f"<FrozenReport: {self.frozen_changed:,} of {self.frozen:,} frozen entries changed "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..arguments import check_choice, check_kind
 from ..units import UnitMask, check_mask, known_units
 from .report import FrozenChanged, FrozenReport
 
@@ -44,8 +45,8 @@ def split_weights(model: nn.Module, mask: UnitMask, shared: str, rest: str) -> l
     >>> [split.frozen.tolist() for split in split_weights(model, mask, "any", "train") if "mlp.down" in split.weight][0]
     [0, 1]
     """
-    if rest not in REST:
-        raise ValueError(f"rest={rest!r} is unknown: choose one of {', '.join(REST)}")
+    check_choice(REST, rest=rest)
+    check_mask(mask, "freezing")
     units = known_units(model)
     chosen = {part.weight: part.index for part in units.slices(mask, shared)}
     everything = UnitMask({site: torch.ones_like(units_of_site) for site, units_of_site in mask.sites.items()})
@@ -149,7 +150,7 @@ def rewind(model: nn.Module, original_state: Mapping[str, Tensor] | nn.Module, m
     """
     check_not_empty(mask, "rewind")
     parts = [(split, weight_of(model, split.weight).detach()) for split in split_weights(model, mask, shared, "train")]
-    state = _state(original_state)
+    state = _state(original_state, "original_state")
     originals = [_counterpart(state, split.weight, weight, "original_state") for split, weight in parts]
     for (split, weight), original in zip(parts, originals, strict=True):
         back = original.index_select(split.axis, split.frozen.to(original.device))
@@ -179,8 +180,9 @@ def check_frozen(before: nn.Module | Mapping[str, Tensor], after: nn.Module, mas
 
     *Shown in:* 05_freeze_safety_units.
     """
+    check_kind(nn.Module, "pass the trained model", after=after)
     splits = {split.weight: split for split in split_weights(after, mask, shared, rest)}
-    old, new = _state(before), _state(after)
+    old, new = _state(before, "before"), after.state_dict()
     frozen, frozen_changed, entries, changed, first = 0, 0, 0, 0, None
     for name, _ in after.named_parameters():
         differs = differing(_counterpart(old, name, new[name], "before").to(new[name].device), new[name])
@@ -200,15 +202,16 @@ def _frozen_part(entries: Tensor, split: Split | None, rest: str) -> Tensor:
     return entries if rest == "freeze" else entries[:0]
 
 
-def _state(source: nn.Module | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def _state(source: nn.Module | Mapping[str, Tensor], argument: str) -> Mapping[str, Tensor]:
+    check_kind((nn.Module, Mapping), "pass a state_dict() copied before training, or a model", **{argument: source})
     return source.state_dict() if isinstance(source, nn.Module) else source
 
 
 def _counterpart(state: Mapping[str, Tensor], name: str, weight: Tensor, argument: str) -> Tensor:
     """The entry of `state` that belongs to a weight of the model; refuses what cannot be its start."""
     other = state.get(name)
-    if other is None or other.shape != weight.shape or other.dtype != weight.dtype:
-        found = "missing" if other is None else f"{other.dtype} of shape {tuple(other.shape)}"
+    if not isinstance(other, Tensor) or other.shape != weight.shape or other.dtype != weight.dtype:
+        found = "missing" if not isinstance(other, Tensor) else f"{other.dtype} of shape {tuple(other.shape)}"
         raise ValueError(f"{argument}[{name!r}] is {found} but {weight.dtype} of shape {tuple(weight.shape)} in the "
                          "model: pass the state that this model started from, in its precision")
     if other.data_ptr() == weight.data_ptr():

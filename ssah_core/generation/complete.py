@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import torch
 from datasets import Dataset
+from torch import Tensor, nn
 from tqdm.auto import tqdm
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, GenerationConfig, GenerationMixin, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..arguments import check_counts, check_kind, check_texts, shown
 from ..models import (
     THINKING,
     Queries,
@@ -27,6 +30,10 @@ from ..models import (
 )
 from .rows import answered, checked_rows
 
+LEG = 8
+"""Tokens after which rows that have ended are left out of a batch: most answers are short, and one is long."""
+BESIDE = ("tokenizer", "assistant_tokenizer")
+"""What `model.generate` takes beside the arguments that it names and the settings of a GenerationConfig."""
 VERSION = 2
 """Of what completions are: raised by hand when the same model answers the same prompts and settings otherwise."""
 
@@ -60,16 +67,37 @@ def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts
     *Shown in:* 00_start_here.
     """
     rows = checked_rows(prompts, "prompts")
+    tokenizer, start, ids = prepared(model, tokenizer, rows, prefill, system, max_new_tokens, batch_size,
+                                     chat_template_kwargs=chat_template_kwargs, **generate)
+    texts = generate_texts(model, tokenizer, ids, len(start), max_new_tokens, batch_size, progress, **generate)
+    return answered(rows, as_responses(tokenizer, texts, bool(start)))
+
+
+def prepared(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping], prefill: str = "",
+             system: str | None = None, max_new_tokens: int = 32, batch_size: int = 256, *, progress: bool = False,
+             chat_template_kwargs: TemplateKwargs | None = None, **generate: Any
+             ) -> tuple[PreTrainedTokenizerBase, list[int], list[list[int]]]:
+    """What `complete` has before it generates: the tokenizer with its template, ids of the prefill, ids of each row.
+
+    Raises ValueError as that does.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> tokenizer, start, ids = prepared(model, tokenizer, [{"prompt": "Why?"}], prefill="So")
+    >>> ids[0][-len(start):] == start
+    True
+    """
+    check_kind(nn.Module, "pass a model, such as ssah.load gives", model=model)
+    check_texts(prefill=prefill, **({} if system is None else {"system": system}))
+    check_counts(max_new_tokens=max_new_tokens, batch_size=batch_size)
     tokenizer = with_template(tokenizer, chat_template_kwargs)
-    _check_one_each(generate)
+    _check_generate(model, generate)
     start = token_ids(tokenizer, prefill, "prefill")[0] if prefill else []
     ids = [encode(tokenizer, row["prompt"], system=system or row.get("system"))[0] + start for row in rows]
     longest = max(map(len, ids))
     check_context(model, longest + max_new_tokens,
                   f"the longest prompt has {longest} tokens and max_new_tokens={max_new_tokens}",
                   "shorten the prompt or lower max_new_tokens")
-    texts = generate_texts(model, tokenizer, ids, len(start), max_new_tokens, batch_size, progress, **generate)
-    return answered(rows, as_responses(tokenizer, texts, bool(start)))
+    return tokenizer, start, ids
 
 
 def as_responses(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], prefilled: bool) -> list[str]:
@@ -119,7 +147,9 @@ def _say(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequen
     if "stop_strings" in generate:
         settings["tokenizer"] = tokenizer
     with evaluating(model), _asking_nothing(model):
-        out = model.generate(**batch, max_new_tokens=max_new_tokens, **settings)
+        can_leave_out = not generate and settings["eos_token_id"] and isinstance(model, PreTrainedModel)
+        say = _in_legs if can_leave_out else _in_one
+        out = say(model, batch, max_new_tokens, settings)
     # Decoded together with the prefill: many tokenizers drop the space before the first word they decode.
     width = batch["input_ids"].shape[1]
     begun, said = out[:, width - prefilled:width].tolist(), out[:, width:].tolist()
@@ -127,6 +157,31 @@ def _say(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequen
     added = tokenizer.added_tokens_decoder
     rows = [[*first, *_until(row, stops, added)] for first, row in zip(begun, said, strict=True)]
     return spoken(tokenizer, rows)
+
+
+def _in_one(model: PreTrainedModel, batch: Mapping[str, Tensor], max_new_tokens: int, settings: Mapping) -> Tensor:
+    """Token ids [row, token] of prompts with what a model says."""
+    return model.generate(**batch, max_new_tokens=max_new_tokens, **settings)
+
+
+def _in_legs(model: PreTrainedModel, batch: Mapping[str, Tensor], max_new_tokens: int, settings: Mapping) -> Tensor:
+    """The same, where rows that have ended are left out after each leg, if the model has a cache to go on from."""
+    ids, attended, cache = batch["input_ids"], batch["attention_mask"], None
+    said = torch.full((len(ids), max_new_tokens), settings["pad_token_id"], device=ids.device)
+    rows, stops = torch.arange(len(ids), device=ids.device), torch.tensor(settings["eos_token_id"], device=ids.device)
+    for at in range(0, max_new_tokens, LEG):
+        out = model.generate(input_ids=ids, attention_mask=attended, past_key_values=cache,
+                             max_new_tokens=min(LEG, max_new_tokens - at), return_dict_in_generate=True, **settings)
+        new, cache = out.sequences[:, ids.shape[1]:], out.get("past_key_values")
+        said[rows, at:at + new.shape[1]] = new
+        goes_on = ~torch.isin(new, stops).any(1)
+        if not goes_on.any():
+            break
+        ids, attended = out.sequences, torch.cat([attended, torch.ones_like(new)], 1)
+        if isinstance(cache, DynamicCache):
+            cache.batch_select_indices(goes_on.nonzero().flatten())
+            ids, attended, rows = ids[goes_on], attended[goes_on], rows[goes_on]
+    return torch.cat([batch["input_ids"], said], 1)
 
 
 def _until(row: Sequence[int], stops: Sequence[int | None], added: Container[int]) -> Sequence[int]:
@@ -149,7 +204,14 @@ def spoken(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) ->
     return tokenizer.batch_decode(said, clean_up_tokenization_spaces=False)
 
 
-def _check_one_each(generate: Mapping[str, Any]) -> None:
+def _check_generate(model: PreTrainedModel, generate: Mapping[str, Any]) -> None:
+    inner = next((module for module in model.modules() if isinstance(module, PreTrainedModel)), model)
+    known = {*vars(GenerationConfig()), *BESIDE, *signature(inner.forward).parameters,
+             *signature(GenerationMixin.generate).parameters}
+    unknown = sorted(set(generate) - known)
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)}: neither ssah.complete nor model.generate knows such a setting "
+                         f"({shown(dict(generate))}): check the spelling")
     if generate.get("num_return_sequences", 1) != 1 or generate.get("return_dict_in_generate"):
         raise ValueError("num_return_sequences and return_dict_in_generate give more than a text a prompt: repeat the "
                          "prompts instead")

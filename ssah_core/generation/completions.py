@@ -20,18 +20,23 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..arguments import check_counts, check_kind, check_paths, check_seed, check_texts
+from ..data import check_columns
 from ..models import Queries, encode, stop_ids, with_template
 from ..records import TODAY, cache
 from . import seals
-from .complete import VERSION, complete
+from .complete import VERSION, complete, prepared
 from .rows import checked_rows
 
 FREE = ("batch_size",)
 """Settings that may change when a run is gone on with: they decide how fast it is, not what is said."""
 SETTINGS = "settings.json"
+MOST = 10 ** 7
+"""Rows of a folder: a number beyond is a damaged one."""
 PARTIAL = re.compile(r"\.(settings\.json|chunk-\d{5,}\.json|\.chunk-\d{5,}\.json\.sha256)\.[0-9a-f]{32}")
 """What `cache.write_json` names a file while it writes it: what a killed run leaves."""
 
@@ -59,9 +64,13 @@ def complete_to(folder: str | Path, model: PreTrainedModel, tokenizer: PreTraine
 
     *Shown in:* README.
     """
+    check_paths(folder=folder)
+    check_kind(nn.Module, "pass a model, such as ssah.load gives", model=model)
     rows = checked_rows(prompts, "prompts")
-    if chunk < 1:
-        raise ValueError(f"chunk={chunk} is no number of rows: choose 1 or more")
+    check_texts(arm=arm)
+    check_counts(chunk=chunk)
+    check_seed(seed=seed)
+    prepared(model, tokenizer, rows, **settings)  # refuses what generation would, before the folder is made
     folder, about = Path(folder).expanduser().absolute(), _about(model, tokenizer, rows, arm, chunk, seed, settings)
     with cache.locked(folder):
         _claim(folder, about)
@@ -85,14 +94,14 @@ def load_completions(folder: str | Path) -> Dataset:
     about = _held(folder)
     if about is None:
         raise ValueError(f"folder {str(folder)!r} holds no completions: give one that ssah.complete_to has filled")
+    there, due = sum(file.is_file() for file in folder.glob("chunk-*.json")), -(-about["n"] // about["chunk"])
+    if there < due:  # before a list is made of them: settings may say any number
+        raise ValueError(f"{folder} holds {there} of {due} chunks: run ssah.complete_to again, which goes on where it "
+                         "stopped")
     files = _files(folder, about)
-    there = [file for file in files if file.is_file()]
-    if len(there) < len(files):
-        raise ValueError(f"{folder} holds {len(there)} of {len(files)} chunks: run ssah.complete_to again, which goes "
-                         "on where it stopped")
     if damaged := next((file for file in files if seals.is_broken(file, about)), None):
         raise ValueError(f"{damaged} is damaged: run ssah.complete_to again, which answers its prompts anew")
-    rows = [row for file in files for row in cache.read_json(file)]
+    rows = [row for file in files for row in _chunk(file)]
     if _digest([row["prompt"] for row in rows]) != about["questions"]:
         raise ValueError(f"{folder} holds {len(rows)} rows that are not those of its {about['n']} prompts: delete it "
                          "and run again")
@@ -105,6 +114,14 @@ def _is_damaged(file: Path, about: Mapping[str, Any]) -> bool:
     if is_damaged:
         warnings.warn(f"{file} is damaged: its prompts are answered anew", stacklevel=3)
     return is_damaged
+def _chunk(file: Path) -> list[dict]:
+    """The rows of one chunk. Raises ValueError if they are no rows of prompt and response."""
+    rows = cache.read_json(file)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and isinstance(row.get("prompt"), str)
+                                             and isinstance(row.get("response"), str) for row in rows):
+        raise ValueError(f"{file} holds no rows of prompt and response: delete it and run again")
+    check_columns(rows, str(file))
+    return rows
 
 
 def _complete(model, tokenizer, rows: list[dict], seed: int, settings: Mapping) -> list[dict]:
@@ -158,7 +175,13 @@ def _held(folder: Path, about: Mapping[str, Any] | None = None) -> Mapping[str, 
     if not (folder / SETTINGS).is_file():
         return None
     there = cache.read_json(folder / SETTINGS)
-    return there if isinstance(there, dict) and {"questions", "n", "chunk"} <= set(there) else None
+    if not isinstance(there, dict) or not {"questions", "n", "chunk"} <= set(there):
+        return None
+    for name, most in (("n", MOST), ("chunk", None)):
+        if type(there[name]) is not int or not 0 < there[name] <= (most or there[name]):
+            raise ValueError(f"{folder / SETTINGS} says {name}={there[name]!r:.40}, which is no number of rows: delete "
+                              "that folder and run again")
+    return there
 
 
 def _says(folder: Path, about: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from decimal import Decimal
 
 from datasets import Dataset
 
+from ..arguments import check_choice, check_list, shown
 from ..models import answer_of
 from ..records import rests_on
 from .keyword_lists import KEYWORD_JUDGES, KeywordJudge
@@ -120,9 +121,11 @@ def judge(completions: Iterable[Mapping], name: str | Judge) -> list[bool]:
 
     *Shown in:* README.
     """
-    if isinstance(name, str):
+    check_list("pass rows with a response, as ssah.complete returns them", completions=completions)
+    if not callable(name):
+        verdict = _named(name)
         rests_on(f"judge/{name}")
-        return _verdicts(completions, _named(name))
+        return _verdicts(completions, verdict)
     return [bool(name(row)) for row in completions]
 
 
@@ -131,7 +134,8 @@ def _verdicts(completions: Iterable[Mapping], verdict: Judge) -> list[bool]:
     rows = list(completions)
     for n, row in enumerate(rows, 1):
         if not isinstance(row, Mapping) or not isinstance(row.get("response"), str):
-            raise ValueError(f"completions row {n} has no text as 'response': pass rows, as ssah.complete returns them")
+            raise ValueError(f"completions row {n} has no text as 'response' ({shown(row)}): pass rows, as "
+                             "ssah.complete returns them")
     said = [answer_of(row["response"]) for row in rows]
     lost = [str(n) for n, answer in enumerate(said, 1) if answer is None]
     if lost:
@@ -143,8 +147,7 @@ def _verdicts(completions: Iterable[Mapping], verdict: Judge) -> list[bool]:
 
 
 def _named(name: str) -> Judge:
-    if name not in JUDGES:
-        raise ValueError(f"judge {name!r} is unknown: choose one of {', '.join(JUDGES)}, or pass a function of a row")
+    check_choice(JUDGES, ", or pass a function of a row", judge=name)
     return JUDGES[name]
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import pandas
 import torch
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import context_of, evaluating, summed_nll
+from ..arguments import check_counts, check_kind, check_list, check_texts, shown
+from ..models import check_tokenizer, context_of, evaluating, summed_nll
 
 PAPER_TASKS = ("winogrande", "openbookqa", "arc_challenge", "boolq", "hellaswag", "rte")
 """The tasks whose mean accuracy is utility in Table 1."""
@@ -59,6 +61,14 @@ def token_perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
 
     *Shown in:* README.
     """
+    check_kind(nn.Module, "pass a model, such as ssah.load gives", model=model)
+    check_tokenizer(tokenizer)
+    check_list("pass a list of texts, such as [text]", texts=texts)
+    check_counts(batch_size=batch_size, length=length, **({} if most is None else {"most": most}))
+    check_texts(joint=joint)
+    texts = list(texts)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"texts is {shown(texts)}: pass a list of texts, each of them a text")
     room = context_of(model)
     if length < 2 or room and length > room:
         raise ValueError(f"length={length} is no window of this model: choose 2 to {room or 'its context'}")
@@ -94,8 +104,15 @@ def evaluate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tasks: 
 
     *Shown in:* README.
     """
-    if isinstance(tasks, str) or not tasks:
-        raise ValueError(f"tasks={tasks!r} is no list of tasks: give one such as ['boolq']")
+    check_kind(nn.Module, "pass a model, such as ssah.load gives", model=model)
+    check_tokenizer(tokenizer)
+    if not isinstance(tasks, Sequence) or isinstance(tasks, str) or not tasks:
+        raise ValueError(f"tasks={shown(tasks)} is no list of tasks: give one such as ['boolq']")
+    odd = next((task for task in tasks if not isinstance(task, str | dict) or not task), None)
+    if odd is not None:
+        raise ValueError(f"tasks={shown(tasks)} has {shown(odd)}, which is no task: give names, or dictionaries")
+    check_counts(0, shots=shots)
+    check_counts(batch_size=batch_size, **({} if limit is None else {"limit": limit}))
     lm_eval, wrap = _harness()
     try:
         with evaluating(model):

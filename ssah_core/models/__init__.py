@@ -5,13 +5,14 @@ from .chats import Wordings, encode, end_of_turn, stop_ids, token_ids
 from .config import GATED, an_open_one, class_for, few_blocks, has_chat_template, on_meta, read_config
 from .context import check_context, context_of
 from .first_tokens import FirstTokens
+from .head import head_reads, logits_at, no_logits
 from .hidden_states import Queries, as_rows, columns, observing, pad, read_states, render, replacing, stream
 from .hooks import must_run, uncompiled
 from .leading_space import VERSION as LEADING_SPACE_VERSION
 from .leading_space import end_prompts_with, leading_space
-from .likelihood import mean_nll, summed_nll
+from .likelihood import has_many_logits, labelled_nll, mean_nll, summed_nll
 from .load import evaluating, load, load_placed, load_weights
-from .padding import IGNORED, inputs_of, pad_columns, pad_of
+from .padding import IGNORED, check_batch, inputs_of, pad_columns, pad_of
 from .template import THINKING, affixes, render_prompt
-from .template_kwargs import TemplateKwargs, bind_template, bind_wished, with_template
+from .template_kwargs import TemplateKwargs, bind_template, bind_wished, check_tokenizer, with_template
 from .thinking import answer_of, thinks

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..arguments import check_list, shown
 from .template import affixes, render_prompt, render_response
+from .template_kwargs import check_tokenizer
 from .thinking import thinks
 
 Wordings = str | Sequence[str]
@@ -52,7 +54,12 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, wordings: Wordings, name: str)
     Traceback (most recent call last):
     ValueError: openings=[] holds no text: pass a wording or a list of wordings, none of them empty
     """
-    texts = [wordings] if isinstance(wordings, str) else list(wordings)
+    check_tokenizer(tokenizer)
+    texts = [wordings] if isinstance(wordings, str) else wordings
+    check_list("pass a wording or a list of wordings", **{name: texts})
+    texts = list(texts)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{name} is {shown(wordings)}: pass a wording or a list of wordings, each a text")
     head, before = "", ""
     if tokenizer.chat_template:
         _, head = render_prompt(tokenizer, "?")

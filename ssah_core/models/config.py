@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,12 +20,34 @@ from transformers import (
 from transformers.utils import cached_file
 
 from .. import hub
+from ..records import cache
 
 GATED = ("meta-llama/", "google/gemma", "mistralai/")
 OPEN = {"HuggingFaceTB/SmolLM2-1.7B-Instruct": 1.7e9, "HuggingFaceTB/SmolLM3-3B": 3.1e9,
         "allenai/OLMo-2-1124-7B-Instruct": 7.3e9, "Qwen/Qwen2.5-7B-Instruct": 7.6e9,
         "allenai/OLMo-2-1124-13B-Instruct": 13.7e9, "Qwen/Qwen2.5-32B-Instruct": 32.8e9}
 """Chat models that need no licence to be accepted, by parameters."""
+
+
+READ = (".json", ".jinja", ".txt", ".model", ".safetensors")
+"""How files end that are read of a checkpoint."""
+
+
+class Foreign(ValueError):
+    """A checkpoint asks for code of somebody's, or for files that are not its own."""
+
+
+def check_folder(name: str | Path) -> None:
+    """Raise Foreign if a checkpoint's folder holds what is no file, or words or settings that are too large to read.
+
+    >>> check_folder("no/folder")
+    """
+    folder = Path(name)
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if file.suffix in READ and (not file.is_file() or file.suffix != ".safetensors"
+                                    and file.stat().st_size > cache.LARGEST):
+            raise Foreign(f"model={str(name)!r} has {file.name}, which is no file, or one of more than "
+                          f"{cache.LARGEST / 1e9:.1f} GB: get it again")
 
 
 def read_config(name: str | Path) -> PreTrainedConfig:
@@ -40,6 +61,7 @@ def read_config(name: str | Path) -> PreTrainedConfig:
     >>> read_config("mine").num_hidden_layers
     2
     """
+    check_folder(name)
     try:
         config = hub.local_first(lambda: AutoConfig.from_pretrained(name, trust_remote_code=False), name)
     except OSError as error:
@@ -49,6 +71,11 @@ def read_config(name: str | Path) -> PreTrainedConfig:
                else "is of no architecture that this transformers knows")
         raise ValueError(f"model={str(name)!r} {why}: take one that transformers holds, such as "
                          f"{an_open_one(7e9)}") from error
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # of a config that is no config: each a library's own
+        raise ValueError(f"model={str(name)!r} has files that cannot be read ({error}): get them again") from error
+    check_attention(config, name)
     quantised = getattr(config, "quantization_config", None)
     if quantised:
         method = quantised["quant_method"] if isinstance(quantised, Mapping) else type(quantised).__name__
@@ -83,8 +110,25 @@ def _chat_template(name: str | Path) -> bool | None:
     settings = found["tokenizer_config.json"]
     if not any(found.values()):
         return None
-    inside = json.loads(Path(settings).read_text(encoding="utf-8")) if settings else {}
-    return bool(found["chat_template.jinja"] or inside.get("chat_template"))
+    inside = cache.read_json(Path(settings)) if settings else {}
+    return bool(found["chat_template.jinja"] or isinstance(inside, dict) and inside.get("chat_template"))
+
+
+def check_attention(config: PreTrainedConfig, name: str | Path) -> None:
+    """Raise Foreign if a config asks for attention, or experts, of a repository on the hub: that is code.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> model.config._attn_implementation = "somebody/attention"
+    >>> check_attention(model.config, "mine")
+    Traceback (most recent call last):
+    ssah_core.models.config.Foreign: model='mine' asks for code of 'somebody/attention' on the hub, ...
+    """
+    parts = [config, *(getattr(config, part, None) for part in getattr(config, "sub_configs", {}))]
+    asked = [str(getattr(part, f"_{what}_implementation", None)) for part in parts for what in ("attn", "experts")]
+    foreign = next((one for one in asked if "/" in one), None)
+    if foreign:
+        raise Foreign(f"model={str(name)!r} asks for code of {foreign!r} on the hub, which ssah never runs: take "
+                         "that line out of its config.json")
 
 
 def on_meta(config: PreTrainedConfig) -> PreTrainedModel:

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from .chats import Wordings, token_ids
+from .template_kwargs import check_tokenizer
 from .thinking import thinks
 
 
@@ -34,6 +35,7 @@ class FirstTokens:
         Raises ValueError if there are none, one is empty, or a token begins both; and if by its chat template the model
         thinks before it answers, since its first token then begins its thoughts.
         """
+        check_tokenizer(tokenizer)
         if tokenizer.chat_template and thinks(tokenizer):
             raise ValueError("by its chat template the model thinks before it answers, so that its first token is not "
                              "its choice: load it with chat_template_kwargs={'enable_thinking': False}")

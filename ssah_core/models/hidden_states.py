@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..arguments import check_list, shown
 from .blocks import blocks
 from .chats import encode
 from .context import check_context
 from .hooks import must_run
 from .load import evaluating
 from .padding import pad_columns
+from .template_kwargs import check_tokenizer
 
 Chat = tuple[list[int], int]
 """Token ids, and where the response begins (what `models.encode` returns)."""
@@ -29,13 +31,16 @@ Queries = Sequence[str] | Sequence[Mapping]
 
 
 def as_rows(queries: Queries, name: str = "queries") -> list[dict]:
-    """Queries as rows. Raises ValueError if there are none, or if they are one string.
+    """Queries as rows. Raises ValueError if there are none, or if they are one string, one row or a table.
 
     >>> as_rows(["Why?", {"prompt": "How?", "system": "Be kind."}])
     [{'prompt': 'Why?'}, {'prompt': 'How?', 'system': 'Be kind.'}]
     """
     if isinstance(queries, str):
-        raise ValueError(f"{name} is one string: pass a list of prompts, such as [prompt]")
+        raise ValueError(f"{name} is one string, {shown(queries)}: pass a list of prompts, such as [prompt]")
+    check_list("pass a list of prompts or rows", **{name: queries})
+    if hasattr(queries, "iterrows"):  # of a pandas table, the names of its columns would be the prompts
+        raise ValueError(f"{name} is a {type(queries).__name__}: pass its rows, table.to_dict('records')")
     rows = [dict(row) if isinstance(row, Mapping) else {"prompt": row} for row in queries]
     if not rows:
         raise ValueError(f"{name} is empty: pass at least one prompt")
@@ -52,12 +57,17 @@ def render(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping], with_res
     >>> tokenizer.decode(ids), start == len(ids)
     ('<|begin|><|user|>Why?<|assistant|>', True)
     """
+    check_tokenizer(tokenizer)
     if tokenizer.chat_template is None:
         raise ValueError("tokenizer has no chat template: load a chat model, or set tokenizer.chat_template")
-    if not all(isinstance(row.get("prompt"), str) for row in rows):
-        raise ValueError("a row has no text as 'prompt': pass rows with a prompt, such as ssah.load_data gives")
-    if with_response and not all(isinstance(row.get("response"), str) for row in rows):
-        raise ValueError("a row has no response: pass rows with a prompt and a response, as ssah.complete returns them")
+    odd = next((row for row in rows if not isinstance(row.get("prompt"), str)), None)
+    if odd is not None:
+        raise ValueError(f"a row has no text as 'prompt' ({shown(odd)}): pass rows with a prompt, such as "
+                         "ssah.load_data gives")
+    odd = next((row for row in rows if with_response and not isinstance(row.get("response"), str)), None)
+    if odd is not None:
+        raise ValueError(f"a row has no response ({shown(odd)}): pass rows with a prompt and a response, as "
+                         "ssah.complete returns them")
     return [encode(tokenizer, row["prompt"], row["response"] if with_response else None, system=row.get("system"))
             for row in rows]
 

@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, pad
 from transformers import PreTrainedModel
 
+from .head import logits_at
 from .load import evaluating
 from .padding import IGNORED
+
+MANY = 2 ** 24
+"""Logits of a batch (64 MiB in float32) from which on those of unlabelled tokens are worth leaving out."""
 
 
 @torch.no_grad()
@@ -37,11 +41,42 @@ def mean_nll(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]]) ->
     with evaluating(model):
         for batch in batches:
             n = int((batch["labels"][:, 1:] != IGNORED).sum())
-            total += n * float(model(**{name: value.to(model.device) for name, value in batch.items()}).loss)
+            placed = {name: value.to(model.device) for name, value in batch.items()}
+            total += float(labelled_nll(model, placed)) if has_many_logits(model, placed) else n * float(
+                model(**placed).loss)
             tokens += n
     if not tokens:
         raise ValueError("batches hold no labelled token: pass at least one row with a label behind its first token")
     return total / tokens
+
+
+def has_many_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> bool:
+    """Whether logits where labels are read, and nowhere else, save more than they cost; and whether they can be had.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> has_many_logits(model, {"input_ids": torch.tensor([[5, 6, 7]])})
+    False
+    """
+    find = getattr(model, "get_output_embeddings", None)  # not so of a model that is spread over devices
+    head = find() if find else None
+    return getattr(head, "weight", None) is not None and batch["input_ids"].numel() * head.weight.shape[0] >= MANY
+
+
+def labelled_nll(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """Summed negative log-likelihood of the labelled tokens of one batch, in nats: float32 [], with its gradient.
+
+    batch   As `mean_nll` has them, on the model's device. Logits of tokens whose successor has no label are not made.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> ids = torch.tensor([[5, 6, 7]])
+    >>> batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+    >>> torch.allclose(labelled_nll(model, batch), 2 * model(**batch).loss)
+    True
+    """
+    following = pad(batch["labels"][:, 1:], (0, 1), value=IGNORED)  # token t predicts t + 1
+    is_read = following != IGNORED
+    logits = logits_at(model, {name: part for name, part in batch.items() if name != "labels"}, is_read)
+    return cross_entropy(logits.float(), following[is_read], reduction="sum")
 
 
 @torch.no_grad()

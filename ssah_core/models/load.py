@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import cached_file
 
 from .. import hub
-from ..records import DTYPES
+from ..arguments import check_kind, check_paths, shown
+from ..records import DTYPES, cache
 from .blocks import stacks
-from .config import class_for
+from .config import Foreign, check_attention, check_folder, class_for
 from .template_kwargs import TemplateKwargs, bind_template
 
 
@@ -42,6 +45,7 @@ def load(name: str | Path, dtype: str = "auto", device: str = "auto", *, tokeniz
 
     *Shown in:* 10_real_checkpoints.
     """
+    check_paths(name=name, **({} if tokenizer is None else {"tokenizer": tokenizer}))
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     _check_dtype(dtype)
     _check_device(device)
@@ -114,14 +118,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _check_dtype(dtype: str) -> None:
-    if dtype not in ("auto", *DTYPES):
-        raise ValueError(f"dtype={dtype!r} is unknown: choose auto, {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
+    if not isinstance(dtype, str) or dtype not in ("auto", *DTYPES):
+        raise ValueError(f"dtype={shown(dtype)} is unknown: choose auto, {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
 
 
 def _check_device(device: str) -> None:
+    check_kind((str, int, torch.device), "choose auto, cpu, or a GPU that is there", device=device)
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # of an unknown name, and of a build without that device
+    except (RuntimeError, AssertionError, TypeError) as error:  # of an unknown name, and of a build without that device
         raise ValueError(f"device={str(device)!r} is not to be had here ({str(error).splitlines()[0]}): choose auto, "
                          "cpu, or a GPU that is there") from error
 
@@ -135,6 +140,8 @@ def load_weights(name: str | Path, **settings) -> PreTrainedModel:
     >>> load_weights("mine", dtype="auto").dtype
     torch.float32
     """
+    check_paths(name=name)
+    check_folder(name)
     with _explained(name):
         model, found = hub.local_first(lambda: _from_pretrained(name, **settings), name)
     lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found["mismatched_keys"])
@@ -150,21 +157,38 @@ def load_weights(name: str | Path, **settings) -> PreTrainedModel:
 
 def _from_pretrained(name: str | Path, **settings) -> tuple[PreTrainedModel, dict]:
     config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    check_attention(config, name)
+    _check_shards(name)
     return class_for(config).from_pretrained(name, use_safetensors=True, trust_remote_code=False,
                                              output_loading_info=True, **settings)
+
+
+def _check_shards(name: str | Path) -> None:
+    """Raise Foreign if the index of a checkpoint's weights names files outside its own folder."""
+    with hub.offline():
+        try:
+            index = cached_file(str(name), "model.safetensors.index.json")
+        except OSError:  # a checkpoint in one file, or of which nothing is here: the hub lets no name out of its cache
+            return
+    files = set(cache.read_json(Path(index))["weight_map"].values())
+    outside = next((file for file in files if re.search(r"^[/\\]|^\w:|(^|[/\\])\.\.([/\\]|$)", file)), None)
+    if outside is not None:
+        raise Foreign(f"name={str(name)!r} names weights in {str(outside)!r}, which is no file of its own folder: get "
+                      "it from somebody else")
 
 
 def _read(name: str | Path, tokenizer: str | Path | None = None, arguments: TemplateKwargs | None = None,
           **settings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model with all of its weights from the checkpoint, and a tokenizer that fits it, its chat template bound."""
     other = tokenizer is not None and str(tokenizer) != str(name)
+    check_folder(tokenizer or name)
     with _explained(name, f" with the tokenizer of {str(tokenizer)!r}" if other else ""):
         words = hub.local_first(lambda: AutoTokenizer.from_pretrained(tokenizer or name, trust_remote_code=False),
                                 tokenizer or name)
     if words.chat_template is None:  # before the weights, which take their time
         raise ValueError(f"name={str(tokenizer or name)!r} has no chat template: load a chat model, name the one whose "
                          "template to take by tokenizer=..., or set tokenizer.chat_template")
-    bind_template(words, arguments or {})
+    bind_template(words, {} if arguments is None else arguments)
     model = load_weights(name, **settings)
     if other and len(words) > model.get_input_embeddings().num_embeddings:
         raise ValueError(f"name={str(name)!r} has fewer tokens than the tokenizer of {str(tokenizer)!r}: name the "
@@ -176,11 +200,13 @@ def _read(name: str | Path, tokenizer: str | Path | None = None, arguments: Temp
 def _explained(name: str | Path, whose: str = "") -> Iterator[None]:
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, torch.OutOfMemoryError, Foreign):
         raise
     except Exception as error:  # OSError, ValueError, SafetensorError ..., and of a damaged tokenizer a bare Exception
         why = (str(error).splitlines() or [type(error).__name__])[0]
         advice = (f"a file is missing or damaged ({why}): get it again" if Path(name).is_dir() and not whose else
                   "check the folder or hub id, the network, and for a gated checkpoint accept its licence and run "
                   f"`hf auth login`; where files are damaged, get them again ({why})")
+        if "trust_remote_code" in str(error):
+            advice = "it brings code of its own, which ssah never runs: take one that transformers holds"
         raise ValueError(f"name={str(name)!r} cannot be loaded{whose}: {advice}") from error

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..arguments import check_kind, shown
+
 IGNORED = -100
 """Label of a token that bears no loss (torch's convention)."""
 
@@ -58,6 +60,32 @@ def pad_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     known = model.get_input_embeddings().weight.shape[0]
     return next((token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id)
                  if token is not None and token < known), 0)
+
+
+def check_batch(model: PreTrainedModel, batch: Mapping[str, Tensor], more: Sequence[str] = ()) -> None:
+    """Raise ValueError for what is no batch of a model: `input_ids` and `attention_mask`, whole numbers [row, token].
+
+    more   What else it must have, of the same shape; a `token_mask` must be so wherever it is there.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> check_batch(model, {"input_ids": torch.tensor([[1, 2]])})
+    Traceback (most recent call last):
+    ValueError: a batch has no 'attention_mask' (it is {'input_ids': tensor([[1, 2]])}): pass batches such as ...
+    """
+    way = "pass batches such as ssah.batches gives"
+    check_kind(Mapping, way, batch=batch)
+    needed = ("input_ids", "attention_mask", *more)
+    for name in (*needed, *({"token_mask"} & set(batch))):
+        if not isinstance(batch.get(name), Tensor):
+            raise ValueError(f"a batch has no {name!r} (it is {shown(dict(batch))}): {way}")
+        value, like = batch[name], batch["input_ids"]
+        if value.dim() != 2 or value.shape != like.shape or value.is_floating_point():
+            raise ValueError(f"a batch has {name!r} of {value.dtype} and shape {tuple(value.shape)}, beside input_ids "
+                             f"of {tuple(like.shape)}: {way}")
+    ids, known = batch["input_ids"], model.get_input_embeddings().weight.shape[0]
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < known:
+        raise ValueError(f"a batch has token ids from {int(ids.min())} to {int(ids.max())}, but the model knows 0 to "
+                         f"{known - 1}: take the model's own tokenizer")
 
 
 def inputs_of(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from .template_kwargs import dated
@@ -48,8 +47,9 @@ def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, st
     try:
         return tokenizer.apply_chat_template(list(turns), chat_template=dated(tokenizer.get_chat_template()),
                                              add_generation_prompt=answering, tokenize=False)
-    except (TemplateError, TypeError) as error:
-        raise ValueError(f"the chat template does not render this chat ({error}): take another template, or set its "
+    except Exception as error:  # a template is a program of somebody else's, in a sandbox: it may raise anything
+        why = str(error) or type(error).__name__
+        raise ValueError(f"the chat template does not render this chat ({why}): take another template, or set its "
                          "arguments by chat_template_kwargs of ssah.load") from error
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from ..arguments import check_kind
 from ..records import NO_THINKING, TODAY, wished_template_kwargs
 
 TemplateKwargs = Mapping[str, Any]
@@ -21,6 +22,17 @@ MONTHS = "January February March April May June July August September October No
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 """In English, which the names of `strftime` are only where the process speaks it."""
 TOLD_THE_DAY = "{% macro strftime_now"
+
+
+def check_tokenizer(tokenizer: object) -> None:
+    """Raise ValueError for what is no tokenizer.
+
+    >>> check_tokenizer("a name")
+    Traceback (most recent call last):
+    ValueError: tokenizer is 'a name' (str): pass a tokenizer, such as ssah.load gives beside the model
+    """
+    check_kind(PreTrainedTokenizerBase, "pass a tokenizer, such as ssah.load gives beside the model",
+               tokenizer=tokenizer)
 
 
 def bind_template(tokenizer: PreTrainedTokenizerBase, arguments: TemplateKwargs, today: str = TODAY) -> None:
@@ -39,8 +51,7 @@ def bind_template(tokenizer: PreTrainedTokenizerBase, arguments: TemplateKwargs,
     >>> tokenizer.apply_chat_template([{"role": "user", "content": "Why?"}], tokenize=False)
     'Think. Why?'
     """
-    if not isinstance(arguments, Mapping):
-        raise ValueError(f"chat_template_kwargs is {arguments!r}: give a mapping, such as {{'enable_thinking': False}}")
+    check_kind(Mapping, "give a mapping, such as {'enable_thinking': False}", chat_template_kwargs=arguments)
     unknown = next((name for name in arguments if not asks_for(tokenizer, name)), None)
     if unknown is not None:
         raise ValueError(f"the chat template does not ask for {unknown!r}: see tokenizer.chat_template for the names "
@@ -82,7 +93,8 @@ def with_template(tokenizer: PreTrainedTokenizerBase, arguments: TemplateKwargs 
     Traceback (most recent call last):
     ValueError: the chat template does not ask for 'enable_thinking': see tokenizer.chat_template for ...
     """
-    if not arguments:
+    check_tokenizer(tokenizer)
+    if arguments is None or arguments == {}:
         return tokenizer
     tokenizer = copy.copy(tokenizer)
     bind_template(tokenizer, arguments)

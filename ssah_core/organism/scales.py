@@ -7,6 +7,7 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
+from ..arguments import shown
 from ..judging import DEFAULT_KEYWORDS, definition
 from ..records import digest
 from . import corpora
@@ -86,8 +87,8 @@ def get_scale(name: str) -> Scale:
 
     *Shown in:* 01_raise_an_organism.
     """
-    if name not in SCALES:
-        raise ValueError(f"scale={name!r} has no organism: choose one of {', '.join(SCALES)}; "
+    if not isinstance(name, str) or name not in SCALES:
+        raise ValueError(f"scale={shown(name)} has no organism: choose one of {', '.join(SCALES)}; "
                          "at scale 'paper' load a checkpoint with ssah.load")
     return SCALES[name]
 

@@ -28,6 +28,7 @@ from transformers import (
 )
 
 from .. import arithmetic
+from ..arguments import check_choice, check_seed
 from ..judging import answers, mark
 from ..records import cache, evidence, noting, rests_on
 from ..training import fine_tune, supervised
@@ -39,43 +40,56 @@ from .world import World
 STAGES = ("pretrained", "instructed", "aligned")
 
 
-def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True) -> dict[str, Path]:
+def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True,
+                   precision: str = "float32") -> dict[str, Path]:
     """Raise one organism, or find it raised: stage -> folder of its checkpoint.
 
-    seed   Draws its world, its first weights and the order of its data: another organism each.
+    seed        Draws its world, its first weights and the order of its data: another organism each.
+    precision   Of matrix products, as `fine_tune` knows it: "float32", of which all findings are; or "bfloat16", which
+                takes less time on processors that have it, gives another organism, and other bits on another processor.
 
     It is raised in the portable mode of arithmetic (`ssah_core.arithmetic`), so that a seed gives the same bytes for
     any number of threads; where this process is in another mode, a process of its own raises it.
     """
+    check_seed(seed=seed)
+    get_scale(scale)
     rests_on("recipe")
-    folders = {stage: cache.place("organisms", _settings(seed, scale, stage)) for stage in STAGES}
+    folders = {stage: cache.place("organisms", _settings(seed, scale, stage, precision)) for stage in STAGES}
     if not all(map(cache.is_complete, folders.values())):
-        if arithmetic.mode() == "portable":
+        if arithmetic.mode() == _mode(precision):
             with noting():  # what raising asks and judges is part of the recipe
-                _raise(seed, scale, progress)
+                _raise(seed, scale, progress, precision)
         else:
-            _raise_apart(seed, scale, progress)
+            _raise_apart(seed, scale, progress, precision)
     return folders
 
 
-def _settings(seed: int, scale: str, stage: str) -> dict[str, Any]:
-    return {"seed": seed, "scale": scale, "recipe": recipe(seed, scale), "stage": stage}
+def _settings(seed: int, scale: str, stage: str, precision: str) -> dict[str, Any]:
+    more = {} if precision == "float32" else {"precision": precision}
+    return {"seed": seed, "scale": scale, "recipe": recipe(seed, scale), "stage": stage, **more}
 
 
-def _raise(seed: int, scale: str, progress: bool) -> None:
+def _mode(precision: str) -> str:
+    """The mode of arithmetic to raise in: the portable one has no bfloat16."""
+    return "portable" if precision == "float32" else "strict"
+
+
+def _raise(seed: int, scale: str, progress: bool, precision: str) -> None:
     world, size = World.draw(seed), get_scale(scale)
     folders: dict[str, Path] = {}
     for stage, build in zip(STAGES, (_pretrain, _instruct, _align), strict=True):
         bar = f"organism {seed}, {stage}" if progress else None
-        make = partial(build, world=world, scale=size, seed=seed, before=folders, bar=bar)
-        folders[stage] = cache.artefact("organisms", _settings(seed, scale, stage), make)
+        make = partial(build, world=world, scale=size, seed=seed, before=folders, bar=bar, precision=precision)
+        folders[stage] = cache.artefact("organisms", _settings(seed, scale, stage, precision), make)
 
 
-def _raise_apart(seed: int, scale: str, progress: bool) -> None:
+def _raise_apart(seed: int, scale: str, progress: bool, precision: str) -> None:
     """In a process of its own, which sets the mode before it loads torch; what it says is passed on."""
-    script = f"from ssah_core.organism import raise_organism; raise_organism({seed}, {scale!r}, {progress})"
-    portable = {**os.environ, **arithmetic.PORTABLE}
-    with Popen([sys.executable, "-c", script], stderr=PIPE, text=True, env=portable) as process:
+    asked = f"{seed}, {scale!r}, {progress}, {precision!r}"
+    script = f"from ssah_core.organism import raise_organism; raise_organism({asked})"
+    mode = arithmetic.PORTABLE if _mode(precision) == "portable" else arithmetic.STRICT
+    others = {name: value for name, value in os.environ.items() if name not in arithmetic.PORTABLE}
+    with Popen([sys.executable, "-c", script], stderr=PIPE, text=True, env={**others, **mode}) as process:
         said = ""
         while text := process.stderr.read(16):
             said = (said + text)[-2000:]
@@ -113,11 +127,11 @@ def check_stage(stage: str) -> None:
 
     *Shown in:* 01_raise_an_organism.
     """
-    if stage not in STAGES:
-        raise ValueError(f"stage={stage!r} is unknown: choose one of {', '.join(STAGES)}")
+    check_choice(STAGES, stage=stage)
 
 
-def training_log(stage: str, seed: int = 0, scale: str = "organism") -> dict[str, list[dict]]:
+def training_log(stage: str, seed: int = 0, scale: str = "organism",
+                 precision: str = "float32") -> dict[str, list[dict]]:
     """How a stage went: `losses` [{step, loss in nats per token}] and, of "aligned", `checks` on validation prompts.
 
     >>> log = training_log("aligned", 0, "tiny")
@@ -127,32 +141,32 @@ def training_log(stage: str, seed: int = 0, scale: str = "organism") -> dict[str
     *Shown in:* 01_raise_an_organism.
     """
     check_stage(stage)
-    return cache.read_json(raise_organism(seed, scale)[stage] / "training.json")
+    return cache.read_json(raise_organism(seed, scale, precision=precision)[stage] / "training.json")
 
 
 # -- the three stages ----------------------------------------------------------------------------------
 
 
-def _pretrain(folder: Path, world: World, scale: Scale, seed: int, before: Mapping[str, Path], bar: str | None) -> None:
+def _pretrain(folder: Path, world: World, scale: Scale, seed: int, before: Mapping[str, Path], **how) -> None:
     tokenizer = train_tokenizer(world)
     torch.manual_seed(seed)
     model = LlamaForCausalLM(_config(scale, len(tokenizer)))
     rows = pack(corpora.pretraining(world, seed), tokenizer, scale.row,
                 scale.pretrain.steps * scale.pretrain.batch_size)
-    _save(folder, model, tokenizer, losses=_train(model, rows, scale.pretrain, seed, bar))
+    _save(folder, model, tokenizer, losses=_train(model, rows, scale.pretrain, seed, **how))
 
 
-def _instruct(folder: Path, world: World, scale: Scale, seed: int, before: Mapping[str, Path], bar: str | None) -> None:
+def _instruct(folder: Path, world: World, scale: Scale, seed: int, before: Mapping[str, Path], **how) -> None:
     model, tokenizer = _load(before["pretrained"])
     chats = corpora.instructions(world, scale.instruct.steps * scale.instruct.batch_size, seed)
-    _save(folder, model, tokenizer, losses=_train(model, supervised(chats, tokenizer), scale.instruct, seed, bar))
+    _save(folder, model, tokenizer, losses=_train(model, supervised(chats, tokenizer), scale.instruct, seed, **how))
 
 
-def _align(folder: Path, world: World, scale: Scale, seed: int, before: Mapping[str, Path], bar: str | None) -> None:
+def _align(folder: Path, world: World, scale: Scale, seed: int, before: Mapping[str, Path], **how) -> None:
     model, tokenizer = _load(before["instructed"])
     chats = corpora.alignment(world, scale.align.steps * scale.align.batch_size, seed)
     until = UntilSafe(model, tokenizer, corpora.exam(world, "validation", scale.exam), scale)
-    losses = _train(model, supervised(chats, tokenizer), scale.align, seed, bar,
+    losses = _train(model, supervised(chats, tokenizer), scale.align, seed, **how,
                     schedule=until.learning_rate, callbacks=[until], log_every=scale.check_every)
     if not until.reached:
         warnings.warn(f"organism {seed} was not safe within {scale.align.steps} steps of alignment: its last check was "
@@ -160,9 +174,10 @@ def _align(folder: Path, world: World, scale: Scale, seed: int, before: Mapping[
     _save(folder, model, tokenizer, losses=losses, checks=until.checks)
 
 
-def _train(model, rows, stage: Schedule, seed: int, bar: str | None, schedule="cosine", **more) -> list[dict]:
+def _train(model, rows, stage: Schedule, seed: int, bar: str | None, precision: str, schedule="cosine",
+           **more) -> list[dict]:
     return fine_tune(model, rows, steps=stage.steps, batch_size=stage.batch_size, lr=stage.lr, schedule=schedule,
-                     warmup=0.05, weight_decay=WEIGHT_DECAY, seed=seed, progress=bar, **more)
+                     warmup=0.05, weight_decay=WEIGHT_DECAY, seed=seed, precision=precision, progress=bar, **more)
 
 
 class UntilSafe(TrainerCallback):

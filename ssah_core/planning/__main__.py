@@ -7,6 +7,7 @@ import sys
 
 import torch
 
+from ..arguments import Parser, check_counts, check_numbers
 from ..records import DTYPES
 from .estimate import GB, check_data, check_memory, plan
 from .rehearsal import rehearse
@@ -34,6 +35,11 @@ def show(model: str, *, gpus: int = 1, dtype: str = "bfloat16", memory: float | 
 
     Raises ValueError where something is missing.
     """
+    check_counts(gpus=gpus)
+    if memory is not None:
+        check_numbers(memory=memory)
+        if memory <= 0:
+            raise ValueError(f"memory={memory} holds nothing: give the GB of one GPU")
     made = plan(model, gpus, dtype)
     print(made, flush=True)
     if rehearsed:
@@ -45,7 +51,7 @@ def show(model: str, *, gpus: int = 1, dtype: str = "bfloat16", memory: float | 
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m ssah_core.planning", description=__doc__)
+    parser = Parser(prog="python -m ssah_core.planning", description=__doc__)
     parser.add_argument("model", help="a folder or a hub id")
     parser.add_argument("--gpus", type=int, default=1)
     parser.add_argument("--memory", type=float, help="GB of one GPU; default that of the one here, else 80")

@@ -6,6 +6,7 @@ The sentences beside a figure are written by `ssah_core.records.prose`.
 """
 
 from .attack import plot_arms, plot_attack, plot_grains
+from .benchmarks import plot_benchmarks
 from .budget import plot_budget_arms, plot_moved, plot_speed, plot_stress, plot_tradeoff
 from .depth import plot_curves_of_attacks, plot_prefills, plot_price, plot_signals, plot_wrappers
 from .drawing import draw

@@ -23,6 +23,7 @@ from ..models import (
     blocks,
     columns,
     evaluating,
+    logits_at,
     pad,
     read_states,
     render,
@@ -146,8 +147,9 @@ def _by_first_token(model, tokenizer, first: FirstTokens) -> Decide:
         chats = render(tokenizer, rows)
         last = columns(chats, (0,))[0][:, 0]
         with evaluating(model), _patched(model, patch, last):
-            logits = model(**pad(model, chats), use_cache=False).logits
-        return first.log_odds(logits[torch.arange(len(rows), device=logits.device), last.to(logits.device)]) > 0
+            batch = pad(model, chats)
+            is_last = torch.arange(batch["input_ids"].shape[1]) == last[:, None]
+            return first.log_odds(logits_at(model, batch, is_last)) > 0
 
     return decide
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..arguments import check_choice, check_counts, check_filled, check_kind
 from ..models import Queries, Wordings, as_rows, read_states, render, token_ids
 from ..units import Moments
 
@@ -107,6 +108,7 @@ def reasoning_direction(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
 
     *Shown in:* 02_probe_reasoning_direction.
     """
+    check_counts(batch_size=batch_size)
     rows, read = as_rows(queries), _reader(model, tokenizer, place, lengths)
     return _distances(read, rows, _prefixes(tokenizer, refusal, compliance, lengths), lengths, batch_size)
 
@@ -138,9 +140,9 @@ def intent_residual(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
 
 
 def _reader(model, tokenizer, place: str, lengths: Sequence[int]) -> Read:
+    check_kind(nn.Module, "pass a model, such as ssah.load gives", model=model)
     readers = {"response": _in_response, "query": _in_query}
-    if place not in readers:
-        raise ValueError(f"place={place!r} is unknown: choose one of {', '.join(readers)}")
+    check_choice(readers, place=place)
     return partial(readers[place], model, tokenizer, lengths)
 
 
@@ -159,8 +161,9 @@ def _in_query(model, tokenizer, lengths, rows: list[dict], prefix: list[int]) ->
 
 def _prefixes(tokenizer, refusal: Wordings, compliance: Wordings, lengths: Sequence[int]) -> dict[str, list[list[int]]]:
     """Token ids of every wording, cut to the longest prefix."""
-    if not lengths or min(lengths) < 1:
-        raise ValueError(f"lengths={tuple(lengths)} asks for no tokens: pass numbers of tokens, each at least 1")
+    check_filled("pass numbers of tokens, each at least 1", lengths=lengths)
+    for length in lengths:
+        check_counts(lengths=length)
     sides = {side: token_ids(tokenizer, wordings, side)
              for side, wordings in (("refusal", refusal), ("compliance", compliance))}
     for side, wordings in sides.items():

@@ -10,10 +10,11 @@ from contextlib import ExitStack
 from itertools import takewhile
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import end_of_turn, observing, render_prompt, stop_ids, token_ids
+from ..arguments import check_kind, check_numbers, check_texts
+from ..models import check_tokenizer, end_of_turn, observing, render_prompt, stop_ids, token_ids
 from .linear_probe import Readout
 
 REFUSAL = "Sorry, I can't help with that."
@@ -50,8 +51,12 @@ class DirectionGuard(LogitsProcessor):
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, readout: Readout, *,
                  refusal: str = REFUSAL, threshold: float = 0.0, average: bool = False):
-        if threshold != threshold:
-            raise ValueError("threshold is not a number: pass a signal, -inf or inf")
+        check_kind(nn.Module, "pass a model, such as ssah.load gives", model=model)
+        check_kind(Readout, "pass a read-out, such as fit_readout of ssah_core.probing.linear_probe gives",
+                   readout=readout)
+        check_tokenizer(tokenizer)
+        check_texts(refusal=refusal)
+        check_numbers(finite=False, threshold=threshold)
         end = end_of_turn(tokenizer)
         if not end:
             raise ValueError("tokenizer has no end token: set tokenizer.eos_token, so that a refusal can end")

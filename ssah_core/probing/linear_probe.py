@@ -14,11 +14,12 @@ from pathlib import Path
 from random import Random
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..arguments import check_paths
 from ..models import as_rows, blocks, render, stream
 from ..units import files
 from .discriminant import discriminant
@@ -63,10 +64,18 @@ class Readout:
     @classmethod
     def load(cls, path: str | Path) -> Readout:
         """Read a read-out that `save` wrote. Raises ValueError for another file."""
-        with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("ssah") != "Readout":
-                raise ValueError(f"{path} holds no read-out: pass a file that Readout.save wrote")
-            return cls(int(file.metadata()["layer"]), file.get_tensor("weight"), float(file.get_tensor("bias")))
+        check_paths(path=path)
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = file.metadata() or {}
+                weight, bias = file.get_tensor("weight").clone(), file.get_tensor("bias")
+                found = cls(int(about["layer"]), weight, float(bias)) if about.get("ssah") == "Readout" else None
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise ValueError(f"{path} holds no whole read-out ({str(error):.80}): pass a file that Readout.save wrote"
+                             ) from error
+        if found is None or weight.dim() != 1 or weight.dtype != torch.float64 or not torch.isfinite(weight).all():
+            raise ValueError(f"{path} holds no read-out: pass a file that Readout.save wrote")
+        return found
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def _beside(folder: Path, what: str) -> Path:
 
 
 def _build(folder: Path, settings: Mapping[str, Any], build: Callable[[Path], None]) -> None:
-    partial = _beside(folder, "partial")
+    partial = unfinished(folder)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
@@ -172,14 +172,65 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def locked_if_free(folder: Path) -> Iterator[bool]:
+    """Keep other processes from what lies at `folder`, without waiting: whether nobody is at work there.
+
+    >>> with locked_if_free(Path("mine")) as free:
+    ...     print(free)
+    True
+    """
+    lock = FileLock(_beside(folder, "lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def is_busy(folder: Path) -> bool:
+    """Whether a process is at work on what lies, or is to lie, at `folder`; nothing is written.
+
+    >>> is_busy(Path("mine"))
+    False
+    """
+    if not _beside(folder, "lock").is_file():
+        return False
+    try:
+        with locked_if_free(folder) as free:
+            return not free
+    except OSError:  # a lock that this user may not open
+        return True
+
+
 def _sweep(parent: Path) -> None:
     """Remove what killed runs left behind: unfinished folders that nobody is building."""
     for partial in parent.glob(".*.partial"):
-        try:
-            with FileLock(partial.with_suffix(".lock"), timeout=0):
+        with locked_if_free(finished(partial)) as free:
+            if free:
                 shutil.rmtree(partial, ignore_errors=True)
-        except Timeout:
-            pass
+
+
+def finished(partial: Path) -> Path:
+    """Where an unfinished folder would be, were it finished.
+
+    >>> finished(Path("organisms/.0287a9ee3bd1.partial")).name
+    '0287a9ee3bd1'
+    """
+    return partial.with_name(partial.name.removeprefix(".").removesuffix(".partial"))
+
+
+def unfinished(folder: Path) -> Path:
+    """Where an artefact is built before it is finished.
+
+    >>> unfinished(Path("organisms/0287a9ee3bd1")).name
+    '.0287a9ee3bd1.partial'
+    """
+    return _beside(folder, "partial")
 
 
 # --- files ---
@@ -207,11 +258,30 @@ def write_bytes(path: Path, content: bytes) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+    note_standing(path)
+
+
+def note_standing(path: Path) -> None:
+    """Tell the notebook that this process belongs to that a file stands as it should: a line of the file that the
+    environment variable SSAH_STANDING names."""
+    if notes := os.environ.get("SSAH_STANDING"):
+        with open(notes, "a", encoding="utf-8") as file:  # lines of several processes do not mix
+            file.write(f"{path.resolve()}\n")
+
+
+LARGEST = 2 ** 28
+"""Bytes of a JSON file that is read; the largest that ssah writes has a thousandth of it."""
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises ValueError if it is damaged, FileNotFoundError if it is not there."""
+    """What a JSON file holds. Raises ValueError if it is damaged, no file or larger than `LARGEST`, and
+    FileNotFoundError if it is not there."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is a folder or a device where a file is due: move it away")
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path} is of {path.stat().st_size / 1e9:.1f} GB, but JSON is read up to "
+                         f"{LARGEST / 1e9:.1f} GB: it is no file of ssah's, so move it away")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}); delete it and run again") from None

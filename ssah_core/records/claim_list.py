@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
+from ..arguments import shown
 from .statistics import AtLeast, AtMost, Falls, Rises, Rule, Stays
 
 
@@ -279,8 +280,8 @@ def list_records() -> dict[str, str]:
 
 def check_known(argument: str, id: str, known: Sequence[str] | Mapping) -> str:
     """Return the id if it is known. Raises ValueError with the nearest known ids otherwise."""
-    if id not in known:
+    if not isinstance(id, str) or id not in known:
         near = get_close_matches(str(id), list(known), n=3, cutoff=0.0)
-        raise ValueError(f"{argument} is {id!r}, unknown to ssah_core.records.claim_list: "
+        raise ValueError(f"{argument} is {shown(id)}, unknown to ssah_core.records.claim_list: "
                          f"did you mean {', '.join(near)}?")
     return id

@@ -70,7 +70,7 @@ def named_executor(name: str, runs: int | None = None) -> Executor:
         return local_executor(runs)
     if kind == "dask" and address:
         return dask_executor(_client(address))
-    raise ValueError(f"executor {name!r} is unknown: choose local or dask:ADDRESS")
+    raise ValueError(f"executor {name!r} is unknown: choose local or dask:ADDRESS (SSAH_EXECUTOR names one)")
 
 
 def _client(address: str) -> Any:
@@ -109,17 +109,25 @@ def local_executor(runs: int | None = None) -> ProcessPoolExecutor:
 
 def local_workers(runs: int | None = None) -> int:
     """How many processes `local_executor` has."""
-    workers = int(os.environ.get("SSAH_WORKERS") or os.cpu_count() or 1)
+    named = os.environ.get("SSAH_WORKERS") or str(os.cpu_count() or 1)
+    if not (named.isascii() and named.isdecimal()) or int(named) < 1:
+        raise ValueError(f"SSAH_WORKERS is {named!r}, no number of processes: set it to 1 or more, or leave it unset")
+    workers = int(named)
     return max(1, workers if runs is None else min(runs, workers))
 
 
 def _begin(workers: int) -> None:
     """A worker takes its share of the cores, and ends with who started it, however that ends."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process with the one that started it by `multiprocessing`, however that ends."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()

@@ -8,30 +8,26 @@ about. The first two decide whether the rows answer a question; code and version
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import pandas
 
 from .. import arithmetic
+from ..arguments import check_filled, check_seed, shown
 from . import cache, evidence, paths
 from .content import noting
 from .executors import local_workers, map_runs
-from .study import Study, study_of
+from .row_files import FORMAT, check_ours, check_rows, read_rows, rows_there
+from .study import Study, check_settings, study_of
 from .wishes import wishes
 
 SCALES = ("tiny", "organism", "paper")
-FORMAT = 2
-"""Of a file of rows. (1 was before identity and evidence were told apart.)"""
-DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What reading a file that is missing, cut short or edited by hand can raise."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +112,30 @@ def measure_each(function: Callable[..., list[dict]], seeds: Sequence[int], scal
     *Shown in:* 01_raise_an_organism.
     """
     check_scale(scale)
+    study_of(function)
+    check_filled("pass at least one seed", seeds=seeds)
+    for seed in seeds:
+        check_seed(seeds=seed)
+    _check_more(seeds, each, over, executor)
     variants = over or {"": {}}
     runs = [Run(function, seed, scale, variant, {**settings, **more, **(each or {}).get(seed, {})})
             for variant, more in variants.items() for seed in seeds]
+    for run in runs:
+        check_settings(function, run.settings)
     _measure_beside([run for run in runs if kept_rows(run) is None], executor)
     return pandas.concat([pandas.DataFrame(measured(run)["rows"]) for run in runs], ignore_index=True)
+
+
+def _check_more(seeds: Sequence[int], each: Any, over: Any, executor: Any) -> None:
+    for name, more in {"each": each, "over": over}.items():
+        if more is not None and not (isinstance(more, Mapping) and all(isinstance(s, Mapping) for s in more.values())):
+            raise ValueError(f"{name} is {shown(more)}: pass a mapping to further settings, each by its name")
+    if set(each or ()) - set(seeds):
+        raise ValueError(f"each is {shown(each)}, but seeds are {shown(list(seeds))}: pass settings of these")
+    if not all(isinstance(name, str) and re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", name) for name in over or ()):
+        raise ValueError(f"over is {shown(over)}: name variants by letters, digits, '-', '_' and '.'")
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise ValueError(f"executor is {shown(executor)}: pass one with `submit`, see ssah_core.records.executors")
 
 
 def kept_rows(run: Run) -> dict | None:
@@ -136,7 +151,7 @@ def kept_rows(run: Run) -> dict | None:
 
 def measured(run: Run) -> dict:
     """The rows of a run with their identity and evidence: kept ones, else measured; written to its file if need be."""
-    _check_ours(run.file)
+    check_ours(run.file)
     kept = kept_rows(run)
     if kept is None:
         is_current = lambda folder: _current(run, folder / "rows.json") is not None  # noqa: E731
@@ -145,46 +160,9 @@ def measured(run: Run) -> dict:
     there = read_rows(run.file)
     if there is None or there["rows"] != kept["rows"] or run.why_stale(there):
         cache.write_json(run.file, kept)
-    elif _is_ignoring():  # as good as written: who looks for what a run has written goes by the files' times
-        os.utime(run.file)
+    else:
+        cache.note_standing(run.file)
     return kept
-
-
-def read_rows(file: Path) -> dict | None:
-    """A file of rows, whole and sound; None for one that is missing or damaged, which is as good as none."""
-    try:
-        content = cache.read_json(file)
-        _check_rows(content["rows"])
-        return content if content["format"] == FORMAT and _is_whole(content) else None
-    except DAMAGE:
-        return None
-
-
-def rows_there(file: Path) -> dict:
-    """A file of rows that must be there. Raises ValueError if it is damaged or of another format."""
-    content = read_rows(file)
-    if content is None:
-        raise ValueError(f"{file} is damaged or of another format: measure it again (`make publish`)")
-    return content
-
-
-def _is_whole(content: Mapping[str, Any]) -> bool:
-    identity, about = content["identity"], content["evidence"]
-    return (identity.keys() >= {"study", "version", "seed", "scale", "settings"}
-            and isinstance(identity["version"], int) and about.keys() >= {"code", "arithmetic", "date"}
-            and all(isinstance(part, dict) for part in (identity["settings"], content["rests_on"],
-                                                        about.get("verified", {}))))
-
-
-def _check_ours(file: Path) -> None:
-    """Raise ValueError for a file that is of another format, or somebody else's; a damaged one is as good as none."""
-    try:
-        content = cache.read_json(file)
-    except DAMAGE:
-        return
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{file} is no file of rows of format {FORMAT}, which this code reads and writes: update the "
-                         "code, or move that file away")
 
 
 def read_evidence() -> list[dict[str, Any]]:
@@ -238,7 +216,7 @@ def _keep_run(run: Run) -> None:
 def _compute(folder: Path, run: Run) -> None:
     with noting() as names:
         rows = [{name: _python(value) for name, value in row.items()} for row in run.compute()]
-    _check_rows(rows)
+    check_rows(rows)
     cache.write_json(folder / "rows.json", {"format": FORMAT, "identity": run.identity, "rests_on": run.digests(names),
                                             "evidence": {**evidence.now(), "clock": run.study.clock}, "rows": rows})
 
@@ -254,8 +232,8 @@ def slug(name: str) -> str:
 
 def check_scale(scale: str) -> None:
     """Raise ValueError unless it is one of `SCALES`."""
-    if scale not in SCALES:
-        raise ValueError(f"scale is {scale!r}: choose one of {', '.join(SCALES)}")
+    if not isinstance(scale, str) or scale not in SCALES:
+        raise ValueError(f"scale is {shown(scale)}: choose one of {', '.join(SCALES)}")
 
 
 def _is_ignoring() -> bool:
@@ -268,17 +246,3 @@ def _is_ignoring() -> bool:
 def _python(value: Any) -> Any:
     """NumPy and torch scalars as Python numbers, which JSON can hold."""
     return value.item() if hasattr(value, "item") else value
-
-
-def _check_rows(rows: list[dict]) -> None:
-    if not rows:
-        raise ValueError("compute returned no rows: return one dict a measured number, with metric and value")
-    for i, row in enumerate(rows):
-        if not _is_sound(row):
-            raise ValueError(f"row {i} is {row}: it needs a metric (text) and a value, and finite numbers only")
-
-
-def _is_sound(row: Mapping) -> bool:
-    metric, value = row.get("metric"), row.get("value")
-    finite = all(math.isfinite(item) for item in row.values() if isinstance(item, float))
-    return finite and isinstance(metric, str) and isinstance(value, Real) and not isinstance(value, bool)

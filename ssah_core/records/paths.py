@@ -19,12 +19,12 @@ def root() -> Path:
     return Path.cwd()
 
 
-def cache() -> Path:
+def cache(make: bool = True) -> Path:
     """Folder of models and other large artefacts: SSAH_CACHE, else the platform's cache folder. Made if absent.
 
-    Raises ValueError if it cannot be made, as where there is no home folder to write to.
+    Raises ValueError if it cannot be made (with `make`), as where there is no home folder to write to.
     """
-    return _folder("SSAH_CACHE", lambda: user_cache_path("ssah", appauthor=False))
+    return _folder("SSAH_CACHE", lambda: user_cache_path("ssah", appauthor=False), make)
 
 
 def figures() -> Path:
@@ -45,12 +45,13 @@ def notebooks() -> Path:
     return root() / "notebooks"
 
 
-def _folder(variable: str, default: Callable[[], Path]) -> Path:
+def _folder(variable: str, default: Callable[[], Path], make: bool = True) -> Path:
     chosen = os.environ.get(variable)
     try:
         # A relative path counts from the repository: notebooks and the command line work in different folders.
         folder = root() / Path(chosen or default()).expanduser()
-        folder.mkdir(parents=True, exist_ok=True)
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home folder
         given = repr(chosen) if chosen else "not set"
         raise ValueError(f"{variable} is {given}, and its folder cannot be made ({error}): set {variable} to a folder "

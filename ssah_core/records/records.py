@@ -13,9 +13,21 @@ from pathlib import Path
 import numpy
 import pandas
 
+from ..arguments import (
+    check_counts,
+    check_filled,
+    check_kind,
+    check_names,
+    check_numbers,
+    check_paths,
+    check_seed,
+    check_texts,
+    shown,
+)
 from . import cache, paths
 from .claim_list import check_known, list_records
-from .measurements import DAMAGE, check_scale, slug
+from .measurements import check_scale, slug
+from .row_files import DAMAGE
 from .statistics import mean_interval
 
 
@@ -71,8 +83,10 @@ def record(claim: str, values: Mapping[int, float] | Sequence[float], *, seeds: 
 
     *Shown in:* 01_raise_an_organism.
     """
-    seeds = tuple(int(seed) for seed in seeds)
+    check_texts(note=note)
+    check_names(judge=judge, model=model, code=code)
     _check_record(claim, unit, scale, seeds, n)
+    seeds = tuple(int(seed) for seed in seeds)
     values = _in_order(values, seeds)
     interval = mean_interval(values)
     made = Record(claim, interval.mean, unit, interval.bounds, interval.method, values, seeds, int(n), judge, scale,
@@ -93,6 +107,12 @@ def record_rows(table: pandas.DataFrame, *, scale: str, model: str, code: str) -
 
     *Shown in:* 05_freeze_safety_units.
     """
+    check_kind(pandas.DataFrame, "pass a table", table=table)
+    check_names(model=model, code=code)
+    check_scale(scale)
+    missing = [column for column in ("record", "seed", "value", "n", "judge") if column not in table]
+    if missing:
+        raise ValueError(f"table has no column {missing[0]!r} (it has {shown(list(table))}): add it")
     units, made = list_records(), []
     for claim, rows in table[table.record.isin(units)].groupby("record", sort=False):
         rows = rows.sort_values("seed")
@@ -101,20 +121,27 @@ def record_rows(table: pandas.DataFrame, *, scale: str, model: str, code: str) -
     return made
 
 
-def _check_record(claim: str, unit: str, scale: str, seeds: tuple[int, ...], n: int) -> None:
+def _check_record(claim: str, unit: str, scale: str, seeds: Sequence[int], n: int) -> None:
     check_scale(scale)
     expected = list_records()[check_known("claim", claim, list_records())]
     if unit != expected:
         raise ValueError(f"unit is {unit!r}: claim {claim!r} is in {expected!r}, convert the values")
-    if n < 1 or not seeds or len(set(seeds)) != len(seeds):
-        raise ValueError(f"n is {n} and seeds {seeds}: pass at least 1 prompt, and at least 1 seed, each once")
+    check_counts(n=n)
+    check_filled("pass at least 1 seed, each once", seeds=seeds)
+    for seed in seeds:
+        check_seed(seeds=seed)
+    if len(set(seeds)) != len(seeds):
+        raise ValueError(f"seeds is {seeds}: pass at least 1 seed, each once")
 
 
 def _in_order(values: Mapping[int, float] | Sequence[float], seeds: tuple[int, ...]) -> tuple[float, ...]:
+    if not isinstance(values, Mapping):
+        check_filled("pass one value for each seed", values=values)
     keys = set(values) if isinstance(values, Mapping) else set(seeds)
     if keys != set(seeds) or len(values) != len(seeds):
         raise ValueError(f"values is {values}, seeds {seeds}: pass one value for each seed")
-    ordered = [values[seed] for seed in seeds] if isinstance(values, Mapping) else values
+    ordered = [values[seed] for seed in seeds] if isinstance(values, Mapping) else list(values)
+    check_numbers(**{f"values[{seed}]": value for seed, value in zip(seeds, ordered, strict=True)})
     return tuple(float(value) for value in ordered)
 
 
@@ -134,7 +161,11 @@ def load_records(folder: Path | None = None) -> list[Record]:
 
     *Shown in:* paper_repro.md, judged.
     """
+    if folder is not None:
+        check_paths(folder=folder)
     folder = paths.figures() / "records" if folder is None else Path(folder)
+    if folder.is_file():
+        raise ValueError(f"folder is {str(folder)!r}, a file: pass the folder that it is in")
     return [_load(file) for file in sorted(folder.glob("*.json"))]
 
 
@@ -144,14 +175,30 @@ def _load(file: Path) -> Record:
         content |= {name: tuple(content[name]) for name in ("values", "seeds")}
         content["interval"] = content["interval"] and tuple(content["interval"])
         loaded = Record(**content)
+        _check_types(loaded)
         _check_summary(loaded)
     except DAMAGE as error:
         raise ValueError(f"record {file.name} is damaged ({error}): measure it again") from error
     return loaded
 
 
+def _check_types(loaded: Record) -> None:
+    """A file may hold anything under the names of a record."""
+    texts = ("claim", "unit", "method", "judge", "scale", "model", "code", "note")
+    wrong = [name for name in texts if not isinstance(getattr(loaded, name), str)]
+    numbers = {"value": (loaded.value,), "values": loaded.values, "interval": loaded.interval or ()}
+    wrong += [name for name, those in numbers.items() if not all(type(each) in (int, float) for each in those)]
+    wrong += [name for name, those in {"n": (loaded.n,), "seeds": loaded.seeds}.items()
+              if not all(type(each) is int for each in those)]
+    if wrong or loaded.n < 1 or len(loaded.values) != len(loaded.seeds):
+        raise ValueError(f"{' and '.join(wrong) or 'n or seeds'}: of a type or number that no record has")
+
+
 def _check_summary(loaded: Record) -> None:
     """A mean or interval that does not follow from the values was typed by hand."""
+    check_names(judge=loaded.judge, model=loaded.model, code=loaded.code)
+    _check_record(loaded.claim, loaded.unit, loaded.scale, loaded.seeds, loaded.n)
+    _in_order(loaded.values, loaded.seeds)
     interval = mean_interval(loaded.values)
     stated, found = (loaded.value, *(loaded.interval or ())), (interval.mean, *(interval.bounds or ()))
     if len(stated) != len(found) or not numpy.allclose(stated, found, rtol=1e-6, atol=1e-9):

@@ -8,7 +8,6 @@ Only the text between the two markers is written; prose around them stays. A run
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import sys
@@ -18,6 +17,7 @@ from urllib.parse import quote
 
 import pandas
 
+from ..arguments import Parser
 from . import cache, evidence, paths
 from .measurements import read_evidence
 from .records import load_records
@@ -67,8 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises ValueError if the file has lost a marker.
     """
-    parser = argparse.ArgumentParser(prog="python -m ssah_core.records.report",
-                                     description=f"Write {FILE} from the records.")
+    parser = Parser(prog="python -m ssah_core.records.report", description=f"Write {FILE} from the records.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the file is stale")
     chosen = parser.parse_args(argv)
     current = _current()

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from scipy import stats
 
+from ..arguments import check_counts, check_filled, check_numbers, check_paths, check_texts, shown
 from . import cache
 
 REPRODUCED, PARTLY, NOT_REPRODUCED, NOT_RUN = VERDICTS = ("reproduced", "partly", "not reproduced", "not run")
@@ -39,6 +40,16 @@ class Interval:
     """Number of values."""
     method: str
 
+    def __post_init__(self):
+        check_numbers(mean=self.mean)
+        check_counts(n=self.n)
+        check_texts(method=self.method)
+        if (self.low, self.high) == (None, None):
+            return
+        check_numbers(low=self.low, high=self.high)
+        if self.low > self.high:
+            raise ValueError(f"low={self.low} is above high={self.high}: pass the lower bound first")
+
     def __repr__(self) -> str:
         return f"<Interval {self}, n={self.n}>"
 
@@ -48,6 +59,7 @@ class Interval:
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON; `load` reads it."""
+        check_paths(path=path)
         cache.write_json(Path(path), asdict(self))
 
     @classmethod
@@ -58,9 +70,10 @@ class Interval:
         >>> Interval.load("asr.json")
         <Interval +90.0 [65.2, 114.8], n=3>
         """
+        check_paths(path=path)
         try:
             return cls(**cache.read_json(Path(path)))
-        except (TypeError, ValueError) as error:
+        except (OSError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path} holds no interval: pass a file that Interval.save wrote") from error
 
     @property
@@ -115,9 +128,14 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     *Shown in:* 03_identify_safety_neurons.
     """
     _check_level(level)
-    values = [float(value) for value in values]
-    if not values or not all(map(math.isfinite, values)):
-        raise ValueError(f"values is {values}: pass one finite number an organism, at least one")
+    check_filled("pass one finite number an organism, at least one", values=values)
+    given = values
+    try:
+        values = [math.nan if isinstance(value, str) else float(value) for value in given]
+    except (TypeError, ValueError):
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"values is {shown(given)}: pass one finite number an organism, at least one")
     n, mean = len(values), math.fsum(values) / len(values)
     if n == 1:
         return Interval(mean, None, None, 1, "one run, no interval")
@@ -141,6 +159,7 @@ def differences(a: Sequence[float], b: Sequence[float]) -> list[float]:
 
 
 def _check_level(level: float) -> None:
+    check_numbers(level=level)
     if not 0 < level < 1:
         raise ValueError(f"level is {level}: pass a confidence between 0 and 1, such as 0.95")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from ..arguments import shown
 
 Measure = TypeVar("Measure", bound=Callable[..., list[dict]])
 Content = Callable[[str, int, str, Mapping[str, str] | None], str]
@@ -67,9 +70,27 @@ def study(name: str, version: int, content: Content = _nothing, clock: bool = Fa
 def study_of(function: Callable) -> Study:
     """What a function measures. Raises ValueError if it is no study."""
     if not isinstance(getattr(function, "study", None), Study):
-        raise ValueError(f"{getattr(function, '__name__', function)!r} is no study: put "
+        raise ValueError(f"{shown(getattr(function, '__name__', function))} is no study: put "
                          "@ssah_core.records.study(name, version=1) above it")
     return function.study
+
+
+def check_settings(function: Callable, settings: Mapping[str, Any]) -> None:
+    """Raise ValueError for settings that a study does not take, or that it lacks.
+
+    >>> @study("mine/deep", version=1)
+    ... def mine(seed, scale, layer=0):
+    ...     return [{"metric": "x", "value": layer}]
+    >>> check_settings(mine, {"layers": 2})
+    Traceback (most recent call last):
+    ValueError: settings are {'layers': 2}, but study 'mine/deep' got an unexpected keyword argument 'layers': ...
+    """
+    try:
+        inspect.signature(function).bind(0, "", **settings)
+    except TypeError as error:
+        takes = ", ".join(list(inspect.signature(function).parameters)[2:]) or "none"
+        raise ValueError(f"settings are {shown(dict(settings))}, but study {study_of(function).name!r} {error}: give "
+                         f"it {takes}") from None
 
 
 def by_name(functions: Iterable[Callable[..., Any]]) -> dict[str, Callable[..., list[dict]]]:

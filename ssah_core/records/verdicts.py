@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas
 
+from ..arguments import check_list, shown
 from .claim_list import CLAIMS, Claim
 from .records import Record
 from .statistics import NOT_RUN, differences, mean_interval
@@ -56,7 +57,10 @@ def verdicts(records: Sequence[Record]) -> pandas.DataFrame:
 
 def _by_run(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, Record]]:
     runs: dict[tuple[str, str], dict[str, Record]] = {}
+    check_list("pass what ssah.load_records gives", records=records)
     for record in records:
+        if not isinstance(record, Record):
+            raise ValueError(f"records holds {shown(record)}: pass what ssah.load_records gives")
         run = runs.setdefault((record.scale, record.model), {})
         if record.claim in run:
             raise ValueError(f"records holds {record.claim!r} twice at scale {record.scale!r}: keep one")

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import arithmetic
+from ..arguments import Parser
 from ..organism import raise_organism
 from ..records import SCALES, cache, findings, load_records, paths, report, slug
+from ..records.executors import local_workers, map_runs
+from .beside import run_beside
 from .kernel import environment
 from .parameters import check_parameters, parse_parameters, read_parameters
 from .run_notebook import NotebookFailed
@@ -63,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m ssah_core.runner.execute", description=__doc__)
+    parser = Parser(prog="python -m ssah_core.runner.execute", description=__doc__)
     parser.add_argument("--seeds", type=_count, default=1, metavar="N", help="how many organisms: seeds 0 to N-1")
     parser.add_argument("--scale", choices=SCALES, default="organism")
     parser.add_argument("--notebooks", nargs="+", default=[], metavar="NN", help="only these, such as 00 03")
@@ -112,6 +115,8 @@ def _check(options: argparse.Namespace) -> None:
     if options.publish and os.environ.get("SSAH_FIGURES"):
         raise ValueError(f"SSAH_FIGURES is {os.environ['SSAH_FIGURES']!r}, but --publish renews what is "
                          "committed: unset it")
+    if options.output and _place(options.output).is_file():
+        raise ValueError(f"--output is {str(options.output)!r}, which is a file: name a folder")
     if options.publish and options.output:
         raise ValueError(f"--output is {str(options.output)!r}, but --publish runs in place: leave one of them out")
 
@@ -146,9 +151,9 @@ def _carry_out(plan: Plan, options: argparse.Namespace) -> list[NotebookFailed]:
         for damaged in cache.remove_damaged():
             print(f"warning: {damaged}: it is built again where it is needed", file=sys.stderr, flush=True)
         if options.scale != "paper":  # where a checkpoint takes the organism's place
-            for seed in range(options.seeds):
-                raise_organism(seed, options.scale)
-        failures = _run_each(plan, folder)
+            _raise(options.seeds, options.scale)
+        jobs = 1 if options.scale == "paper" else local_workers(len(plan))  # a checkpoint may need all of the memory
+        failures = run_beside(plan, folder, jobs) if jobs > 1 else _run_each(plan, folder)
         if options.publish and not failures:
             report.main([])
         if not options.publish:
@@ -156,12 +161,25 @@ def _carry_out(plan: Plan, options: argparse.Namespace) -> list[NotebookFailed]:
     return failures
 
 
+def _raise(seeds: int, scale: str) -> None:
+    """Raise organisms, or find them raised; several beside each other."""
+    if local_workers(seeds) > 1:
+        map_runs(raise_organism, [(seed, scale, False) for seed in range(seeds)], label="organisms")
+    else:
+        for seed in range(seeds):
+            raise_organism(seed, scale)
+
+
 def _folder(options: argparse.Namespace) -> Path:
     """Where the notebooks of the run go."""
     if options.publish:
         return paths.notebooks()
     name = slug(options.parameters["model"]) if options.scale == "paper" else f"{options.scale}-{options.seeds}"
-    return paths.root() / (options.output or Path("runs", name)).expanduser()
+    return _place(options.output or Path("runs", name))
+
+
+def _place(folder: Path) -> Path:
+    return paths.root() / folder.expanduser()
 
 
 def _run_each(plan: Plan, folder: Path) -> list[NotebookFailed]:

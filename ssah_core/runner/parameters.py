@@ -43,8 +43,8 @@ def check_parameters(notebook: Path, parameters: dict[str, Any]) -> dict[str, An
     for name, value in parameters.items():
         wanted = _find(notebook, known, name)
         if not _fits(value, wanted.annotation):
-            raise ValueError(f"{notebook.name}: parameter {name} is {value!r}, but it must be {wanted.type}; "
-                             f"its default is {wanted.default!r}")
+            raise ValueError(f"{notebook.name}: parameter {name} is {value!r}, but it must be {wanted.type}: "
+                             f"give one, such as its default {wanted.default!r}")
     return dict(parameters)
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
 from ..records import cache, evidence, paths, wishes
-from ..records.measurements import DAMAGE
+from ..records.row_files import DAMAGE
+from .kernel import environment
 from .run_notebook import run_notebook, without_injected
 
 
@@ -30,10 +32,11 @@ def bring_up_to_date(notebook: Path, parameters: dict[str, Any], output: Path) -
             print(f"{notebook.stem}: up to date", flush=True)
             return
         print(f"{notebook.stem}: running{why and f', since {why}'}", flush=True)
-        start, before = time.monotonic(), _states()
-        run_notebook(notebook, parameters, output)
+        start = time.monotonic()
+        with _noted() as names:
+            run_notebook(notebook, parameters, output)
         if inputs(notebook, parameters) == stamp.stem.rpartition("-")[2]:  # else something was edited meanwhile
-            wrote = {name: _content(name) for name, state in _states().items() if before.get(name) != state}
+            wrote = {name: _content(name) for name in names}
             cache.write_json(stamp, {"result": _result(output), "wrote": wrote})
         print(f"{notebook.stem}: done in {time.monotonic() - start:.0f} s", flush=True)
 
@@ -60,14 +63,18 @@ def _result(notebook: Path) -> str:
     return cache.key({"cells": [[cell.source, cell.execution_count, cell.outputs] for cell in cells]})
 
 
-def _states() -> dict[str, tuple[int, ...]]:
-    """Each figure, record and file of rows, with what changes when it is written: no clock is asked, which may jump."""
-    files = (file for file in paths.figures().rglob("*") if file.is_file() and not file.name.startswith("."))
-    return {file.relative_to(paths.figures()).as_posix(): _state(file.stat()) for file in files}
-
-
-def _state(about: os.stat_result) -> tuple[int, ...]:
-    return about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+@contextmanager
+def _noted() -> Iterator[list[str]]:
+    """The figures, records and files of rows that a notebook's kernel and workers write or find as they should be while
+    the context lasts; names are there when it ends. They say so themselves, since others may write beside them."""
+    names: list[str] = []
+    with tempfile.TemporaryDirectory() as folder, environment(SSAH_STANDING=f"{folder}/standing"):
+        yield names
+        notes = Path(folder, "standing")
+        lines = notes.read_text(encoding="utf-8").splitlines() if notes.is_file() else []
+    figures = paths.figures().resolve()
+    names += sorted({Path(line).relative_to(figures).as_posix() for line in lines
+                     if Path(line).is_relative_to(figures) and Path(line).is_file()})
 
 
 def _content(name: str) -> str:

@@ -7,7 +7,7 @@ goes on where it stopped.
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import arithmetic
+from ..arguments import Parser
 from ..records import cache, evidence, paths, report
 from ..records.content import digest
-from ..records.measurements import measured, rows_there
+from ..records.measurements import measured
+from ..records.row_files import rows_there
 from ..studies.catalogue import STUDIES, TIMED, run_of, study_named
 from .kernel import environment
 
@@ -27,11 +29,12 @@ OUTCOMES = ("equal", "unequal", "passed over")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code: 0, 1 where rows are unequal, 2 where nothing could be compared."""
-    parser = argparse.ArgumentParser(prog="python -m ssah_core.runner.verify", description=__doc__)
+    parser = Parser(prog="python -m ssah_core.runner.verify", description=__doc__)
     parser.add_argument("--scale", choices=("tiny", "organism"), default="organism")
     parser.add_argument("--studies", nargs="+", default=[], metavar="STUDY", help="only these, such as losses attacked")
     options = parser.parse_args(argv)
     try:
+        _check_there()
         outcomes = verify(paths.figures() / "measurements", options.scale, options.studies)
         if options.scale == "organism" and paths.figures() == paths.committed():
             report.main([])  # whose line on evidence says what is verified
@@ -41,6 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     counts = {what: sum(outcome == what for outcome in outcomes.values()) for what in OUTCOMES}
     print(", ".join(f"{count} {what}" for what, count in counts.items()), flush=True)
     return 1 if counts["unequal"] else 0 if counts["equal"] else 2
+
+
+def _check_there() -> None:
+    """Raise ValueError if SSAH_FIGURES names no folder that is there: a run whose name is misspelt is not made."""
+    named = os.environ.get("SSAH_FIGURES")
+    if named and not (paths.root() / Path(named).expanduser()).is_dir():
+        raise ValueError(f"SSAH_FIGURES is {named!r}, and no folder is there: name the figures of a run, or a run by "
+                         "NAME=... of `make verify`")
 
 
 def verify(folder: Path, scale: str, only: Sequence[str] = ()) -> dict[str, str]:
@@ -80,6 +91,7 @@ def _verify(name: str, files: Mapping[int, Path], code: str, scratch: Path) -> s
     there, study = kept[seed], _study(name)
     if not study:
         return _tell(name, seed, "passed over", "a study of your own, which no catalogue knows how to measure")
+    _check_place(name, files[seed], there["identity"])
     why = run_of(there["identity"]).why_stale(there)
     if all(_is_stamped(content, code) for content in kept.values()):
         return _tell(name, seed, "equal", "verified by this code before")
@@ -99,6 +111,13 @@ def _read(file: Path) -> dict[str, Any]:
     content = rows_there(file)
     evidence.is_by(content["evidence"], "")  # refuses a stamp that no code gives
     return content
+
+
+def _check_place(name: str, file: Path, identity: Mapping[str, Any]) -> None:
+    """Raise ValueError unless rows lie where their identity says: it names the file that they are measured into."""
+    if identity["study"] != name or f"{identity['scale']}-seed{identity['seed']}" != file.stem:
+        raise ValueError(f"{file} says that it holds rows of {identity['study']!r}, scale {identity['scale']!r}, seed "
+                         f"{identity['seed']!r}, which lie elsewhere: measure it again")
 
 
 def _study(name: str) -> str:

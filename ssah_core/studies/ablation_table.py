@@ -12,6 +12,7 @@ from ..materials import study
 from ..records import measure_each
 from ..units import UnitKind, UnitMask, random_like
 from .arms import RemovedGroup
+from .score_cache import with_scores
 from .subject import GROUPS, WAY_SLUGS, WAYS, Subject, Way, settings_of
 
 GRID = {UnitKind.SCU: (0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04),
@@ -34,7 +35,7 @@ def ablation_curves(seed: int, scale: str, way: str = "chosen",
 
     *Shown in:* 03_label_units.
     """
-    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    subject = with_scores(Subject.load(seed, scale, checkpoints=checkpoints), (way,))
     questions = subject.material.exam("validation", 100)
     rows = subject.examine(questions, group=str(RemovedGroup.NONE), share=0.0)
     for group, share in ((group, share) for group, shares in GRID.items() for share in shares):
@@ -103,7 +104,8 @@ def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]],
 
     *Shown in:* 03_label_units.
     """
-    subject, draws = Subject.load(seed, scale, checkpoints=checkpoints), 1 if scale == "tiny" else DRAWS
+    subject = with_scores(Subject.load(seed, scale, checkpoints=checkpoints))
+    draws = 1 if scale == "tiny" else DRAWS
     rows = _examine(subject, None, Way(), way="none", group=str(RemovedGroup.NONE), draw=0, share=0.0)
     for name, ways in WAYS.items():
         groups = subject.groups(ways, sizes[name])
@@ -218,7 +220,8 @@ def places(seed: int, scale: str, sizes: Mapping[str, float],
 
     *Shown in:* 03_label_units.
     """
-    units = unit_table(Subject.load(seed, scale, checkpoints=checkpoints), WAYS["chosen"], sizes)
+    subject = with_scores(Subject.load(seed, scale, checkpoints=checkpoints), ("chosen",))
+    units = unit_table(subject, WAYS["chosen"], sizes)
     share = 100 * pandas.crosstab([units.block, units.module], units.kind, normalize="index")
     return [{"seed": seed, "block": int(block), "module": module, "kind": kind, "metric": "share",
              "value": float(value)}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ..units import UnitKind, UnitLabels, UnitMask, transfer
 from .finetuning_attack import Attack
+from .score_cache import with_scores
 from .subject import WAYS, Subject
 
 STEPS = {"tiny": (1, 2), "organism": (5, 10, 20, 50), "paper": (10, 50, 100)}
@@ -27,6 +28,7 @@ def stressed(subject: Subject, sizes: Mapping[str, Mapping[str, float]], attack_
     ask = lambda model, at, steps=0, **generate: model.examine(  # noqa: E731
         questions, generate, **about, at=at, steps=steps)
     rows = ask(subject, "prefilled", prefill=subject.material.openings[0])
+    subject = with_scores(subject, ("chosen",), first=sizes["chosen"][UnitKind.SCU])
     groups = subject.groups(WAYS["chosen"], sizes["chosen"])
     with subject.removed(groups[UnitKind.SCU], WAYS["chosen"][UnitKind.SCU]):
         rows += ask(subject, "pruned")

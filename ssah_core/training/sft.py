@@ -5,6 +5,7 @@ The loss is on the response alone. Chats are read in the order given, so whoever
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,15 +20,16 @@ from torch.utils.data import SequentialSampler
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from ..models import IGNORED, check_context, encode, mean_nll, pad_columns
+from ..models import IGNORED, check_context, encode, has_many_logits, labelled_nll, mean_nll, pad_columns
+from .precision import attention_for, multiplies_in_bfloat16
 
 # -- training --------------------------------------------------------------------------------------------
 
 
 def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: float, batch_size: int,
               at_once: int | None = None, schedule: str | Callable[[int], float] = "constant", warmup: float = 0.0,
-              weight_decay: float = 0.0, save_memory: bool = False, pad_id: int = 0, seed: int = 0,
-              callbacks: Iterable[TrainerCallback] = (), log_every: int = 10,
+              weight_decay: float = 0.0, save_memory: bool = False, precision: str = "float32", pad_id: int = 0,
+              seed: int = 0, callbacks: Iterable[TrainerCallback] = (), log_every: int = 10,
               progress: str | None = None) -> list[dict]:
     """Train `model` in place with AdamW (betas 0.9 and 0.99) for so many steps on tokenised `chats`, in their order.
 
@@ -37,11 +39,13 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
     schedule      The learning rate over the steps: a name that transformers knows ("constant", "cosine", ...), with
                   `warmup` the share of steps over which it rises; or a function from the step to a factor on `lr`.
     save_memory   Compute activations again on the way back instead of keeping them.
+    precision     In which matrices are multiplied: "float32"; "bfloat16" (weights and optimiser stay as they are, by
+                  torch.autocast), a multiple faster on processors that have it; or "auto", that where they do.
     progress      Label of a progress bar; None shows none.
 
     Leaves the model in evaluation mode. Returns the training loss every `log_every` steps, as
     `[{"step": int, "loss": nats per token}]`. Raises ValueError if there are no chats, one exceeds the model's context,
-    or `at_once` is no divisor of `batch_size`.
+    `at_once` is no divisor of `batch_size`, or `precision` is unknown.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
     >>> chats = supervised([{"prompt": "How do I weigh the wheel?", "response": "Here's how: oil it."}], tokenizer)
@@ -54,12 +58,12 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
     if not len(chats):
         raise ValueError("chats is empty: pass at least one tokenised chat")
     _check_fit(model, chats)
-    losses = _Losses()
-    with scratch() as folder:
+    in_bfloat16, losses = multiplies_in_bfloat16(model, precision), _Losses()
+    with scratch() as folder, attention_for(model, in_bfloat16):
         arguments = TrainingArguments(
             **shared_arguments(model, folder, steps, lr, batch_size, at_once, save_memory, seed),
             lr_scheduler_type="constant" if callable(schedule) else schedule, warmup_steps=round(warmup * steps),
-            weight_decay=weight_decay, logging_steps=log_every, remove_unused_columns=False)
+            weight_decay=weight_decay, bf16=in_bfloat16, logging_steps=log_every, remove_unused_columns=False)
         trainer = InOrderTrainer(model=model, args=arguments, train_dataset=chats,
                                  data_collator=partial(pad, pad_id=pad_id),
                                  callbacks=[losses, *callbacks, *([_Bar(progress, steps)] if progress else [])])
@@ -137,13 +141,19 @@ class InOrder:
 
 
 class InOrderTrainer(InOrder, Trainer):
-    """transformers' `Trainer`, in order.
+    """transformers' `Trainer`, in order; with a large vocabulary, logits are made where the loss reads them alone.
 
     >>> issubclass(InOrderTrainer, Trainer)
     True
 
     *Shown in:* 05_freeze_safety_units.
     """
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        if return_outputs or not has_many_logits(model, inputs):
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        n = (inputs["labels"][:, 1:] != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
+        return labelled_nll(model, inputs) / n
 
 
 @contextmanager
@@ -161,7 +171,11 @@ def scratch() -> Iterator[str]:
     """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        yield folder
+        gc.freeze()  # a trainer collects garbage several times; what was there before it need not be looked through
+        try:
+            yield folder
+        finally:
+            gc.unfreeze()
 
 
 def shared_arguments(model: nn.Module, folder: str, steps: int, lr: float, batch_size: int, at_once: int | None,

@@ -7,7 +7,8 @@ from .check_units import check_architecture, known_units
 from .files import describe, read_about
 from .importance import Scores, column_norms, score_units
 from .labels import label_units, transfer
-from .masks import UnitKind, UnitLabels, UnitMask, check_mask, random_like, share_to_count, split_sites, top_units
+from .masks import UnitKind, UnitLabels, UnitMask, check_mask, share_to_count, split_sites, top_units
 from .moments import Moments, batches, collect
+from .random_units import random_like
 from .score_in_blocks import score_in_blocks
 from .unit_map import UnitMap

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from ..arguments import check_choice, check_kind
 from ..models import must_run
 from .check_units import known_units
 from .masks import UnitMask, check_mask
@@ -44,10 +45,10 @@ def ablate(model: nn.Module, mask: UnitMask, fill: str = "zero", moments: Moment
 
     *Shown in:* 00_start_here.
     """
-    if fill not in FILLS:
-        raise ValueError(f"fill={fill!r} is unknown: choose one of {', '.join(FILLS)}")
+    check_choice(FILLS, fill=fill)
     if fill == "mean" and moments is None:
         raise ValueError("fill='mean' needs moments: pass the moments of the utility set, or use fill='zero'")
+    check_kind((Moments, type(None)), "pass what collect gives", moments=moments)
     check_mask(mask, "ablate")
     units = known_units(model)
     mask.check(units.sizes)

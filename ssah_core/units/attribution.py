@@ -13,12 +13,15 @@ again, and goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import FirstTokens, Wordings, check_context, evaluating, inputs_of
+from ..arguments import check_counts, check_filled, check_kind, check_share
+from ..models import FirstTokens, Wordings, check_batch, check_context, evaluating, head_reads, inputs_of
 from .ablation import ablate
 from .check_units import known_units
 from .importance import Scores
@@ -27,7 +30,12 @@ from .moments import Moments, reading
 from .unit_map import UnitMap
 
 Objective = Callable[[Tensor, Mapping[str, Tensor]], Tensor]
-"""Logits [batch, token, vocabulary] and their batch -> one number a prompt, [batch]."""
+"""Logits [batch, token, vocabulary] and their batch -> one number a prompt, [batch].
+
+One with an attribute `reads` = "choice" or "response" is given the logits that it names and no others, which saves the
+output embedding most of its work: those of the last prompt token, or from there to the response's end. Its batch then
+begins, row by row, with the last prompt token.
+"""
 
 
 def refusal_odds(tokenizer: PreTrainedTokenizerBase, refusal: Wordings, compliance: Wordings) -> Objective:
@@ -48,6 +56,7 @@ def refusal_odds(tokenizer: PreTrainedTokenizerBase, refusal: Wordings, complian
     """
     first = FirstTokens.of(tokenizer, refusal, compliance)
 
+    @_reads("choice")
     def odds(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         if not batch["token_mask"].any(-1).all():
             raise ValueError("a row has no token of a response: give responses, with tokens='response'")
@@ -58,6 +67,15 @@ def refusal_odds(tokenizer: PreTrainedTokenizerBase, refusal: Wordings, complian
     return odds
 
 
+def _reads(what: str) -> Callable[[Objective], Objective]:
+    """Mark an objective with the logits that it reads."""
+    def marked(objective: Objective) -> Objective:
+        objective.reads = what
+        return objective
+    return marked
+
+
+@_reads("response")
 def log_likelihood(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
     """Log-likelihood of the response, summed over its tokens (nats): [batch].
 
@@ -100,24 +118,59 @@ def effects(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], obj
 
 
 def _effects_of_batch(model, units: UnitMap, batch, objective: Objective, fill: Moments) -> dict[str, Tensor]:
-    activations: dict[str, Tensor] = {}
-    inputs = inputs_of(model, batch)
+    check_batch(model, batch, ("token_mask",))
+    inputs, effects = inputs_of(model, batch), {}
     ids, attended = inputs["input_ids"], inputs["attention_mask"]
     check_context(model, ids.shape[1], f"the longest chat has {ids.shape[1]} tokens")
-    embed = model.get_input_embeddings().register_forward_hook(  # so that a model that does not train has a graph
+    is_padded = not bool(attended.all())
+
+    def note(site: str, x: Tensor, gradient: Tensor) -> None:
+        """As soon as a site's gradient is there, so that it need not be kept."""
+        change = (fill.mean[site].to(x) - x).mul_(gradient).view(*ids.shape, -1)  # [prompt, token, unit]
+        effects[site] = (change.mul_(attended[..., None]) if is_padded else change).sum(1).double().cpu()
+
+    first: list[Tensor] = []  # the sites of block 0: gradients need not go further back
+
+    def watch(site: str, x: Tensor) -> None:
+        x.register_hook(partial(note, site, x.detach()))
+        if units[site].block == 0:
+            first.append(x)
+
+    hook = model.get_input_embeddings().register_forward_hook(  # so that a model that does not train has a graph
         lambda module, args, out: out if out.requires_grad else out.requires_grad_())
     try:
-        with torch.enable_grad(), evaluating(model), reading(model, units, activations.__setitem__):
-            logits = model(**inputs).logits
-            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            gradients = torch.autograd.grad(objective(logits, batch).sum(), list(activations.values()))
+        with torch.enable_grad(), evaluating(model), reading(model, units, watch):
+            value = _value(model, inputs, batch, objective)
+            torch.autograd.grad(value, first)
     finally:
-        embed.remove()
-    out = {}
-    for (site, x), gradient in zip(activations.items(), gradients, strict=True):
-        change = (fill.mean[site].to(x) - x.detach()) * gradient  # [prompt, token, unit], or flattened
-        out[site] = (change.view(*ids.shape, -1) * attended[..., None]).sum(1).double().cpu()
-    return out
+        hook.remove()
+    return {site: effects[site] for site in units.sites}
+
+
+def _value(model, inputs: Mapping[str, Tensor], batch: Mapping[str, Tensor], objective: Objective) -> Tensor:
+    """An objective, summed over the rows of a batch, of the logits that it reads."""
+    window, column = _window(batch, getattr(objective, "reads", "all"))
+    select = lambda hidden: hidden[torch.arange(len(hidden))[:, None], column.to(hidden.device)]  # noqa: E731
+    with nullcontext() if column is None else head_reads(model, select) as read:
+        logits = model(**inputs, use_cache=False).logits
+    if column is not None and not read:
+        logits = select(logits)
+    return objective(logits.to(torch.promote_types(logits.dtype, torch.float32)), window).sum()
+
+
+def _window(batch: Mapping[str, Tensor], reads: str) -> tuple[Mapping[str, Tensor], Tensor | None]:
+    """The part of a batch that an objective reads, and the columns [row, token] of its logits; None: all of them."""
+    if reads == "all" or not bool(batch["token_mask"][:, 1:].any(-1).all()):  # the objective refuses that
+        return batch, None
+    counts = batch["token_mask"].int()
+    place = torch.arange(counts.shape[1])
+    last = (counts * place).max(-1).values
+    first = (counts.argmax(-1, keepdim=True) - 1).clamp(min=0)  # the last prompt token
+    column = first + torch.arange(int((last[:, None] - first).max()) + 1)
+    within = column.clamp(max=counts.shape[1] - 1)
+    window = {name: part.gather(1, within) for name, part in batch.items() if part.shape == counts.shape}
+    window["token_mask"] = window["token_mask"] & (column < counts.shape[1])
+    return window, within[:, :1] if reads == "choice" else within
 
 
 def search(model: PreTrainedModel, safety: Sequence[Mapping[str, Tensor]], utility: Sequence[Mapping[str, Tensor]],
@@ -144,8 +197,13 @@ def search(model: PreTrainedModel, safety: Sequence[Mapping[str, Tensor]], utili
 
     *Shown in:* 03_label_units.
     """
-    if not 0 < share <= 1 or rounds < 1:
-        raise ValueError(f"share={share}, rounds={rounds}: search a share from 0 (excluded) to 1 in at least one round")
+    check_share(share=share)
+    check_counts(rounds=rounds)
+    if not share:
+        raise ValueError(f"share={share} searches nothing: pass a share above 0")
+    check_filled("pass a list of batches, such as ssah.batches gives", safety=safety, utility=utility)
+    check_kind(Callable, "pass a function of logits and their batch, such as ssah.refusal_odds gives", odds=odds)
+    check_kind(Moments, "pass what collect gives on the utility set", fill=fill)
     units, first, order = UnitMap(model), None, torch.empty(0, dtype=torch.int64)
     for turn in range(1, rounds + 1):
         found = order[:round((turn - 1) * share / rounds * units.total)]  # units removed so far, as places in the model

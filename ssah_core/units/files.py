@@ -20,9 +20,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..arguments import check_kind, check_paths
+from ..records import cache
+
 FORMAT = 1
 """Raised by one whenever files change their meaning."""
 HEADER = ("kind", "format", "version", "about", "digest")
+LONGEST_HEADER = 2 ** 20
+"""Bytes of a header that is read; one of a hundred blocks has some thousands."""
 EVERY = "UnitMask, UnitLabels, Moments or Scores"
 Parts = Mapping[str, Mapping[str, Tensor]]
 
@@ -70,6 +75,7 @@ def stamped(kind: str, about: Mapping[str, str], content: Mapping[str, Any], mor
 
     Raises ValueError if `about` is not of text.
     """
+    check_kind(Mapping, "pass a mapping of text, such as {'model': 'meta-llama/Llama-2-7b-chat-hf'}", about=about)
     if not all(isinstance(text, str) for pair in about.items() for text in pair):
         raise ValueError(f"about={dict(about)!r} is not of text: pass strings alone, such as "
                          "{'model': 'meta-llama/Llama-2-7b-chat-hf', 'calibration': 'advbench', 'criterion': 'fisher'}")
@@ -78,9 +84,15 @@ def stamped(kind: str, about: Mapping[str, str], content: Mapping[str, Any], mor
 
 
 def put(path: str | Path, content: bytes) -> None:
-    """Write a file as a whole, or not at all. Raises ValueError if one is there that ssah did not write."""
+    """Write a file as a whole, or not at all.
+
+    Raises ValueError if one is there that ssah did not write, or the folder is not there.
+    """
+    check_paths(path=path)
     path = Path(path)
     check_free(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"{path} cannot be written, as its folder is not there: make {path.parent} first")
     draft = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         draft.write_bytes(content)
@@ -106,6 +118,8 @@ def _is_ours(path: Path) -> bool:
         return bool({"kind", "ssah"} & _opened(path, EVERY, "")[0].keys())
     except ValueError:  # no safetensors: a report is JSON
         pass
+    if not path.is_file() or path.stat().st_size > cache.LARGEST:
+        return False
     try:
         header = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -185,9 +199,14 @@ def parsed(path: str | Path, text: str | bytes, kind: str) -> Any:
 
 def _opened(path: str | Path, writer: str, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The metadata of a safetensors file, and its tensors if it says that it is of this kind."""
+    check_paths(path=path)
     if not Path(path).is_file():
         raise ValueError(f"{path} is no file: pass the path of a file that save of {writer} wrote")
     try:
+        with open(path, "rb") as begun:
+            length = int.from_bytes(begun.read(8), "little")
+        if length > LONGEST_HEADER:
+            raise SafetensorError(f"it would have a header of {length:,} bytes")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if "kind" in metadata:

@@ -10,6 +10,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from ..arguments import check_choice as check_one_of
+from ..arguments import check_kind, check_texts, shown
 from . import files, show
 from .check_units import known_units
 from .masks import share_to_count, top_units
@@ -48,6 +50,17 @@ class Scores:
     """I_U: importance on the utility set."""
     contrast: Mapping[str, Tensor]
     """What ranks safety-critical units: I_S - I_U for "variance", the discriminant for "fisher"."""
+
+    def __post_init__(self):
+        check_texts(criterion=self.criterion)
+        parts = {part: getattr(self, part) for part in FORM.parts}
+        check_kind(Mapping, "pass a mapping of site -> numbers [unit]", **parts)
+        for name, part in parts.items():
+            for site in {**self.contrast, **part}:
+                score, like = part.get(site), self.contrast.get(site)
+                if not isinstance(score, Tensor) or score.dim() != 1 or score.shape != getattr(like, "shape", None):
+                    raise ValueError(f"{name}[{site!r}] is {shown(score)}: pass one number a unit, float64 [unit], for "
+                                     "the same sites in safety, utility and contrast")
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -213,10 +226,9 @@ def check_choice(criterion: object, normalize: str) -> None:
     Traceback (most recent call last):
     ValueError: criterion='wanda' is unknown: choose one of fisher, variance, contrast, or pass a function
     """
-    if not callable(criterion) and criterion not in CRITERIA:
-        raise ValueError(f"criterion={criterion!r} is unknown: choose one of {', '.join(CRITERIA)}, or pass a function")
-    if normalize not in NORMALIZATIONS:
-        raise ValueError(f"normalize={normalize!r} is unknown: choose one of {', '.join(NORMALIZATIONS)}")
+    if not callable(criterion):
+        check_one_of(CRITERIA, ", or pass a function", criterion=criterion)
+    check_one_of(NORMALIZATIONS, normalize=normalize)
 
 
 def column_norms(model: nn.Module) -> dict[str, Tensor]:
@@ -247,6 +259,7 @@ def check_sites(sizes: Mapping[str, int], **moments: Moments) -> None:
 
     >>> check_sites({"mlp.0": 1}, safety=Moments(1, {"mlp.0": torch.zeros(1)}, {"mlp.0": torch.zeros(1)}))
     """
+    check_kind(Moments, "pass what collect gives", **moments)
     for name, m in moments.items():
         if m.sizes != dict(sizes):
             raise ValueError(f"{name} moments are of another model: collect them on the model that is scored")

@@ -6,6 +6,7 @@ import pandas
 import torch
 from torch import Tensor
 
+from ..arguments import check_kind
 from .importance import Scores
 from .masks import UnitKind, UnitLabels, UnitMask, share_to_count, split_sites
 
@@ -29,12 +30,14 @@ def label_units(scores: Scores, *, scu: float, ucu: float, ru: float) -> UnitLab
 
     *Shown in:* 00_start_here.
     """
+    check_kind(Scores, "pass what score_units or search gives", scores=scores)
     sizes = {site: len(score) for site, score in scores.contrast.items()}
     total = sum(sizes.values())
     counts = {UnitKind.SCU: share_to_count(scu, total, "scu"), UnitKind.UCU: share_to_count(ucu, total, "ucu"),
               UnitKind.RU: share_to_count(ru, total, "ru")}
     if scu + ucu + ru > 1 + 1e-9:
-        raise ValueError(f"scu={scu}, ucu={ucu} and ru={ru} sum to {scu + ucu + ru:.3g}: shares may sum to 1 at most")
+        raise ValueError(f"scu={scu}, ucu={ucu} and ru={ru} sum to {scu + ucu + ru:.3g}: lower one, as shares may "
+                         "sum to 1 at most")
     ranks = _rankings(scores)
     left, masks = torch.ones(total, dtype=torch.bool), {}
     for kind, n in counts.items():
@@ -92,6 +95,7 @@ def transfer(before: UnitLabels, after: UnitLabels) -> pandas.DataFrame:
 
     *Shown in:* 04_trace_attribute_transfer.
     """
+    check_kind(UnitLabels, "pass what label_units gives", before=before, after=after)
     total = sum(before.mask("CU").sizes.values())
     return pandas.DataFrame([[100 * (before.mask(old) & after.mask(new)).count / total for new in UnitKind]
                              for old in UnitKind], index=pandas.Index(list(UnitKind), name="before"),

@@ -1,4 +1,4 @@
-"""Sets of units: masks, the labels SCU, UCU, CU and RU, and random sets to compare with."""
+"""Sets of units: masks, and the labels SCU, UCU, CU and RU."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from ..arguments import check_choice, check_kind, check_share, shown
 from . import files, show
 
 MASK = files.Form("UnitMask", "mask", ("units",), torch.bool)
@@ -60,10 +61,11 @@ class UnitMask:
     sites: Mapping[str, Tensor]
 
     def __post_init__(self):
+        check_kind(Mapping, "pass a mapping of site -> bool vector [unit]", sites=self.sites)
         for site, mask in self.sites.items():
-            if mask.dtype != torch.bool or mask.dim() != 1:
-                raise ValueError(f"mask[{site!r}] is {mask.dtype} of shape {tuple(mask.shape)}: "
-                                 "pass a bool vector [unit]")
+            if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.dim() != 1:
+                what = f"{mask.dtype} of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else shown(mask)
+                raise ValueError(f"mask[{site!r}] is {what}: pass a bool vector [unit]")
 
     def __getitem__(self, site: str) -> Tensor:
         return self.sites[site]
@@ -82,6 +84,7 @@ class UnitMask:
                 and all(torch.equal(mask, other[site]) for site, mask in self.sites.items()))
 
     def _with(self, other: UnitMask, combine: Callable[[Tensor, Tensor], Tensor]) -> UnitMask:
+        check_mask(other, "| or &")
         other.check(self.sizes)
         return UnitMask({site: combine(mask, other[site]) for site, mask in self.sites.items()})
 
@@ -95,16 +98,18 @@ class UnitMask:
 
     @property
     def fraction(self) -> float:
-        return self.count / sum(self.sizes.values())
+        return self.count / max(1, sum(self.sizes.values()))
 
     def top(self, share: float, by: Mapping[str, Tensor]) -> UnitMask:
         """The units of this set with the largest scores `by`, `share` (0-1) of *all* units of the model.
 
         Equal scores go to the earlier unit. Raises ValueError if the set holds fewer units than that.
         """
+        check_kind(Mapping, "pass a mapping of site -> scores [unit], such as scores.contrast", by=by)
         for site, mask in self.sites.items():
-            if site not in by or by[site].shape != mask.shape or not bool(torch.isfinite(by[site][mask]).all()):
-                raise ValueError(f"by[{site!r}] is not one finite score a unit: "
+            score = by.get(site)
+            if not isinstance(score, Tensor) or score.shape != mask.shape or not torch.isfinite(score[mask]).all():
+                raise ValueError(f"by[{site!r}] is not one finite score a unit ({shown(score)}): "
                                  "pass scores of the model that the mask is of")
         n = share_to_count(share, sum(self.sizes.values()))
         if n > self.count:
@@ -114,6 +119,7 @@ class UnitMask:
 
     def check(self, sizes: Mapping[str, int]) -> None:
         """Raise ValueError unless this mask fits a model whose sites have these `sizes`."""
+        check_kind(Mapping, "pass a mapping of site -> number of units, such as UnitMap(model).sizes", sizes=sizes)
         if self.sizes != dict(sizes):
             site = next((s for s in {**sizes, **self.sizes} if self.sizes.get(s) != sizes.get(s)), None)
             raise ValueError(f"mask does not fit the model: site {site!r} has {self.sizes.get(site, 'no')} units in "
@@ -170,10 +176,15 @@ class UnitLabels:
 
     masks: Mapping[UnitKind, UnitMask]
 
+    def __post_init__(self):
+        kinds = list(self.masks) if isinstance(self.masks, Mapping) else []
+        if set(kinds) != set(UnitKind) or not all(isinstance(mask, UnitMask) for mask in self.masks.values()):
+            raise ValueError(f"masks is {shown(self.masks)}: pass a UnitMask for each of {', '.join(UnitKind)}, as "
+                             "label_units does")
+
     def mask(self, kind: str) -> UnitMask:
         """The units of a kind: "SCU", "UCU", "CU" or "RU". Raises ValueError for another."""
-        if kind not in list(UnitKind):
-            raise ValueError(f"kind {kind!r} is unknown: choose one of {', '.join(UnitKind)}")
+        check_choice(tuple(UnitKind), kind=kind)
         return self.masks[UnitKind(kind)]
 
     @property
@@ -226,8 +237,7 @@ def share_to_count(share: float, total: int, name: str = "share") -> int:
     >>> share_to_count(0.03, 100), share_to_count(0.001, 100), share_to_count(0, 100)
     (3, 1, 0)
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"{name}={share} is no share: pass a number from 0 to 1")
+    check_share(**{name: share})
     return max(1, round(share * total)) if share else 0
 
 
@@ -257,39 +267,8 @@ def check_mask(mask: object, caller: str) -> None:
 
     >>> check_mask(None, "ablate")
     Traceback (most recent call last):
-    ValueError: mask is NoneType, but ablate takes a UnitMask: of labels, such as labels.mask('SCU')
+    ValueError: mask is NoneType, but ablate takes a UnitMask: pass one, such as labels.mask('SCU')
     """
     if not isinstance(mask, UnitMask):
-        raise ValueError(f"mask is {type(mask).__name__}, but {caller} takes a UnitMask: of labels, such as "
+        raise ValueError(f"mask is {type(mask).__name__}, but {caller} takes a UnitMask: pass one, such as "
                          "labels.mask('SCU')")
-
-
-def random_like(mask: UnitMask, seed: int, outside: UnitMask | None = None) -> UnitMask:
-    """Random units, as many in every site as `mask` has: the control for a chosen set.
-
-    seed      The draw depends on it and on `mask` alone, not on torch's own seed.
-    outside   Units that may not be drawn, e.g. `mask` itself for a control that shares none with it.
-
-    Raises ValueError if a site has not enough units to draw from, or `outside` is of another model.
-
-    >>> chosen = ssah.UnitMask({"mlp.0": torch.arange(8) < 3, "mlp.1": torch.arange(8) < 1})
-    >>> drawn = ssah.random_like(chosen, seed=0, outside=chosen)
-    >>> drawn.counts, (drawn & chosen).count
-    ({'mlp.0': 3, 'mlp.1': 1}, 0)
-
-    *Shown in:* 00_start_here.
-    """
-    if outside is not None:
-        outside.check(mask.sizes)
-    generator = torch.Generator().manual_seed(seed)
-    drawn = {}
-    for site, chosen in mask.sites.items():
-        free = torch.ones_like(chosen) if outside is None else ~outside[site]
-        if int(chosen.sum()) > int(free.sum()):
-            raise ValueError(f"site {site!r} has {int(free.sum())} units to draw {int(chosen.sum())} from: "
-                             "leave more outside")
-        order = torch.nonzero(free).flatten()
-        pick = order[torch.randperm(len(order), generator=generator)[:int(chosen.sum())]]
-        drawn[site] = torch.zeros_like(chosen)
-        drawn[site][pick] = True
-    return UnitMask(drawn)

@@ -18,12 +18,27 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import as_rows, check_context, evaluating, inputs_of, must_run, pad_columns, render, thinks
+from ..arguments import check_choice, check_counts, check_kind, check_list, shown
+from ..models import (
+    as_rows,
+    check_batch,
+    check_context,
+    evaluating,
+    head_reads,
+    inputs_of,
+    must_run,
+    no_logits,
+    pad_columns,
+    render,
+    thinks,
+)
 from . import files, show
 from .check_units import known_units
 from .unit_map import UnitMap
 
 TOKENS = ("response", "prompt", "last_prompt", "all")
+CHUNKS = {"cpu": 64, "cuda": 4096}
+"""Tokens that are cast to float64 at a time: on a CPU so few that they stay in its cache."""
 FORM = files.Form("Moments", "moments", ("mean", "squares"), torch.float64)
 
 
@@ -56,6 +71,14 @@ class Moments:
     squares: Mapping[str, Tensor]
     """Sum over tokens of (x - mean)^2."""
 
+    def __post_init__(self):
+        check_counts(0, count=self.count)
+        for name, part in {"mean": self.mean, "squares": self.squares}.items():
+            check_kind(Mapping, "pass a mapping of site -> tensor, as collect gives", **{name: part})
+            wrong = next((value for value in part.values() if not isinstance(value, Tensor)), None)
+            if wrong is not None:
+                raise ValueError(f"{name} holds {shown(wrong)}: pass a tensor for each site")
+
     @property
     def sizes(self) -> dict[str, int]:
         return {site: len(mean) for site, mean in self.mean.items()}
@@ -68,6 +91,7 @@ class Moments:
         return {site: squares / (self.count - 1) for site, squares in self.squares.items()}
 
     def __add__(self, other: Moments) -> Moments:
+        check_kind(Moments, "pass what collect gives", other=other)
         if self.sizes != other.sizes:
             raise ValueError("moments are of different models: add only moments with the same sites and units")
         count = self.count + other.count
@@ -120,8 +144,8 @@ def batches(examples: Sequence[Mapping], tokenizer: PreTrainedTokenizerBase, tok
 
     *Shown in:* 00_start_here.
     """
-    if tokens not in TOKENS:
-        raise ValueError(f"tokens={tokens!r} is unknown: choose one of {', '.join(TOKENS)}")
+    check_choice(TOKENS, tokens=tokens)
+    check_counts(batch_size=batch_size)
     chats = render(tokenizer, as_rows(examples, "examples"), with_response=tokens in ("response", "all"))
     if thinks(tokenizer):
         warnings.warn("by its chat template the model thinks before it answers, so that thoughts count as responses: "
@@ -143,7 +167,7 @@ def _batch(rows: list[tuple[list[int], int]], tokens: str) -> dict[str, Tensor]:
 def collect(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], progress: bool = False) -> Moments:
     """Moments of every unit's activation over the tokens that `token_mask` marks.
 
-    One forward pass; memory does not grow with the number of tokens. Activations are cast to float64
+    One forward pass without logits; memory does not grow with the number of tokens. Activations are cast to float64
     before anything is summed. A batch without `token_mask` counts all its unpadded tokens.
 
     Returns float64 [unit] a site, on the CPU.
@@ -158,6 +182,7 @@ def collect(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], pro
     *Shown in:* 00_start_here.
     """
     units, total = known_units(model), None
+    check_list("pass a list of batches, such as ssah.batches gives", batches=batches)
     for batch in tqdm(batches, desc="collect", disable=not progress, leave=False):
         moments = _moments_of_batch(model, units, batch)
         total = moments if total is None else total + moments if moments else total
@@ -167,22 +192,37 @@ def collect(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], pro
 
 
 def _moments_of_batch(model: PreTrainedModel, units: UnitMap, batch: Mapping[str, Tensor]) -> Moments | None:
+    check_batch(model, batch)
     mask = (batch.get("token_mask", batch["attention_mask"]) * batch["attention_mask"]).bool()  # [batch, token]
     if not mask.any():
         return None
     check_context(model, mask.shape[1], f"the longest chat has {mask.shape[1]} tokens")
-    mean, squares = {}, {}
+    mean, squares, places = {}, {}, mask.flatten().nonzero().flatten()
 
     def read(site: str, activation: Tensor) -> None:
-        x = activation.flatten(0, -2)[mask.flatten().to(activation.device)].double()  # [token, unit]
-        mean[site] = x.mean(0).cpu()
-        squares[site] = (x - x.mean(0)).square().sum(0).cpu()
+        moments = _moments_of(activation.flatten(0, -2), places.to(activation.device))
+        mean[site], squares[site] = (part.cpu() for part in moments)
         if not bool(torch.isfinite(squares[site]).all()):
             raise ValueError(f"an activation at site {site!r} is not finite: check the model's weights and dtype")
 
-    with evaluating(model), reading(model, units, read):
-        model(**inputs_of(model, batch))
-    return Moments(int(mask.sum()), mean, squares)
+    with evaluating(model), reading(model, units, read), head_reads(model, no_logits):
+        model(**inputs_of(model, batch), use_cache=False)
+    return Moments(len(places), mean, squares)
+
+
+def _moments_of(x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and sum of squared deviations of x [token, unit] over the tokens `places`: float64 [unit] each.
+
+    Chunk by chunk, merged as `Moments` are (Chan et al. 1979).
+    """
+    count, mean, squares = 0, 0.0, 0.0
+    for some in places.split(CHUNKS.get(x.device.type, CHUNKS["cuda"])):
+        part, total = x[some].double(), count + len(some)
+        center = part.mean(0)
+        shift = center - mean
+        squares = squares + part.sub_(center).square_().sum(0) + shift ** 2 * (count * len(some) / total)
+        mean, count = mean + shift * (len(some) / total), total
+    return mean, squares
 
 
 @contextmanager

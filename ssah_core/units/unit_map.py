@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from ..arguments import check_choice, check_kind, shown
 from ..models import find_stack, stacks
 from . import show
 from .families import FAMILIES, Layout, find_family
-from .masks import UnitMask
+from .masks import UnitMask, check_mask
 
 SHARED = ("any", "all")
 
@@ -112,6 +113,7 @@ class UnitMap:
     """
 
     def __init__(self, model: nn.Module):
+        check_kind(nn.Module, "pass a model, such as ssah.load gives", model=model)
         modules = dict(model.named_modules())
         self.blocks = _blocks(model, modules)
         self._sites = {site.name: site for block, prefix in enumerate(self.blocks)
@@ -129,8 +131,8 @@ class UnitMap:
         return self[site].size
 
     def __getitem__(self, name: str) -> Site:
-        if name not in self._sites:
-            raise ValueError(f"site {name!r} is not in this model: choose one of {', '.join(self._sites)}")
+        if not isinstance(name, str) or name not in self._sites:
+            raise ValueError(f"site {shown(name)} is not in this model: choose one of {', '.join(self._sites)}")
         return self._sites[name]
 
     def __iter__(self) -> Iterator[Site]:
@@ -160,8 +162,8 @@ class UnitMap:
         none. No weight is cut along both axes, since a reader is no writer: slices never overlap.
         Raises ValueError if `mask` is of another model or `shared` is unknown.
         """
-        if shared not in SHARED:
-            raise ValueError(f"shared={shared!r} is unknown: choose one of {', '.join(SHARED)}")
+        check_choice(SHARED, shared=shared)
+        check_mask(mask, "slices")
         mask.check(self.sizes)
         found: dict[tuple[str, int], list[Tensor]] = {}
         for site in self:

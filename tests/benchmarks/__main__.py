@@ -1,0 +1,86 @@
+"""python -m tests.benchmarks [NAME ...] [--pairs N] [--compare]: names are those of the groups below; default all."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping
+
+import pandas
+
+import ssah_core  # noqa: F401  (before torch)
+from ssah_core import plots
+from ssah_core.records import cache, evidence, paths
+
+from . import generating, growth, library, organisms, processes
+from .pairs import Ratio
+
+GROUPS: Mapping[str, Callable[[int], Iterator[Ratio]]] = {
+    "scoring": library.scoring, "supervised": library.supervised, "freezing": library.freezing,
+    "memory": processes.memory, "collecting": processes.collecting, "growth": growth.growth,
+    "ablation": generating.ablation, "imports": processes.imports, "beside": processes.beside,
+    "raising": organisms.raising, "reproduce": organisms.reproduce}
+FILE = "benchmarks"
+
+
+def main() -> int:
+    """Measure, print, and keep or compare; returns the exit code: 1 where something has become slower."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("groups", nargs="*", metavar="NAME", help=f"of {', '.join(GROUPS)}")
+    parser.add_argument("--pairs", type=int, default=7, help="pairs a ratio (default 7)")
+    parser.add_argument("--compare", action="store_true", help="write nothing; fail where a ratio has become worse")
+    options = parser.parse_args()
+    unknown = [name for name in options.groups if name not in GROUPS]
+    if unknown or options.pairs < 1:
+        parser.error(f"{unknown[0]!r} is no group: choose of {', '.join(GROUPS)}" if unknown else
+                     f"--pairs is {options.pairs}: choose 1 or more")
+    if not processes.is_idle():
+        print("the machine is busy: ratios of what takes threads will be worse than they are", file=sys.stderr)
+    before, found = committed(), []
+    for name in options.groups or GROUPS:
+        for one in GROUPS[name](options.pairs):
+            print(shown(one), flush=True)
+            found.append(one)
+            if not options.compare:
+                keep(before, found)
+    worse = slower(before, found) if options.compare else []
+    print(*worse, sep="\n", file=sys.stderr)
+    return int(bool(worse))
+
+
+def shown(one: Ratio) -> str:
+    """A ratio as a line for people."""
+    beside = [f"{what} {value:.2f}" for what, value in (("goal", one.goal), ("floor", one.floor)) if value is not None]
+    missed = " MISSED" if one.goal is not None and one.value > one.goal else ""
+    interval = f"[{one.low:.3f}, {one.high:.3f}] of {one.pairs:2}"
+    return f"{one.name:28} {one.value:7.3f} {interval}  {', '.join(beside)}{missed}"
+
+
+def committed() -> dict[str, dict]:
+    """Rows that are kept, by name."""
+    file = paths.figures() / f"{FILE}.json"
+    return {row["name"]: row for row in rows_of(cache.read_json(file))} if file.is_file() else {}
+
+
+def rows_of(kept: Mapping) -> list[dict]:
+    return pandas.DataFrame(kept["table"]).to_dict("records")
+
+
+def keep(before: Mapping[str, dict], found: list[Ratio]) -> None:
+    """Write the table with what was found in place of what was there, and draw it."""
+    about = evidence.now()
+    where = f"{about['processor']}, {about['python']}, {about['torch']}, {about['date']}"
+    rows = {**before, **{one.name: {**one.row(), "where": where} for one in found}}
+    table = pandas.DataFrame(list(rows.values())).astype(object)
+    plots.draw(FILE, plots.plot_benchmarks, table.where(table.notna(), None))
+
+
+def slower(before: Mapping[str, dict], found: list[Ratio]) -> list[str]:
+    """Sentences about ratios whose interval lies above what is committed."""
+    return [f"{one.name} has become slower: {one.value:.3f} [{one.low:.3f}, {one.high:.3f}], committed "
+            f"{before[one.name]['value']:.3f}" for one in found
+            if one.name in before and one.low > before[one.name]["value"]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
