@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 from torch import nn
 from tqdm.auto import tqdm
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, GenerationMixin, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..arguments import check_counts, check_kind, check_texts, shown
 from ..models import (
@@ -178,7 +178,7 @@ def spoken(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) ->
 def _check_generate(model: PreTrainedModel, generate: Mapping[str, Any]) -> None:
     inner = next((module for module in model.modules() if isinstance(module, PreTrainedModel)), model)
     known = {*vars(GenerationConfig()), *BESIDE, *signature(inner.forward).parameters,
-             *signature(PreTrainedModel.generate).parameters}
+             *signature(GenerationMixin.generate).parameters}
     unknown = sorted(set(generate) - known)
     if unknown:
         raise ValueError(f"{', '.join(unknown)}: neither ssah.complete nor model.generate knows such a setting "
