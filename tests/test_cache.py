@@ -241,3 +241,11 @@ def test_a_damaged_file_is_named(tmp_path, damage):
     (tmp_path / "a.json").write_bytes(damage)
     with pytest.raises(ValueError, match="a.json is damaged.*delete it"):
         store.read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", ["../stranger.txt", "/etc/hostname"])
+def test_a_list_of_files_names_none_elsewhere(tmp_path, name):
+    folder = store.artefact("thing", {"seed": 0}, lambda folder: (folder / "x").write_text("x"))
+    listed = store.read_json(folder / store.FILES)
+    store.write_json(folder / store.FILES, {**listed, name: [0, "0"]})
+    assert store.damage(folder) == f"{folder / store.FILES} is damaged"

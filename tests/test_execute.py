@@ -13,6 +13,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from ssah_core import arithmetic, load_organism
+from ssah_core.records import cache as cache_of
 from ssah_core.records import paths, record
 from ssah_core.runner import execute, kernel, parameters, up_to_date
 from ssah_core.runner.run_notebook import NotebookFailed, run_notebook, strip_noise
@@ -523,3 +524,15 @@ def _wait_for(file: Path, process: subprocess.Popen) -> int:
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.05)
     return int(file.read_text())
+
+
+def test_a_stamp_that_names_files_elsewhere_removes_none(project, tmp_path, monkeypatch):
+    folder, _ = project
+    make(folder, WRITE)
+    assert execute.main([]) == 0
+    mine = tmp_path / "runs" / "organism-1" / "mine.txt"
+    mine.write_text("mine")
+    [stamp] = (tmp_path / "cache" / "executed").glob("00_try-*.json")
+    kept = cache_of.read_json(stamp)
+    cache_of.write_json(stamp, {**kept, "wrote": {**kept["wrote"], "../mine.txt": "0", str(mine): "0"}})
+    assert execute.main([]) == 0 and mine.read_text() == "mine"

@@ -15,7 +15,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -101,6 +101,8 @@ def damage(folder: Path) -> str:
         return ""
     try:
         kept = read_json(folder / FILES)
+        if not all(map(is_inside, kept)):
+            return f"{folder / FILES} is damaged"
         wrong = next((name for name, (size, _) in kept.items() if _size(folder / name) != size), None)
         seen = str(folder), folder.stat().st_ino
         if wrong is None and seen not in _SOUND:
@@ -125,6 +127,16 @@ def remove_damaged() -> list[str]:
                     shutil.rmtree(folder)
                     told.append(why)
     return told
+
+
+def is_inside(name: str) -> bool:
+    """Whether a name, read from a file, is of something below the folder that it is to be looked for in.
+
+    >>> is_inside("records/a.json"), is_inside("../a.json"), is_inside("/a.json")
+    (True, False, False)
+    """
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def _size(file: Path) -> int:

@@ -95,7 +95,7 @@ def _why_not_current(output: Path, stamp: Path) -> str | None:
     """
     try:
         kept, result = cache.read_json(stamp), _result(output)
-        wrote = dict(kept["wrote"])
+        wrote = {name: digest for name, digest in dict(kept["wrote"]).items() if cache.is_inside(name)}
     except FileNotFoundError:
         return ""
     except DAMAGE:
