@@ -244,7 +244,7 @@ def test_a_damaged_file_is_named(tmp_path, damage):
 
 
 @pytest.mark.parametrize("name", ["../stranger.txt", "/etc/hostname"])
-def test_a_list_of_files_names_none_elsewhere(tmp_path, name):
+def test_a_list_of_files_names_none_elsewhere(cache, name):
     folder = store.artefact("thing", {"seed": 0}, lambda folder: (folder / "x").write_text("x"))
     listed = store.read_json(folder / store.FILES)
     store.write_json(folder / store.FILES, {**listed, name: [0, "0"]})
