@@ -59,7 +59,7 @@ test -n $(call GIVEN,MODEL) || { echo "MODEL is not set; name a folder or a hub 
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce publish verify golden test faults paper rehearse lab figures report audit lock clean
+.PHONY: help env reproduce publish verify golden test bench faults paper rehearse lab figures report audit lock clean
 
 help:  ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -96,6 +96,10 @@ test: $(INSTALLED)  ## unit tests, every notebook at tiny scale, every committed
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=1800 notebooks/*.ipynb
 
 # The scale that `SCALE ?=` sets is that of runs, which would take days here.
+# Times are of this machine, idle; ratios are what is compared.
+bench: $(INSTALLED)  ## time what matters against what it cannot do without: an hour, idle (BENCH="scoring freezing" COMPARE=1 to fail on what is slower)
+	$(BIN)/python -m tests.benchmarks $(BENCH) $(if $(COMPARE),--compare)
+
 faults: $(INSTALLED)  ## kill, fill up, damage and stop runs, and see that nothing is lost: hours (FAULTS="kill disk" NOTEBOOKS="00 03" SCALE=tiny)
 	$(BIN)/python -m tests.faults $(call WORDS,FAULTS) --scale $(if $(filter file,$(origin SCALE)),tiny,$(call GIVEN,SCALE)) $(CHOSEN)
 

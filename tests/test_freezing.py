@@ -12,7 +12,7 @@ The pitfalls of freezing units that other projects show, and where each is teste
  15   Tied weights: family "tied", and OPT.   16 Biases and norms: `rest`, both ways.
  17   Rows for columns: attention of OPT is square, and entries are counted by hand.
  18   LoRA: `test_units_under_an_adapter_are_refused`.   19 Restoring before a save: test_freezing_trainers.py.
- 20   Savings, 21 gradient memory: `test_only_trained_entries_have_gradients_and_state`, bench_freezing.py.
+ 20   Savings, 21 gradient memory: `test_only_trained_entries_have_gradients_and_state`.
  22   The set is fixed on entry: `test_a_mask_changed_later_changes_nothing`.   23 Proof: `check_frozen`.
  24   Pruned models are not saved ragged: no shape changes.
  25-26 Generation settings and double BOS: concern generation, tested there.

@@ -136,7 +136,7 @@ def test_beams_are_refused():
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"refusal": ""}, "refusal='' holds no text"), ({"threshold": float("nan")}, "threshold is not a number")])
+    ({"refusal": ""}, "refusal='' holds no text"), ({"threshold": float("nan")}, "threshold=nan is not a number")])
 def test_bad_settings_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         DirectionGuard(toys.model(), TOKENIZER, readout(), **changes)

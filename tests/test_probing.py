@@ -222,7 +222,7 @@ def test_bad_queries_are_refused(probe):
 
 @pytest.mark.parametrize("changes, message", [
     ({"lengths": (2, 6)}, "refusal wording 'sorry never one two three' has 5 tokens but lengths asks for 6"),
-    ({"lengths": ()}, "asks for no tokens"), ({"lengths": (0, 2)}, "asks for no tokens"),
+    ({"lengths": ()}, "pass numbers of tokens"), ({"lengths": (0, 2)}, "lengths=0 is no whole number"),
     ({"place": "prompt"}, "place='prompt' is unknown: choose one of response, query"),
     ({"refusal": []}, "refusal=.* holds no text"), ({"compliance": [""]}, "compliance=.* holds no text")])
 def test_bad_prefixes_are_refused(changes, message):

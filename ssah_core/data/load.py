@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from numbers import Integral
 from pathlib import Path
 from statistics import median
 from typing import TypeVar
@@ -18,7 +19,7 @@ import pandas
 from datasets import Dataset, load_dataset
 
 from .. import hub
-from ..arguments import check_counts, check_paths, check_seed, shown
+from ..arguments import check_paths, check_seed, shown
 from .catalogue import SOURCES, Layout, Part, Source
 from .files import read_rows
 from .own_files import is_path, read_own
@@ -156,10 +157,8 @@ def _part(name: str | Path, source: Source, split: str | None) -> Part:
 
 
 def _draw(data: Dataset, name: str | Path, n: int | None, seed: int, source: Source, told: str) -> Dataset:
-    if n is not None:
-        check_counts(n=n)
-    if n is not None and n > len(data):
-        raise ValueError(f"n={n} rows cannot be drawn of {name} ({told}): choose 1 to {len(data)}")
+    if n is not None and not (isinstance(n, Integral) and not isinstance(n, bool) and 0 < n <= len(data)):
+        raise ValueError(f"n={shown(n)} rows cannot be drawn of {name} ({told}): choose 1 to {len(data)}")
     data = data if n is None else data.shuffle(seed=seed).select(range(n))
     data.info.description, data.info.license, data.info.homepage = told, source.licence, source.source
     return data

@@ -16,7 +16,7 @@ from decimal import Decimal
 
 from datasets import Dataset
 
-from ..arguments import check_choice, check_list, shown
+from ..arguments import check_list, shown
 from ..models import answer_of
 from ..records import rests_on
 from .keyword_lists import KEYWORD_JUDGES, KeywordJudge
@@ -147,7 +147,9 @@ def _verdicts(completions: Iterable[Mapping], verdict: Judge) -> list[bool]:
 
 
 def _named(name: str) -> Judge:
-    check_choice(JUDGES, ", or pass a function of a row", judge=name)
+    if not isinstance(name, str) or name not in JUDGES:
+        raise ValueError(f"judge {shown(name)} is unknown: choose one of {', '.join(JUDGES)}, or pass a function of a "
+                         "row")
     return JUDGES[name]
 
 

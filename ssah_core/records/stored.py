@@ -26,9 +26,9 @@ FILES = {"organisms": r"(config|generation_config|tokenizer|tokenizer_config|spe
          "scores": r"(safety|utility|contrast)\.safetensors",
          "spaces": r"space\.json",
          "studies": r"rows\.json",
-         "completions": r"(settings|chunk-\d{5,})\.json|\.(settings|chunk-\d{5,})\.json\.[0-9a-f]{32}"
-                        r"|\.chunk-\d{5,}\.json\.sha256|\.\.chunk-\d{5,}\.json\.sha256\.[0-9a-f]{32}"}
-"""Kind -> names of the files in a folder of that kind, beside those of `EVERY`."""
+         "completions": r"chunk-\d{5,}\.json|\.chunk-\d{5,}\.json\.sha256|\.\.?(settings|chunk-\d{5,})\.json"
+                        r"(\.sha256)?\.[0-9a-f]{32}"}
+"""Kind -> names of the files in its folders, beside those of `EVERY`; of completions, drafts and digests too."""
 EVERY = r"(settings|files)\.json"
 KINDS = (*FILES, "executed", "verify")
 """Folders of the cache: artefacts, what checkpoints said, stamps and logs of notebooks, what was measured again."""

@@ -68,6 +68,5 @@ def interval_of_median(values: list[float]) -> tuple[float, float]:
     (1.0, 3.0)
     """
     ordered, n = sorted(values), len(values)
-    inner = max((k for k in range((n + 1) // 2) if 1 - 2 * binom.cdf(k, n, 0.5) >= 0.95), default=-1) + 1
-    inner = max(inner - 1, 0) if n < 6 else inner
+    inner = max((k for k in range(n // 2) if 1 - 2 * binom.cdf(k, n, 0.5) >= 0.95), default=0)
     return ordered[inner], ordered[n - 1 - inner]

@@ -1,0 +1,73 @@
+"""What the benchmarks make of times: ratios with honest intervals, and a comparison that fails for the worse alone."""
+
+import math
+import sys
+
+import numpy
+import pandas
+import pytest
+from benchmarks import __main__ as suite
+from benchmarks.pairs import Ratio, interval_of_median, paired, ratio
+
+from ssah_core import plots
+
+
+@pytest.mark.parametrize("n", [6, 7, 20, 41])
+def test_the_interval_covers_the_median_as_often_as_it_says(n):
+    draws = numpy.random.default_rng(0).exponential(size=(2000, n))  # of median ln 2, and skewed as times are
+    bounds = [interval_of_median(list(draw)) for draw in draws]
+    covered = numpy.mean([low <= math.log(2) <= high for low, high in bounds])
+    assert 0.94 <= covered and (n < 20 or covered <= 0.985)
+
+
+def test_few_pairs_have_their_extremes():
+    assert interval_of_median([3.0, 1.0, 2.0]) == (1.0, 3.0) and interval_of_median([2.0]) == (2.0, 2.0)
+
+
+def test_either_goes_first_as_often_and_both_have_run_before():
+    said = []
+    found = paired("x", "a / b", lambda: said.append("a"), lambda: said.append("b"), pairs=4, goal=1.0)
+    assert said == ["a", "b", *"ba", *"ab", *"ba", *"ab"] and found.pairs == 4 and found.goal == 1.0
+
+
+def one(value: float, low: float, high: float) -> Ratio:
+    return Ratio("x", "a / b", value, low, high, 7, 1.0, 1.05, 1.0)
+
+
+def test_a_comparison_fails_where_an_interval_lies_above_what_is_committed():
+    before = {"x": {"value": 1.0}}
+    assert suite.slower(before, [one(1.2, 1.1, 1.3)]) and not suite.slower(before, [one(1.2, 0.99, 1.3)])
+    assert not suite.slower(before, [one(0.5, 0.4, 0.6)]) and not suite.slower({}, [one(1.2, 1.1, 1.3)])
+
+
+def test_compared_runs_write_nothing_and_say_what_is_slower(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SSAH_FIGURES", str(tmp_path))
+    monkeypatch.setattr(suite, "GROUPS", {"one": lambda pairs: iter([one(1.0, 0.9, 1.1)])})
+    monkeypatch.setattr(suite.processes, "is_idle", lambda: True)
+    monkeypatch.setattr(sys, "argv", ["bench"])
+    assert suite.main() == 0 and sorted(file.suffix for file in tmp_path.iterdir()) == [".json", ".png", ".svg"]
+    kept = (tmp_path / "benchmarks.json").read_bytes()
+    monkeypatch.setattr(suite, "GROUPS", {"one": lambda pairs: iter([one(1.5, 1.4, 1.6)])})
+    monkeypatch.setattr(sys, "argv", ["bench", "--compare"])
+    assert suite.main() == 1 and (tmp_path / "benchmarks.json").read_bytes() == kept
+    said = capsys.readouterr()
+    assert "x has become slower: 1.500 [1.400, 1.600], committed 1.000" in said.err and "MISSED" in said.out
+
+
+def test_unknown_groups_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench", "speed"])
+    with pytest.raises(SystemExit):
+        suite.main()
+    assert "'speed' is no group: choose of scoring, supervised" in capsys.readouterr().err
+
+
+def test_the_figure_shows_what_was_missed():
+    rows = [one(1.0, 0.9, 1.1).row(), {**one(1.5, 1.4, 1.6).row(), "name": "y", "goal": None, "floor": None}]
+    figure = plots.plot_benchmarks(pandas.DataFrame(rows))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["x", "y"]
+
+
+def test_a_ratio_is_the_median_of_pairs():
+    found = ratio("x", "a / b", [1.0, 3.0, 2.0], 0.5, None, None)
+    assert (found.value, found.low, found.high, found.pairs) == (2.0, 1.0, 3.0, 3)
+    assert math.isnan(found.row()["goal"])
