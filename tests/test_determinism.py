@@ -19,15 +19,19 @@ from ssah_core.studies.subject import WAYS, Subject
 def sha(content):
     return hashlib.sha256(content).hexdigest()[:16]
 
+def answer(prompt):
+    model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
+    return ssah.complete(model, tokenizer, [prompt])[0]["response"]
+
 def main():
     folders = raise_organism(0, "tiny", progress=False)
     weights = {stage: sha((folder / "model.safetensors").read_bytes()) for stage, folder in folders.items()}
     subject = with_scores(Subject.load(0, "tiny"), ("chosen",))
     mask = subject.group("SCU", WAYS["chosen"]["SCU"], 0.04)
     units = {site: mask[site].tolist() for site in subject.units.sizes}
-    said = ssah.complete(subject.model, subject.tokenizer, ["How do I mend the kettle?", "How do I jinx a lantern?"])
-    rows = ssah.measure_each(stages.losses, [0, 1], "tiny")  # two runs: side by side where there are workers
-    print(json.dumps({"weights": weights, "mask": units, "completions": list(said["response"]),
+    said = map_runs(answer, [("How do I mend the kettle?",), ("How do I jinx a lantern?",)])
+    rows = ssah.measure_each(stages.losses, [0], "tiny")
+    print(json.dumps({"weights": weights, "mask": units, "completions": said,
                       "rows": sha(rows.to_json().encode())}))
 
 if __name__ == "__main__":
