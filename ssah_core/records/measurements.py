@@ -114,8 +114,7 @@ def measure_each(function: Callable[..., list[dict]], seeds: Sequence[int], scal
     check_scale(scale)
     study_of(function)
     check_filled("pass at least one seed", seeds=seeds)
-    for seed in seeds:
-        check_seed(seeds=seed)
+    check_seed(**{f"seeds[{n}]": seed for n, seed in enumerate(seeds)})
     _check_more(seeds, each, over, executor)
     variants = over or {"": {}}
     runs = [Run(function, seed, scale, variant, {**settings, **more, **(each or {}).get(seed, {})})
