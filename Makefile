@@ -48,7 +48,7 @@ endef
 QUOTED = '$(subst ','\'',$(1))'
 GIVEN = $(call QUOTED,$(value $(1)))
 WORDS = $(foreach word,$(value $(1)),$(call QUOTED,$(word)))
-unexport SCALE GPUS TORCH_BACKEND TORCH NAME NOTEBOOKS SEEDS STUDIES MODEL UNALIGNED DTYPE FAULTS
+unexport SCALE GPUS TORCH_BACKEND TORCH NAME NOTEBOOKS SEEDS STUDIES MODEL UNALIGNED DTYPE FAULTS BENCH COMPARE
 
 # Of a run that goes to a folder of its own: its name, and the notebooks to run.
 CHOICE = $(if $(value NAME),--output $(call QUOTED,runs/$(value NAME))) $(CHOSEN)
@@ -95,11 +95,11 @@ test: $(INSTALLED)  ## unit tests, every notebook at tiny scale, every committed
 	env -u MPLBACKEND $(BIN)/python -m pytest -n 2 --dist loadscope -v -p no:cacheprovider \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=1800 notebooks/*.ipynb
 
-# The scale that `SCALE ?=` sets is that of runs, which would take days here.
 # Times are of this machine, idle; ratios are what is compared.
 bench: $(INSTALLED)  ## time what matters against what it cannot do without: an hour, idle (BENCH="scoring freezing" COMPARE=1 to fail on what is slower)
-	$(BIN)/python -m tests.benchmarks $(BENCH) $(if $(COMPARE),--compare)
+	$(BIN)/python -m tests.benchmarks $(call WORDS,BENCH) $(if $(value COMPARE),--compare)
 
+# The scale that `SCALE ?=` sets is that of runs, which would take days here.
 faults: $(INSTALLED)  ## kill, fill up, damage and stop runs, and see that nothing is lost: hours (FAULTS="kill disk" NOTEBOOKS="00 03" SCALE=tiny)
 	$(BIN)/python -m tests.faults $(call WORDS,FAULTS) --scale $(if $(filter file,$(origin SCALE)),tiny,$(call GIVEN,SCALE)) $(CHOSEN)
 

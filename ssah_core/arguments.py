@@ -20,7 +20,7 @@ def shown(value: Any) -> str:
     """A value as an error shows it: on one line, and not too much of it.
 
     >>> shown("two\\nlines"), shown([0] * 100)[-9:]
-    ("'two\\\\nlines'", '0, 0, ...')
+    ("'two\\\\nlines'", ', 0, 0...')
     """
     text = " ".join(repr(value)[:10 * LONGEST].split())
     return text if len(text) <= LONGEST else f"{text[:LONGEST - 3]}..."

@@ -129,7 +129,7 @@ def test_bad_searches_are_refused():
     model = toys.model()
     fill = means(model)
     for wrong in ({"share": 0}, {"share": 1.5}, {"rounds": 0}):
-        with pytest.raises(ValueError, match=next(iter(wrong))):
+        with pytest.raises(ValueError, match="is no share|searches nothing|rounds=0 is no whole number"):
             attribution.search(model, batches_of(), batches_of(), ODDS, fill, **wrong)
     with pytest.raises(ValueError, match="empty"):
         attribution.effects(model, [], ODDS, fill)

@@ -347,7 +347,7 @@ def test_a_cache_that_cannot_be_read_is_one_sentence(home, monkeypatch):
     (["--empty", "organism"], "kind 'organism' is unknown: choose one of all, unfinished, organisms"),
     (["--empty", "../studies"], "kind '../studies' is unknown"), (["--empty", ""], "kind '' is unknown"),
     (["--empty", "all", "--yes", "--study", ""], "study '' has no rows in the cache"),
-    (["--study", "loses"], "study 'loses' has no rows in the cache: it has those of budget, losses"),
+    (["--study", "loses"], "study 'loses' has no rows in the cache: choose one of budget, losses"),
     (["--older-than", "-1"], "older_than is -1.0: give a number of days"),
     (["--older-than", "nan"], "older_than is nan"),
     (["--yes"], "--yes removes nothing by itself")])

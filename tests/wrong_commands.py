@@ -19,6 +19,7 @@ COMMANDS: dict[str, dict[str, list[str]]] = {
                  "max_new_tokens": ["--max-new-tokens", "2"], "batch_size": [], "system": [], "prefill": [],
                  "chat_template_kwargs": [], "dtype": [], "device": ["--device", "cpu"]},
     "judge": {"completions": ["{at}/said"], "by": ["--judge", "keyword:qi2023"]},
+    "cache": {"empty": ["--empty", "scores"], "study": [], "older_than": ["--older-than", "1"]},
     "report": {}, "version": {},
 }
 """Command of `ssah` -> the words of a right call, parameter by parameter."""
@@ -55,11 +56,13 @@ WRONG_COMMANDS: dict[str, dict[str, list[list[str]]]] = {
                  "dtype": [["--dtype", "int8"]], "device": [["--device", "gpu9"]]},
     "judge": {"completions": [["{at}/toy"], *([file] for file in _FILE)],
               "by": [["--judge", "keyword"], ["--judge", "final number"], []]},
+    "cache": {"empty": [["--empty", "nope"], ["--empty", ""]], "study": [["--study", ""]],
+              "older_than": [["--older-than", n] for n in ("nan", "-1", "many")]},
     "report": {"check": [["--chek"], ["more"]]}, "version": {"": [["--all"], ["more"]]},
 }
 """Command -> parameter -> words that replace those of the right call."""
 
-FLAGS = ("data", "rehearse", "check")
+FLAGS = ("data", "rehearse", "check", "yes", "as_json")
 """Options without a value, which cannot be wrong."""
 
 PROGRAMS = {
@@ -82,10 +85,11 @@ MAKE = {
     "NOTEBOOKS": [("reproduce", "99"), ("publish", "x")], "NAME": [("verify", "no-such-run")],
     "STUDIES": [("verify", "none-such")], "MODEL": [("paper", ""), ("rehearse", ""), ("rehearse", "{at}/nowhere")],
     "GPUS": [("paper", "0"), ("paper", "two")], "DTYPE": [("paper", "int8")], "PYTHON": [("env", "no-such-python")],
+    "BENCH": [("bench", "speed")], "FAULTS": [("faults", "flood")],
 }
 """Variable of make -> target and wrong value."""
 MAKE_EXEMPT = {"TORCH_BACKEND": "uv reads it, when an environment is made", "TORCH": "pip reads it, in `make lock`",
-               "UNALIGNED": "a hub id that is asked for only where a notebook loads it"}
+               "UNALIGNED": "a hub id that is asked for only where a notebook loads it", "COMPARE": "set or not"}
 
 ENVIRONMENT = {
     "SSAH_CACHE": ("{at}/mine.csv", "{at}/mine.csv/below"), "SSAH_FIGURES": ("{at}/mine.csv", "{at}/mine.csv/below"),

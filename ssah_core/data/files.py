@@ -29,7 +29,7 @@ def read_rows(file: Path, lines: bool = False) -> list[dict]:
     >>> read_rows(Path("asked.csv"))
     [{'prompt': 'Why?', 'id': '7'}]
     """
-    if not file.is_file():
+    if not file.exists():
         raise ValueError(f"No such file as {file}: give a .csv, .json or .jsonl file")
     if not lines and file.suffix.lower() not in _READERS:
         raise ValueError(f"{file} ends in {file.suffix!r}: give a .csv, .json or .jsonl file")

@@ -33,7 +33,7 @@ def is_broken(file: Path, about: Mapping[str, Any]) -> bool:
 def is_sealed(folder: Path, about: Mapping[str, Any]) -> bool:
     """Whether a folder has chunks, and the seals of all say that they are of this."""
     chunks = sorted(folder.glob("chunk-*.json")) if folder.is_dir() else []
-    return bool(chunks) and all(_read(file) == _digest(file, about) for file in chunks)
+    return bool(chunks) and all(file.is_file() and _read(file) == _digest(file, about) for file in chunks)
 
 
 def _place(file: Path) -> Path:

@@ -36,7 +36,8 @@ def select(stored: Iterable[Stored], kind: str = "all", study: str | None = None
         raise ValueError(f"older_than is {older_than}: give a number of days, 0 or more")
     names = sorted({_study(found) for found in stored if found.study})
     if study is not None and study not in names:
-        raise ValueError(f"study {study!r} has no rows in the cache: it has those of {', '.join(names) or 'none'}")
+        way = f"choose one of {', '.join(names)}" if names else "leave it out"
+        raise ValueError(f"study {study!r} has no rows in the cache: {way}")
     now = datetime.now(UTC)
     return [found for found in stored
             if kind in ("all", found.kind, found.state) and study in (None, _study(found))

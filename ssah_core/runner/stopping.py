@@ -30,10 +30,12 @@ def stoppable() -> Iterator[None]:
     kernels are ended and unfinished files removed. One that is ignored, as under nohup, stays so.
 
     >>> import os
-    >>> with stoppable():
-    ...     os.kill(os.getpid(), signal.SIGTERM)
-    Traceback (most recent call last):
-    ssah_core.runner.stopping.Stopped: SIGTERM
+    >>> try:
+    ...     with stoppable():
+    ...         os.kill(os.getpid(), signal.SIGTERM)
+    ... except Stopped as stop:
+    ...     print(stop, stop.code)
+    SIGTERM 143
     """
     heeded = {number: handler for number in SIGNALS if threading.current_thread() is threading.main_thread()
               and (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
@@ -10,6 +9,7 @@ import pandas
 
 import ssah_core  # noqa: F401  (before torch)
 from ssah_core import plots
+from ssah_core.arguments import Parser
 from ssah_core.records import cache, evidence, paths
 
 from . import generating, growth, library, organisms, processes
@@ -23,13 +23,13 @@ GROUPS: Mapping[str, Callable[[int], Iterator[Ratio]]] = {
 FILE = "benchmarks"
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Measure, print, and keep or compare; returns the exit code: 1 where something has become slower."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser = Parser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="NAME", help=f"of {', '.join(GROUPS)}")
     parser.add_argument("--pairs", type=int, default=7, help="pairs a ratio (default 7)")
     parser.add_argument("--compare", action="store_true", help="write nothing; fail where a ratio has become worse")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     unknown = [name for name in options.groups if name not in GROUPS]
     if unknown or options.pairs < 1:
         parser.error(f"{unknown[0]!r} is no group: choose of {', '.join(GROUPS)}" if unknown else

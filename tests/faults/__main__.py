@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ssah_core.arguments import Parser
+
 from .clock import wrong_clock
 from .damage import damaged
 from .determinism import determinism
@@ -45,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser = Parser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("faults", nargs="*", metavar="FAULT", help=f"of {', '.join(FAULTS)}; default all")
     parser.add_argument("--scale", choices=("tiny", "organism"), default="tiny")
     parser.add_argument("--notebooks", nargs="+", default=[], metavar="NN", help="only these, such as 00 03")
@@ -57,7 +59,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="take the undisturbed run of an earlier call")
     options = parser.parse_args(argv)
     if unknown := set(options.faults) - set(FAULTS):
-        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(FAULTS)}")
+        parser.error(f"{', '.join(sorted(unknown))} is no fault: choose from {', '.join(FAULTS)}")
     return options
 
 
