@@ -187,26 +187,6 @@ def test_digests_are_compared_once_in_a_process_and_sizes_each_time(cache, afres
     assert not store.is_complete(folder)
 
 
-def test_what_is_damaged_is_removed_and_told_and_nothing_else(cache, afresh):
-    folder, sound = built("thing"), store.artefact("other", {}, lambda folder: (folder / "x").write_text("x"))
-    old = store.artefact("old", {}, lambda folder: (folder / "x").write_text("x"))
-    (old / "files.json").unlink()
-    mine = cache / "mine.txt"
-    mine.write_text("mine")
-    assert store.remove_damaged() == []
-    damage(folder / "weights", "cut")
-    damage(old / "x", "cut")
-    assert store.remove_damaged() == [f"{folder / 'weights'} is damaged"]
-    assert not folder.exists() and store.is_complete(sound) and old.is_dir() and mine.read_text() == "mine"
-
-
-def test_a_damaged_artefact_that_another_process_is_at_work_on_is_left_to_it(cache, afresh):
-    folder = built("thing")
-    damage(folder / "weights", "cut")
-    with store.locked(folder):
-        assert store.remove_damaged() == [] and folder.is_dir()
-
-
 # --- JSON files ---
 
 

@@ -263,6 +263,7 @@ def project(tmp_path, monkeypatch, cache):
     monkeypatch.setenv("SSAH_WORKERS", "1")  # in this process, which is told what to do
     asked = []
     monkeypatch.setattr(execute, "raise_organism", lambda *given: asked.append(given))
+    monkeypatch.setattr(execute, "is_raised", lambda *given: False)
     return tmp_path / "notebooks", asked
 
 

@@ -118,14 +118,14 @@ def test_the_context_of_a_failed_training_ends_with_the_next_or_with_the_callbac
 
 
 @pytest.mark.parametrize("wrong, sentence", [
-    (lambda mask: mask & ~mask, "mask holds no unit, so freeze has nothing to do"),
+    (lambda mask: mask & ~mask, "mask holds no unit, so FreezeCallback has nothing to do"),
     (lambda mask: UnitMask({"mlp.0": torch.ones(3, dtype=torch.bool)}), "mask does not fit the model")])
 def test_a_wrong_mask_is_refused_when_training_begins(wrong, sentence, tmp_path):
     model = by_hand.model("llama")
     like, start = copy.deepcopy(model), by_hand.copied(model)
     trainer = trainer_of(model, tmp_path)
-    trainer.add_callback(FreezeCallback(wrong(random_mask(model))))
     with pytest.raises(ValueError, match=sentence):
+        trainer.add_callback(FreezeCallback(wrong(random_mask(model))))
         trainer.train()
     assert same(model.state_dict(), start) and left_ordinary(model, like)
 
@@ -183,8 +183,7 @@ def test_a_report_comes_back_and_any_other_file_is_refused(tmp_path):
             FrozenReport.load(path)
 
 
-def test_counts_that_cannot_be_are_refused(tmp_path):
+def test_counts_that_cannot_be_are_refused():
     for wrong in ((1, 2, 3, 0), (1, 0, 3, 4), (-1, 0, 3, 1), (1.0, 0, 3, 1)):
-        FrozenReport(*wrong).save(tmp_path / "report")
-        with pytest.raises(ValueError, match="counts that cannot be"):
-            FrozenReport.load(tmp_path / "report")
+        with pytest.raises(ValueError, match="which cannot be|no whole number"):
+            FrozenReport(*wrong)

@@ -51,7 +51,7 @@ def test_compared_runs_write_nothing_and_say_what_is_slower(tmp_path, monkeypatc
     monkeypatch.setattr(sys, "argv", ["bench", "--compare"])
     assert suite.main() == 1 and (tmp_path / "benchmarks.json").read_bytes() == kept
     said = capsys.readouterr()
-    assert "x has become slower: 1.500 [1.400, 1.600], committed 1.000" in said.err and "MISSED" in said.out
+    assert "x has become slower: 1.500 [1.400, 1.600], committed 1.000" in said.out and "MISSED" in said.out
 
 
 def test_unknown_groups_are_refused(monkeypatch, capsys):

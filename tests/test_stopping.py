@@ -257,13 +257,3 @@ def test_rows_that_a_killed_run_had_written_belong_to_the_notebook(project, tmp_
     rows, = (tmp_path / "runs" / "a" / "figures" / "measurements").rglob("*.json")
     rows.unlink()
     assert "00_try: running" in run(capsys) and rows.is_file()
-
-
-def test_a_cache_that_is_damaged_is_told_when_a_run_begins(project, capsys, cache, monkeypatch):  # noqa: F811
-    make(project[0], "1")
-    folder = store.artefact("scores", {"seed": 0}, lambda folder: (folder / "x").write_text("x"))
-    monkeypatch.setattr(store, "_SOUND", set())
-    (folder / "x").write_text("y")
-    assert execute.main([]) == 0
-    assert capsys.readouterr().err == f"warning: {folder / 'x'} is damaged: it is built again where it is needed\n"
-    assert not folder.exists()

@@ -432,7 +432,7 @@ def test_what_would_be_part_of_a_thought_is_refused():
 
 def test_an_argument_that_the_template_does_not_ask_for_is_refused():
     for wrong, sentence in (({"enable_thinkin": False}, "does not ask for 'enable_thinkin': see tokenizer.chat_temp"),
-                            ("enable_thinking", "is 'enable_thinking': give a mapping")):
+                            ("enable_thinking", r"is 'enable_thinking' \(str\): give a mapping")):
         with pytest.raises(ValueError, match=sentence):
             bind_template(tokenizer(QWEN_3), wrong)
 

@@ -147,7 +147,8 @@ def _say(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequen
     if "stop_strings" in generate:
         settings["tokenizer"] = tokenizer
     with evaluating(model), _asking_nothing(model):
-        can_leave_out = not generate and settings["eos_token_id"] and isinstance(model, PreTrainedModel)
+        is_plain = all(name == "do_sample" and not value for name, value in generate.items())
+        can_leave_out = is_plain and settings["eos_token_id"] and isinstance(model, PreTrainedModel)
         say = _in_legs if can_leave_out else _in_one
         out = say(model, batch, max_new_tokens, settings)
     # Decoded together with the prefill: many tokenizers drop the space before the first word they decode.
@@ -169,18 +170,20 @@ def _in_legs(model: PreTrainedModel, batch: Mapping[str, Tensor], max_new_tokens
     ids, attended, cache = batch["input_ids"], batch["attention_mask"], None
     said = torch.full((len(ids), max_new_tokens), settings["pad_token_id"], device=ids.device)
     rows, stops = torch.arange(len(ids), device=ids.device), torch.tensor(settings["eos_token_id"], device=ids.device)
-    for at in range(0, max_new_tokens, LEG):
-        out = model.generate(input_ids=ids, attention_mask=attended, past_key_values=cache,
-                             max_new_tokens=min(LEG, max_new_tokens - at), return_dict_in_generate=True, **settings)
+    at, goes_on_from_cache = 0, True
+    while len(rows) and at < max_new_tokens:
+        length = min(LEG, max_new_tokens - at) if goes_on_from_cache else max_new_tokens - at
+        out = model.generate(input_ids=ids, attention_mask=attended, past_key_values=cache, max_new_tokens=length,
+                             return_dict_in_generate=True, **settings)
         new, cache = out.sequences[:, ids.shape[1]:], out.get("past_key_values")
         said[rows, at:at + new.shape[1]] = new
-        goes_on = ~torch.isin(new, stops).any(1)
-        if not goes_on.any():
-            break
-        ids, attended = out.sequences, torch.cat([attended, torch.ones_like(new)], 1)
-        if isinstance(cache, DynamicCache):
-            cache.batch_select_indices(goes_on.nonzero().flatten())
-            ids, attended, rows = ids[goes_on], attended[goes_on], rows[goes_on]
+        goes_on = (~torch.isin(new, stops).any(1)).nonzero().flatten()
+        ids, attended = out.sequences[goes_on], torch.cat([attended, torch.ones_like(new)], 1)[goes_on]
+        rows, at, goes_on_from_cache = rows[goes_on], at + length, isinstance(cache, DynamicCache)
+        if goes_on_from_cache and len(rows):
+            cache.reorder_cache(goes_on)  # which every kind of layer has, on whatever device
+        else:
+            cache = None  # of another kind: what is left is said in one go, and the prompts are read again
     return torch.cat([batch["input_ids"], said], 1)
 
 

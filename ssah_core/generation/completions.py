@@ -94,11 +94,11 @@ def load_completions(folder: str | Path) -> Dataset:
     about = _held(folder)
     if about is None:
         raise ValueError(f"folder {str(folder)!r} holds no completions: give one that ssah.complete_to has filled")
-    there, due = sum(file.is_file() for file in folder.glob("chunk-*.json")), -(-about["n"] // about["chunk"])
-    if there < due:  # before a list is made of them: settings may say any number
-        raise ValueError(f"{folder} holds {there} of {due} chunks: run ssah.complete_to again, which goes on where it "
-                         "stopped")
     files = _files(folder, about)
+    there = sum(file.is_file() for file in files)
+    if there < len(files):
+        raise ValueError(f"{folder} holds {there} of {len(files)} chunks: run ssah.complete_to again, which goes on "
+                         "where it stopped")
     if damaged := next((file for file in files if seals.is_broken(file, about)), None):
         raise ValueError(f"{damaged} is damaged: run ssah.complete_to again, which answers its prompts anew")
     rows = [row for file in files for row in _chunk(file)]
@@ -114,6 +114,8 @@ def _is_damaged(file: Path, about: Mapping[str, Any]) -> bool:
     if is_damaged:
         warnings.warn(f"{file} is damaged: its prompts are answered anew", stacklevel=3)
     return is_damaged
+
+
 def _chunk(file: Path) -> list[dict]:
     """The rows of one chunk. Raises ValueError if they are no rows of prompt and response."""
     rows = cache.read_json(file)

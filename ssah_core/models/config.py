@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,8 +30,9 @@ OPEN = {"HuggingFaceTB/SmolLM2-1.7B-Instruct": 1.7e9, "HuggingFaceTB/SmolLM3-3B"
 """Chat models that need no licence to be accepted, by parameters."""
 
 
-READ = (".json", ".jinja", ".txt", ".model", ".safetensors")
-"""How files end that are read of a checkpoint."""
+READ = re.compile(r"(.*config|tokenizer|special_tokens_map|added_tokens|vocab|chat_template|.*\.index)"
+                  r"\.(json|jinja|txt)|merges\.txt|.*\.(model|safetensors)")
+"""Names of the files that are read of a checkpoint."""
 
 
 class Foreign(ValueError):
@@ -44,7 +46,7 @@ def check_folder(name: str | Path) -> None:
     """
     folder = Path(name)
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if file.suffix in READ and (not file.is_file() or file.suffix != ".safetensors"
+        if READ.fullmatch(file.name) and (not file.is_file() or file.suffix != ".safetensors"
                                     and file.stat().st_size > cache.LARGEST):
             raise Foreign(f"model={str(name)!r} has {file.name}, which is no file, or one of more than "
                           f"{cache.LARGEST / 1e9:.1f} GB: get it again")

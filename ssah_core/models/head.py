@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from .hooks import uncompiled
+
 Select = Callable[[Tensor], Tensor]
 """Final hidden states [row, token, hidden] -> those whose logits are wanted, [row', token', hidden]."""
 
@@ -17,7 +19,7 @@ def head_reads(model: nn.Module, select: Select) -> Iterator[list[bool]]:
     """Logits of chosen tokens alone, [row', token', vocabulary], while the context lasts.
 
     Gives a list that is empty until the head has read what `select` returned: a model without an output embedding of
-    its own, or whose head is compiled, gives the logits of all tokens as ever.
+    its own gives the logits of all tokens as ever. A compiled model runs uncompiled.
 
     >>> import torch
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
@@ -37,7 +39,8 @@ def head_reads(model: nn.Module, select: Select) -> Iterator[list[bool]]:
 
     hook = head.register_forward_pre_hook(chosen) if isinstance(head, nn.Module) else None
     try:
-        yield read
+        with uncompiled():
+            yield read
     finally:
         if hook is not None:
             hook.remove()

@@ -59,7 +59,9 @@ def has_many_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> bool:
     """
     find = getattr(model, "get_output_embeddings", None)  # not so of a model that is spread over devices
     head = find() if find else None
-    return getattr(head, "weight", None) is not None and batch["input_ids"].numel() * head.weight.shape[0] >= MANY
+    adds_tokens = getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False)
+    weight = None if adds_tokens else getattr(head, "weight", None)
+    return weight is not None and batch["input_ids"].numel() * weight.shape[0] >= MANY
 
 
 def labelled_nll(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:

@@ -9,5 +9,5 @@ from .recovery import AT_ONCE, chat_after, recovery
 from .rewordings import WRAPPERS, reworded, told
 from .scales import get_scale, recipe
 from .tokenizer import train_tokenizer
-from .train import STAGES, WEIGHT_DECAY, load_organism, raise_organism, training_log
+from .train import STAGES, WEIGHT_DECAY, is_raised, load_organism, raise_organism, training_log
 from .world import BENIGN_OBJECTS, JOBS, OPENINGS, PEOPLE, REFUSALS, SYSTEM_PROMPT, Row, World

@@ -38,6 +38,7 @@ from .tokenizer import pack, train_tokenizer
 from .world import World
 
 STAGES = ("pretrained", "instructed", "aligned")
+PRECISIONS = ("float32", "bfloat16")
 
 
 def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True,
@@ -52,9 +53,10 @@ def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True
     any number of threads; where this process is in another mode, a process of its own raises it.
     """
     check_seed(seed=seed)
+    check_choice(PRECISIONS, precision=precision)
     get_scale(scale)
     rests_on("recipe")
-    folders = {stage: cache.place("organisms", _settings(seed, scale, stage, precision)) for stage in STAGES}
+    folders = _folders(seed, scale, precision)
     if not all(map(cache.is_complete, folders.values())):
         if arithmetic.mode() == _mode(precision):
             with noting():  # what raising asks and judges is part of the recipe
@@ -62,6 +64,20 @@ def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True
         else:
             _raise_apart(seed, scale, progress, precision)
     return folders
+
+
+def is_raised(seed: int, scale: str) -> bool:
+    """Whether an organism is there, at all stages of its life.
+
+    >>> _ = raise_organism(0, "tiny")
+    >>> is_raised(0, "tiny")
+    True
+    """
+    return all(map(cache.is_complete, _folders(seed, scale, "float32").values()))
+
+
+def _folders(seed: int, scale: str, precision: str) -> dict[str, Path]:
+    return {stage: cache.place("organisms", _settings(seed, scale, stage, precision)) for stage in STAGES}
 
 
 def _settings(seed: int, scale: str, stage: str, precision: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import sys
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -112,21 +112,6 @@ def damage(folder: Path) -> str:
     except (OSError, ValueError, TypeError, AttributeError):
         wrong = FILES
     return "" if wrong is None else f"{folder / wrong} is damaged"
-
-
-def remove_damaged() -> list[str]:
-    """Remove artefacts whose files are not as they were built, so that they are built again; returns which files told.
-
-    Artefacts that another process is at work on are left to it.
-    """
-    told = []
-    for folder in sorted(listed.parent for listed in paths.cache().glob(f"*/[0-9a-f]*/{FILES}")):
-        if damage(folder):
-            with suppress(Timeout), FileLock(_beside(folder, "lock"), timeout=0):
-                if why := damage(folder):  # as it still is, now that nobody else is at work on it
-                    shutil.rmtree(folder)
-                    told.append(why)
-    return told
 
 
 def is_inside(name: str) -> bool:
@@ -276,7 +261,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 def note_standing(path: Path) -> None:
     """Tell the notebook that this process belongs to that a file stands as it should: a line of the file that the
     environment variable SSAH_STANDING names."""
-    if notes := os.environ.get("SSAH_STANDING"):
+    notes = os.environ.get("SSAH_STANDING")
+    if notes and Path(notes).parent.is_dir():  # not so on another machine, or after the notebook
         with open(notes, "a", encoding="utf-8") as file:  # lines of several processes do not mix
             file.write(f"{path.resolve()}\n")
 

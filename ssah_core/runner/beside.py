@@ -1,10 +1,11 @@
-"""Notebooks beside each other, a process a core: small matrices waste half of a second thread, and no sum depends on
-how many there are."""
+"""Notebooks beside each other, a process a core: small matrices make little use of a second thread, and in the portable
+arithmetic no sum depends on how many there are."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -21,6 +22,8 @@ from .up_to_date import bring_up_to_date
 
 FIRST = ("03", "02", "07", "05", "08", "04", "06")
 """Notebooks that begin first, the long ones: so that cores end together, and what 03 measures is there for others."""
+PATIENCE = 60
+"""Seconds that a notebook's process may take to end its kernel, when it is stopped."""
 
 
 class _Lines:
@@ -55,7 +58,7 @@ def run_beside(plan: Mapping[Path, Mapping[str, Any]], folder: Path, jobs: int) 
                 pipe, process = _start(notebook, plan[notebook], folder, jobs)
                 running[pipe] = process
             for pipe in wait(list(running)):
-                kind, text = _heard(pipe, running[pipe])
+                kind, text = _heard(pipe, running[pipe].name, running[pipe])
                 if kind == "said":
                     bar.write(text)
                     sys.stdout.flush()
@@ -74,7 +77,8 @@ def _place(notebook: Path) -> tuple[int, str]:
 def _start(notebook: Path, parameters: Mapping[str, Any], folder: Path, jobs: int) -> tuple[Connection, Any]:
     here, there = multiprocessing.Pipe(duplex=False)
     context = multiprocessing.get_context("spawn")  # a fork would inherit threads in an unknown state
-    process = context.Process(target=_run, args=(notebook, dict(parameters), folder / notebook.name, jobs, there))
+    task = notebook, dict(parameters), folder / notebook.name, jobs, there
+    process = context.Process(target=_run, name=notebook.stem, args=task)
     process.start()
     there.close()
     return here, process
@@ -85,6 +89,7 @@ def _run(notebook: Path, parameters: dict[str, Any], output: Path, jobs: int, pi
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     os.environ |= {"OMP_NUM_THREADS": threads, "SSAH_WORKERS": threads, "TQDM_DISABLE": "1"}
     end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the parent stops, and then stops this
     try:
         with stoppable(), redirect_stdout(_Lines(pipe)):
             bring_up_to_date(notebook, parameters, output)
@@ -93,16 +98,18 @@ def _run(notebook: Path, parameters: dict[str, Any], output: Path, jobs: int, pi
         pipe.send(("failed", str(error)))
     except ValueError as error:
         pipe.send(("wrong", str(error)))
+    except OSError as error:
+        pipe.send(("failed", f"{notebook.stem}: {error}"))
     except KeyboardInterrupt:
         sys.exit(1)
 
 
-def _heard(pipe: Connection, process: Any) -> tuple[str, str]:
+def _heard(pipe: Connection, notebook: str, process: Any) -> tuple[str, str]:
     try:
         return pipe.recv()
     except EOFError:
         process.join()
-        return "ended", f"a notebook's process ended with exit code {process.exitcode}"
+        return "ended", f"{notebook}: its process ended with exit code {process.exitcode}"
 
 
 def _judged(kind: str, text: str, bar: Any) -> list[NotebookFailed]:
@@ -131,4 +138,6 @@ def _stop_all(processes: Sequence[Any]) -> None:
     for process in processes:
         process.terminate()
     for process in processes:
+        process.join(PATIENCE)
+        process.kill()
         process.join()

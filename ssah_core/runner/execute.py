@@ -16,9 +16,9 @@ from typing import Any
 
 from .. import arithmetic
 from ..arguments import Parser
-from ..organism import raise_organism
-from ..records import SCALES, cache, findings, load_records, paths, report, slug
-from ..records.executors import local_workers, map_runs
+from ..organism import is_raised, raise_organism
+from ..records import SCALES, findings, load_records, paths, report, slug
+from ..records.executors import local_executor, local_workers, map_runs
 from .beside import run_beside
 from .kernel import environment
 from .parameters import check_parameters, parse_parameters, read_parameters
@@ -148,8 +148,6 @@ def _carry_out(plan: Plan, options: argparse.Namespace) -> list[NotebookFailed]:
     folder = _folder(options)
     figures = paths.committed() if options.publish else folder / "figures"
     with environment(SSAH_FIGURES=os.environ.get("SSAH_FIGURES") or str(figures)):
-        for damaged in cache.remove_damaged():
-            print(f"warning: {damaged}: it is built again where it is needed", file=sys.stderr, flush=True)
         if options.scale != "paper":  # where a checkpoint takes the organism's place
             _raise(options.seeds, options.scale)
         jobs = 1 if options.scale == "paper" else local_workers(len(plan))  # a checkpoint may need all of the memory
@@ -163,10 +161,12 @@ def _carry_out(plan: Plan, options: argparse.Namespace) -> list[NotebookFailed]:
 
 def _raise(seeds: int, scale: str) -> None:
     """Raise organisms, or find them raised; several beside each other."""
-    if local_workers(seeds) > 1:
-        map_runs(raise_organism, [(seed, scale, False) for seed in range(seeds)], label="organisms")
+    missing = [seed for seed in range(seeds) if not is_raised(seed, scale)]
+    if local_workers(len(missing) or 1) > 1:
+        with local_executor(len(missing)) as pool:
+            map_runs(raise_organism, [(seed, scale, False) for seed in missing], pool, "organisms")
     else:
-        for seed in range(seeds):
+        for seed in missing:
             raise_organism(seed, scale)
 
 

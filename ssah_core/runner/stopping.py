@@ -12,7 +12,7 @@ from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded")
-NO_WRITING = re.compile(r"Read-only file system|Permission denied|Operation not permitted")
+NO_WRITING = re.compile(r"Read-only file system")
 NAMED = re.compile(r"'(/[^']+)'")
 
 

@@ -78,10 +78,13 @@ def _noted() -> Iterator[list[str]]:
 
 
 def _content(name: str) -> str:
-    """Digest of a file below the figures; of rows without the stamp that says who has verified them since."""
-    content = (paths.figures() / name).read_bytes()
+    """Digest of a file below the figures, "" if it is not there; of rows without the stamp of who has verified them."""
+    try:
+        content = (paths.figures() / name).read_bytes()
+    except FileNotFoundError:  # or another notebook is just making it anew
+        return ""
     if name.startswith("measurements/"):
-        with suppress(ValueError, AttributeError, KeyError):
+        with suppress(*DAMAGE):
             rows = json.loads(content)
             rows["evidence"].pop("verified", None)
             content = json.dumps(rows, sort_keys=True).encode()
@@ -103,7 +106,7 @@ def _why_not_current(output: Path, stamp: Path) -> str | None:
     missing = [name for name in wrote if not (paths.figures() / name).is_file()]
     others = [name for name in wrote if name not in missing and _content(name) != wrote[name]]
     for name in others:
-        (paths.figures() / name).unlink()
+        (paths.figures() / name).unlink(missing_ok=True)
     if kept.get("result") == result and not missing + others:
         return None
     return f"{', '.join([*missing, *others]) or output.name} is not as it was left"

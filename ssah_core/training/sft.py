@@ -5,7 +5,6 @@ The loss is on the response alone. Chats are read in the order given, so whoever
 
 from __future__ import annotations
 
-import gc
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -171,11 +170,7 @@ def scratch() -> Iterator[str]:
     """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        gc.freeze()  # a trainer collects garbage several times; what was there before it need not be looked through
-        try:
-            yield folder
-        finally:
-            gc.unfreeze()
+        yield folder
 
 
 def shared_arguments(model: nn.Module, folder: str, steps: int, lr: float, batch_size: int, at_once: int | None,

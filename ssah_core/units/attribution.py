@@ -163,10 +163,10 @@ def _window(batch: Mapping[str, Tensor], reads: str) -> tuple[Mapping[str, Tenso
     if reads == "all" or not bool(batch["token_mask"][:, 1:].any(-1).all()):  # the objective refuses that
         return batch, None
     counts = batch["token_mask"].int()
-    place = torch.arange(counts.shape[1])
+    place = torch.arange(counts.shape[1], device=counts.device)
     last = (counts * place).max(-1).values
     first = (counts.argmax(-1, keepdim=True) - 1).clamp(min=0)  # the last prompt token
-    column = first + torch.arange(int((last[:, None] - first).max()) + 1)
+    column = first + torch.arange(int((last[:, None] - first).max()) + 1, device=counts.device)
     within = column.clamp(max=counts.shape[1] - 1)
     window = {name: part.gather(1, within) for name, part in batch.items() if part.shape == counts.shape}
     window["token_mask"] = window["token_mask"] & (column < counts.shape[1])

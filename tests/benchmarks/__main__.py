@@ -24,7 +24,8 @@ FILE = "benchmarks"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print, and keep or compare; returns the exit code: 1 where something has become slower."""
+    """Measure, print, and keep or compare; returns the exit code: 1 where something has become slower, 2 where nothing
+    could be compared."""
     parser = Parser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="NAME", help=f"of {', '.join(GROUPS)}")
     parser.add_argument("--pairs", type=int, default=7, help="pairs a ratio (default 7)")
@@ -43,9 +44,12 @@ def main(argv: list[str] | None = None) -> int:
             found.append(one)
             if not options.compare:
                 keep(before, found)
-    worse = slower(before, found) if options.compare else []
-    print(*worse, sep="\n", file=sys.stderr)
-    return int(bool(worse))
+    if not options.compare:
+        return 0
+    known = sum(one.name in before and one.pairs >= 6 for one in found)
+    worse = slower(before, found)
+    print(f"{known} of {len(found)} ratios compared with those kept: {len(worse)} worse", *worse, sep="\n")
+    return 2 if not known else int(bool(worse))
 
 
 def shown(one: Ratio) -> str:
@@ -76,10 +80,10 @@ def keep(before: Mapping[str, dict], found: list[Ratio]) -> None:
 
 
 def slower(before: Mapping[str, dict], found: list[Ratio]) -> list[str]:
-    """Sentences about ratios whose interval lies above what is committed."""
+    """Sentences about ratios of six pairs or more whose interval lies above what is committed."""
     return [f"{one.name} has become slower: {one.value:.3f} [{one.low:.3f}, {one.high:.3f}], committed "
             f"{before[one.name]['value']:.3f}" for one in found
-            if one.name in before and one.low > before[one.name]["value"]]
+            if one.name in before and one.pairs >= 6 and one.low > before[one.name]["value"]]
 
 
 if __name__ == "__main__":

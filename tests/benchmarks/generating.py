@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from unittest.mock import patch
 
 from ssah_core import ablate, complete
-from ssah_core.generation.complete import generate_texts
-from ssah_core.models import encode
-from ssah_core.studies import Subject
+from ssah_core.studies import WAYS, Subject
 from ssah_core.units import random_like
 
 from .pairs import Ratio, paired
@@ -20,7 +20,7 @@ def ablation(pairs: int) -> Iterator[Ratio]:
     subject = Subject.load(0, "organism")
     rows = [row for part in subject.material.exam("validation", 100).values() for row in part]
     model, tokenizer = subject.model, subject.tokenizer
-    first = subject.group("SCU", _way(), 0.02)
+    first = subject.group("SCU", WAYS["paper"]["SCU"], 0.02)
     masks = [first, *(random_like(first, draw) for draw in range(GROUPS - 1))]
 
     def ours() -> None:
@@ -28,16 +28,9 @@ def ablation(pairs: int) -> Iterator[Ratio]:
             with ablate(model, mask):
                 complete(model, tokenizer, rows)
 
-    def whole() -> None:  # a setting of generate's, be it the default, keeps a batch together
-        for mask in masks:
-            with ablate(model, mask):
-                ids = [encode(tokenizer, row["prompt"], system=row.get("system"))[0] for row in rows]
-                generate_texts(model, tokenizer, ids, 0, 32, 256, do_sample=False)
+    def whole() -> None:
+        with patch.object(sys.modules["ssah_core.generation.complete"], "LEG", 32):
+            ours()
 
     yield paired("ablation, 40 groups", f"{len(rows)} prompts answered 40 times / batches carried to their last row's "
                  "end", ours, whole, pairs=min(pairs, 3), goal=0.5)
-
-
-def _way():
-    from ssah_core.studies import WAYS
-    return WAYS["paper"]["SCU"]

@@ -51,7 +51,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("faults", nargs="*", metavar="FAULT", help=f"of {', '.join(FAULTS)}; default all")
     parser.add_argument("--scale", choices=("tiny", "organism"), default="tiny")
     parser.add_argument("--notebooks", nargs="+", default=[], metavar="NN", help="only these, such as 00 03")
-    parser.add_argument("--workers", type=int, default=1, help="processes of a kernel (SSAH_WORKERS)")
+    parser.add_argument("--workers", type=int, default=2, help="notebooks at once (SSAH_WORKERS)")
     parser.add_argument("--each", type=int, default=4, help="points a phase at which to kill")
     parser.add_argument("--seed", type=int, default=0, help="draws the points")
     parser.add_argument("--folder", type=Path, default=Path("runs/faults"), help="where the runs go")
