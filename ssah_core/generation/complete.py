@@ -211,7 +211,7 @@ def _check_generate(model: PreTrainedModel, generate: Mapping[str, Any]) -> None
     inner = next((module for module in model.modules() if isinstance(module, PreTrainedModel)), model)
     known = {*vars(GenerationConfig()), *BESIDE, *signature(inner.forward).parameters,
              *signature(GenerationMixin.generate).parameters}
-    unknown = sorted(set(generate) - known)
+    unknown = sorted(set(generate) - (known - {"self", "kwargs"}))
     if unknown:
         raise ValueError(f"{', '.join(unknown)}: neither ssah.complete nor model.generate knows such a setting "
                          f"({shown(dict(generate))}): check the spelling")

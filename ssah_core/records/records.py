@@ -85,7 +85,8 @@ def record(claim: str, values: Mapping[int, float] | Sequence[float], *, seeds: 
     """
     check_texts(note=note)
     check_names(judge=judge, model=model, code=code)
-    _check_record(claim, unit, scale, seeds, n)
+    _check_claim(claim, unit)
+    _check_sizes(scale, seeds, n)
     seeds = tuple(int(seed) for seed in seeds)
     values = _in_order(values, seeds)
     interval = mean_interval(values)
@@ -121,11 +122,14 @@ def record_rows(table: pandas.DataFrame, *, scale: str, model: str, code: str) -
     return made
 
 
-def _check_record(claim: str, unit: str, scale: str, seeds: Sequence[int], n: int) -> None:
-    check_scale(scale)
+def _check_claim(claim: str, unit: str) -> None:
     expected = list_records()[check_known("claim", claim, list_records())]
     if unit != expected:
         raise ValueError(f"unit is {unit!r}: claim {claim!r} is in {expected!r}, convert the values")
+
+
+def _check_sizes(scale: str, seeds: Sequence[int], n: int) -> None:
+    check_scale(scale)
     check_counts(n=n)
     check_filled("pass at least 1 seed, each once", seeds=seeds)
     for seed in seeds:
@@ -190,14 +194,14 @@ def _check_types(loaded: Record) -> None:
     wrong += [name for name, those in numbers.items() if not all(type(each) in (int, float) for each in those)]
     wrong += [name for name, those in {"n": (loaded.n,), "seeds": loaded.seeds}.items()
               if not all(type(each) is int for each in those)]
-    if wrong or loaded.n < 1 or len(loaded.values) != len(loaded.seeds):
-        raise ValueError(f"{' and '.join(wrong) or 'n or seeds'}: of a type or number that no record has")
+    if wrong:
+        raise ValueError(f"{' and '.join(wrong)}: of a type that no record has")
 
 
 def _check_summary(loaded: Record) -> None:
-    """A mean or interval that does not follow from the values was typed by hand."""
+    """A mean or interval that does not follow from the values was typed by hand. (The claim may be another since.)"""
     check_names(judge=loaded.judge, model=loaded.model, code=loaded.code)
-    _check_record(loaded.claim, loaded.unit, loaded.scale, loaded.seeds, loaded.n)
+    _check_sizes(loaded.scale, loaded.seeds, loaded.n)
     _in_order(loaded.values, loaded.seeds)
     interval = mean_interval(loaded.values)
     stated, found = (loaded.value, *(loaded.interval or ())), (interval.mean, *(interval.bounds or ()))
