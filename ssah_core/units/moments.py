@@ -37,8 +37,8 @@ from .check_units import known_units
 from .unit_map import UnitMap
 
 TOKENS = ("response", "prompt", "last_prompt", "all")
-CHUNKS = {"cpu": 64, "cuda": 4096}
-"""Tokens that are cast to float64 at a time: on a CPU so few that they stay in its cache."""
+TOKENS_AT_ONCE, UNITS_AT_ONCE = 1024, 768
+"""Of activations that are cast to float64 at a time: few enough to stay in a processor's cache, and enough to share."""
 FORM = files.Form("Moments", "moments", ("mean", "squares"), torch.float64)
 
 
@@ -213,16 +213,25 @@ def _moments_of_batch(model: PreTrainedModel, units: UnitMap, batch: Mapping[str
 def _moments_of(x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and sum of squared deviations of x [token, unit] over the tokens `places`: float64 [unit] each.
 
-    Chunk by chunk, merged as `Moments` are (Chan et al. 1979).
+    Some tokens at a time, merged as `Moments` are (Chan et al. 1979).
     """
     count, mean, squares = 0, 0.0, 0.0
-    for some in places.split(CHUNKS.get(x.device.type, CHUNKS["cuda"])):
-        part, total = x[some].double(), count + len(some)
-        center = part.mean(0)
-        shift = center - mean
-        squares = squares + part.sub_(center).square_().sum(0) + shift ** 2 * (count * len(some) / total)
+    for some in places.split(TOKENS_AT_ONCE):
+        center, spread = _moments_at_once(x if len(some) == len(x) else x[some])
+        total, shift = count + len(some), center - mean
+        squares = squares + spread + shift ** 2 * (count * len(some) / total)
         mean, count = mean + shift * (len(some) / total), total
     return mean, squares
+
+
+def _moments_at_once(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of all tokens of x [token, unit]."""
+    centers, spreads = [], []
+    for part in x.split(UNITS_AT_ONCE, 1):
+        part = part.double()
+        centers.append(part.mean(0))
+        spreads.append((part - centers[-1]).square_().sum(0))  # not in place: of a float64 model, `part` is its own
+    return torch.cat(centers), torch.cat(spreads)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 
 import torch
 from torch import nn
@@ -81,12 +81,17 @@ def supervised(pairs: int) -> Iterator[Ratio]:
 
 def freezing(pairs: int) -> Iterator[Ratio]:
     """A step with units held over an ordinary one, on 83 M parameters, 2 x 128 tokens."""
-    vanilla = _training(lambda model: nullcontext())
+    with ExitStack() as kept:
+        yield from _freezing(pairs, kept)
+
+
+def _freezing(pairs: int, kept: ExitStack) -> Iterator[Ratio]:
+    vanilla = _training(kept, lambda model: nullcontext())
     for share in (0.01, 0.10, 0.70):
-        held = _training(lambda model, share=share: freeze(model, random_mask(model, share)))
+        held = _training(kept, lambda model, share=share: freeze(model, random_mask(model, share)))
         yield paired(f"freeze {share:.0%}", "a step with units held / an ordinary step", held, vanilla,
                      pairs=max(pairs, 20), goal=1.02, floor=1.0)
-    ours = {share: _training(lambda model, share=share: train_only(model, random_mask(model, share)))
+    ours = {share: _training(kept, lambda model, share=share: train_only(model, random_mask(model, share)))
             for share in (0.05, 0.20)}
     for share, goal in ((0.05, 0.53), (0.20, 0.55)):
         yield paired(f"train_only {share:.0%}", "a step that trains some units / an ordinary step", ours[share],
@@ -94,17 +99,12 @@ def freezing(pairs: int) -> Iterator[Ratio]:
     adapted = model_of("Llama-83M")
     adapted = lora(adapted, budget(adapted, random_mask(adapted, 0.20))).train()
     yield paired("train_only 20%, LoRA", "a step that trains some units / one of LoRA with as many weights", ours[0.20],
-                 _training(lambda model: nullcontext(), adapted), pairs=pairs, goal=0.80)
+                 _training(kept, lambda model: nullcontext(), adapted), pairs=pairs, goal=0.80)
 
 
-KEPT: list = []
-"""Contexts that stay open while a benchmark runs."""
-
-
-def _training(context, model: nn.Module | None = None) -> Callable[[], None]:
+def _training(kept: ExitStack, context, model: nn.Module | None = None) -> Callable[[], None]:
     model = model or model_of("Llama-83M").train()
-    KEPT.append(context(model))
-    KEPT[-1].__enter__()
+    kept.enter_context(context(model))
     ids = torch.randint(4096, (2, 128), generator=torch.Generator().manual_seed(1))
     return a_step(model, lambda: model(input_ids=ids, labels=ids, use_cache=False).loss)
 

@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def python(code: str, **environment: str) -> str:
     """What a fresh Python prints."""
     given = {**os.environ, "PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", **environment}
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=given, check=True, stdout=subprocess.PIPE,
+    small = ["sh", "-c", '"$@"; exit $?', "sh"]  # between, since a child's largest resident set counts its parent's
+    return subprocess.run([*small, sys.executable, "-c", code], cwd=ROOT, env=given, check=True, stdout=subprocess.PIPE,
                           text=True).stdout
 
 
