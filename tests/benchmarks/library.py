@@ -94,8 +94,8 @@ def _freezing(pairs: int, kept: ExitStack) -> Iterator[Ratio]:
     ours = {share: _training(kept, lambda model, share=share: train_only(model, random_mask(model, share)))
             for share in (0.05, 0.20)}
     for share, goal in ((0.05, 0.53), (0.20, 0.55)):
-        yield paired(f"train_only {share:.0%}", "a step that trains some units / an ordinary step", ours[share],
-                     vanilla, pairs=pairs, goal=goal, floor=train_only_floor(share))
+        yield paired(f"train_only {share:.0%}", "a step that trains some units / an ordinary step (of matrix products "
+                     f"alone {products(share):.2f})", ours[share], vanilla, pairs=pairs, goal=goal)
     adapted = model_of("Llama-83M")
     adapted = lora(adapted, budget(adapted, random_mask(adapted, 0.20))).train()
     yield paired("train_only 20%, LoRA", "a step that trains some units / one of LoRA with as many weights", ours[0.20],
@@ -109,7 +109,7 @@ def _training(kept: ExitStack, context, model: nn.Module | None = None) -> Calla
     return a_step(model, lambda: model(input_ids=ids, labels=ids, use_cache=False).loss)
 
 
-def train_only_floor(share: float) -> float:
+def products(share: float) -> float:
     """Multiplications of a step that trains a share of the units over those of an ordinary one: forward and backward
     to the activations of all weights, to the weights of that share alone. An optimiser's step comes on top of both."""
     model = model_of("Llama-83M")
