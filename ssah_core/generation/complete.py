@@ -74,7 +74,7 @@ def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts
 
 
 def prepared(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping], prefill: str = "",
-             system: str | None = None, max_new_tokens: int = 32, batch_size: int = 256, *, progress: bool = False,
+             system: str | None = None, max_new_tokens: int = 32, batch_size: int = 256, *,
              chat_template_kwargs: TemplateKwargs | None = None, **generate: Any
              ) -> tuple[PreTrainedTokenizerBase, list[int], list[list[int]]]:
     """What `complete` has before it generates: the tokenizer with its template, ids of the prefill, ids of each row.

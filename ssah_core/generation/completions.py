@@ -26,7 +26,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..arguments import check_counts, check_kind, check_paths, check_seed, check_texts
 from ..data import check_columns
-from ..models import Queries, encode, stop_ids, with_template
+from ..models import Queries, stop_ids
 from ..records import TODAY, cache
 from . import seals
 from .complete import VERSION, complete, prepared
@@ -70,8 +70,9 @@ def complete_to(folder: str | Path, model: PreTrainedModel, tokenizer: PreTraine
     check_texts(arm=arm)
     check_counts(chunk=chunk)
     check_seed(seed=seed)
-    prepared(model, tokenizer, rows, **settings)  # refuses what generation would, before the folder is made
-    folder, about = Path(folder).expanduser().absolute(), _about(model, tokenizer, rows, arm, chunk, seed, settings)
+    words, start, ids = prepared(model, tokenizer, rows, **settings)  # refuses what generation would
+    asked = [row[:len(row) - len(start)] for row in ids]
+    folder, about = Path(folder).expanduser().absolute(), _about(model, words, rows, asked, arm, chunk, seed, settings)
     with cache.locked(folder):
         _claim(folder, about)
         for n, file in enumerate(tqdm(_files(folder, about), desc=folder.name, disable=not progress, leave=False)):
@@ -135,7 +136,8 @@ def _complete(model, tokenizer, rows: list[dict], seed: int, settings: Mapping) 
 # -- which completions a folder holds ----------------------------------------------------------------------
 
 
-def _about(model, tokenizer, rows: Sequence[Mapping], arm: str, chunk: int, seed: int, settings: Mapping) -> dict:
+def _about(model, tokenizer, rows: Sequence[Mapping], ids: list[list[int]], arm: str, chunk: int, seed: int,
+           settings: Mapping) -> dict:
     plain = {name: value for name, value in settings.items() if name not in FREE}
     unread = sorted(name for name, value in plain.items() if not _is_plain(value))
     if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
@@ -143,8 +145,6 @@ def _about(model, tokenizer, rows: Sequence[Mapping], arm: str, chunk: int, seed
     if unread and not arm:
         raise ValueError(f"arm is empty, but no key can tell what {' and '.join(unread)} do: name it, such as "
                          "arm='SCU removed'")
-    system, tokenizer = settings.get("system"), with_template(tokenizer, settings.get("chat_template_kwargs"))
-    ids = [encode(tokenizer, row["prompt"], system=system or row.get("system"))[0] for row in rows]
     return {"model": _weights(model), "config": _digest(_config(model)), "arm": arm, "n": len(rows),
             "questions": _digest([row["prompt"] for row in rows]),
             "rows": _digest(rows), "tokens": _digest(ids), "chunk": chunk, "seed": seed,

@@ -30,8 +30,7 @@ def head_reads(model: nn.Module, select: Select) -> Iterator[list[bool]]:
     >>> last.shape[1], torch.allclose(last[:, 0], whole[:, -1])
     (1, True)
     """
-    find = getattr(model, "get_output_embeddings", None)  # not so of a model that is spread over devices
-    head, read = find() if find else None, []
+    head, read = head_of(model), []
 
     def chosen(module: nn.Module, args: tuple) -> tuple:
         read.append(True)
@@ -44,6 +43,17 @@ def head_reads(model: nn.Module, select: Select) -> Iterator[list[bool]]:
     finally:
         if hook is not None:
             hook.remove()
+
+
+def head_of(model: nn.Module) -> nn.Module | None:
+    """The output embedding of a model; None where it has none, or is wrapped to be spread over devices.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> head_of(model) is model.lm_head, head_of(model.lm_head)
+    (True, None)
+    """
+    find = getattr(model, "get_output_embeddings", None)
+    return find() if find else None
 
 
 def no_logits(hidden: Tensor) -> Tensor:

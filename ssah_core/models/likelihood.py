@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 from transformers import PreTrainedModel
 
-from .head import logits_at
+from .head import head_of, logits_at
 from .load import evaluating
 from .padding import IGNORED
 
@@ -57,10 +57,8 @@ def has_many_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> bool:
     >>> has_many_logits(model, {"input_ids": torch.tensor([[5, 6, 7]])})
     False
     """
-    find = getattr(model, "get_output_embeddings", None)  # not so of a model that is spread over devices
-    head = find() if find else None
     adds_tokens = getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False)
-    weight = None if adds_tokens else getattr(head, "weight", None)
+    weight = None if adds_tokens else getattr(head_of(model), "weight", None)
     return weight is not None and batch["input_ids"].numel() * weight.shape[0] >= MANY
 
 

@@ -23,6 +23,8 @@ from filelock import FileLock, Timeout
 from . import paths
 from .content import digest
 
+SETTINGS = "settings.json"
+"""In an artefact: what decides it."""
 FILES = "files.json"
 """In an artefact: the size and digest of every other file. Artefacts of earlier code have none, and count."""
 _SOUND: set[tuple[str, int]] = set()
@@ -89,7 +91,7 @@ def place(kind: str, settings: Mapping[str, Any]) -> Path:
 
 def is_complete(folder: Path) -> bool:
     """Whether an artefact is there, whole, and its files as they were built."""
-    return (folder / "settings.json").is_file() and not damage(folder)
+    return (folder / SETTINGS).is_file() and not damage(folder)
 
 
 def damage(folder: Path) -> str:
@@ -143,7 +145,7 @@ def _build(folder: Path, settings: Mapping[str, Any], build: Callable[[Path], No
     partial.mkdir()
     try:
         build(partial)
-        write_json(partial / "settings.json", dict(settings))
+        write_json(partial / SETTINGS, dict(settings))
         files = sorted(file for file in partial.rglob("*") if file.is_file())
         write_json(partial / FILES, {file.relative_to(partial).as_posix(): [_size(file), _sha256(file)]
                                      for file in files})

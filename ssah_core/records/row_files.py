@@ -57,6 +57,10 @@ def check_ours(file: Path) -> None:
 
 
 def check_rows(rows: list[dict]) -> None:
+    """Raise ValueError unless there are rows, each with a metric (text) and a finite value.
+
+    >>> check_rows([{"metric": "asr", "value": 1.0}])
+    """
     if not rows:
         raise ValueError("compute returned no rows: return one dict a measured number, with metric and value")
     for i, row in enumerate(rows):

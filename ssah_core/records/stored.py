@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from . import cache, paths
+from .cache import SETTINGS
+from .row_files import DAMAGE
 
 WHOLE, STOPPED, UNFINISHED, OTHERS = "whole", "stopped", "unfinished", "not by ssah"
 """States of what lies there: complete; completions that a run goes on with; what a killed run left; no work of ssah."""
@@ -34,8 +36,6 @@ KINDS = (*FILES, "executed", "verify")
 """Folders of the cache: artefacts, what checkpoints said, stamps and logs of notebooks, what was measured again."""
 STAMP, DRAFT, LOG = rf"(.+)-{KEY}\.json", rf"\.(.+)-{KEY}\.json\.[0-9a-f]{{32}}", r"([^.].*)\.log"
 VERIFIED = r"figures/measurements/.+-seed\d+\.json"
-SETTINGS = "settings.json"
-DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)

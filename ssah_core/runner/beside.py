@@ -58,7 +58,7 @@ def run_beside(plan: Mapping[Path, Mapping[str, Any]], folder: Path, jobs: int) 
                 pipe, process = _start(notebook, plan[notebook], folder, jobs)
                 running[pipe] = process
             for pipe in wait(list(running)):
-                kind, text = _heard(pipe, running[pipe].name, running[pipe])
+                kind, text = _heard(pipe, running[pipe])
                 if kind == "said":
                     bar.write(text)
                     sys.stdout.flush()
@@ -104,12 +104,12 @@ def _run(notebook: Path, parameters: dict[str, Any], output: Path, jobs: int, pi
         sys.exit(1)
 
 
-def _heard(pipe: Connection, notebook: str, process: Any) -> tuple[str, str]:
+def _heard(pipe: Connection, process: Any) -> tuple[str, str]:
     try:
         return pipe.recv()
     except EOFError:
         process.join()
-        return "ended", f"{notebook}: its process ended with exit code {process.exitcode}"
+        return "ended", f"{process.name}: its process ended with exit code {process.exitcode}"
 
 
 def _judged(kind: str, text: str, bar: Any) -> list[NotebookFailed]:

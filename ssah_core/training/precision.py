@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from ..arguments import check_choice
+
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 
@@ -19,8 +21,7 @@ def multiplies_in_bfloat16(model: nn.Module, precision: str) -> bool:
     >>> multiplies_in_bfloat16(nn.Linear(1, 1), "float32")
     False
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r} is unknown: choose one of {', '.join(PRECISIONS)}")
+    check_choice(PRECISIONS, precision=precision)
     return precision == "bfloat16" or precision == "auto" and has_bfloat16(next(model.parameters()).device)
 
 
