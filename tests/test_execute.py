@@ -118,6 +118,30 @@ def test_a_run_injects_what_differs_and_leaves_no_noise(tmp_path, monkeypatch, c
     assert "WARNING" not in capfd.readouterr().err
 
 
+WARN = """import sys, warnings
+print(1, flush=True)
+warnings.warn("cache/scores/1/a.json is damaged: it is built again")
+warnings.warn("this is a finding")
+sys.stderr.flush()
+print(2, flush=True)
+warnings.warn("cache/studies/2/rows.json is damaged: it is built again")
+sys.stderr.flush()
+print(3, flush=True)
+2 + 2"""
+
+
+def test_what_the_cache_made_again_is_told_and_stands_in_no_output(tmp_path, cache, capfd):
+    notebook = make(tmp_path, WARN)
+    run_notebook(notebook, {}, notebook)
+    outputs = nbformat.read(notebook, as_version=4).cells[-1].outputs
+    assert [output.get("name") for output in outputs] == ["stdout", "stderr", "stdout", None]
+    assert [output.text for output in outputs[::2]] == ["1\n", "2\n3\n"]
+    assert "this is a finding" in outputs[1].text and "damaged" not in outputs[1].text
+    assert capfd.readouterr().out.splitlines() == [
+        "00_try: cache/scores/1/a.json is damaged: it is built again",
+        "00_try: cache/studies/2/rows.json is damaged: it is built again"]
+
+
 def test_a_failed_run_names_the_cell_and_keeps_the_last_good_output(tmp_path, cache):
     notebook = make(tmp_path, "x = 1", "y = 0\nx / y")
     (tmp_path / "out").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from .parameters import Parameter, assigned_values, check_parameters, is_tagged,
 
 START = 300
 """Seconds that a kernel may take to start: on a busy machine more than papermill's one minute."""
+REBUILT = re.compile(r"^.*Warning: (.* is damaged: .*)\n(?:  .*\n)?", re.MULTILINE)
+"""What a kernel warns of when it makes a file of the cache again, with the line of code that Python shows below it."""
 
 
 class NotebookFailed(RuntimeError):
@@ -28,7 +31,8 @@ def run_notebook(notebook: Path, parameters: dict[str, Any], output: Path) -> No
 
     parameters  Overrides of the notebook's defaults; one that equals its default is not injected.
 
-    Committed records are not read. `output` is replaced only by a complete run.
+    Committed records are not read. `output` is replaced only by a complete run. Which damaged files of the cache were
+    made again is printed, and stands in no output.
     Raises ValueError for a wrong parameter, NotebookFailed for a cell that fails or a kernel that dies.
     """
     known = read_parameters(notebook)
@@ -40,7 +44,10 @@ def run_notebook(notebook: Path, parameters: dict[str, Any], output: Path) -> No
         # papermill leaves an injected cell of an earlier run in place, and would run it, when nothing is injected now.
         nbformat.write(without_injected(nbformat.read(notebook, as_version=4)), partial)
         _execute(notebook, changed, _scale(given, known), partial)
-        nbformat.write(strip_noise(nbformat.read(partial, as_version=4)), partial)
+        ran = nbformat.read(partial, as_version=4)
+        for told in _rebuilt(ran):
+            print(f"{notebook.stem}: {told}", flush=True)
+        nbformat.write(strip_noise(ran), partial)
         os.replace(partial, output)
     finally:
         partial.unlink(missing_ok=True)
@@ -75,8 +82,9 @@ def _last_line(log: Path) -> str:
 
 def strip_noise(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The notebook without what differs from run to run: papermill's and the widgets' metadata, timings, the
-    Python version, and an injected cell that only repeats the defaults. Outputs and counts stay. Its kernel is the one
-    that ran it, however another Jupyter named that."""
+    Python version, what the cache had to make again, where a slow print was cut in two, and an injected cell that only
+    repeats the defaults. All other outputs and counts stay. Its kernel is the one that ran it, however another Jupyter
+    named that."""
     for name in ("papermill", "widgets"):
         nb.metadata.pop(name, None)
     nb.metadata.get("language_info", {}).pop("version", None)
@@ -93,8 +101,30 @@ def _strip_cell(cell: nbformat.NotebookNode) -> None:
         cell.metadata.pop(name, None)
     if not cell.metadata.get("tags", True):
         del cell.metadata["tags"]
+    if "outputs" in cell:
+        cell.outputs = _joined(cell.outputs)
     if is_tagged(cell, "injected-parameters") and "id" in cell:  # papermill's own is a new one every time
         cell.id = "injected-parameters"
+
+
+def _rebuilt(nb: nbformat.NotebookNode) -> list[str]:
+    """Which damaged files of the cache a notebook's run made again: a sentence each."""
+    texts = [output.text for cell in nb.cells for output in cell.get("outputs", []) if output.get("name") == "stderr"]
+    return [told for text in texts for told in REBUILT.findall(text)]
+
+
+def _joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Outputs without what the cache had to make again; what was printed in a row is one, however slowly it came."""
+    joined: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        is_stream = output.output_type == "stream"
+        if is_stream and output.name == "stderr":
+            output.text = REBUILT.sub("", output.text)
+        if is_stream and joined and joined[-1].get("name") == output.name:
+            joined[-1].text += output.text
+        elif not is_stream or output.text:
+            joined.append(output)
+    return joined
 
 
 def _repeats(cell: nbformat.NotebookNode, defaults: dict[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """Damaged files: one of every kind that a run has kept, cut short or with one bit turned, then the same command again.
 
 Other stamps, and the rows of other studies in the cache, are removed, so that everything is asked for again. *Lost* is
-a kind whose file is not as it was, or that no line names.
+a kind whose file is not as it was; how many files the run named as damaged stands beside it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def damaged(place: Place, whole: Path, seed: int = 0) -> list[Outcome]:
         tell(f"{way}: {', '.join(str(file.relative_to(place.folder)) for file in chosen.values())}")
         ended = place.run()
         left = differences(place.folder, whole)
-        tell(f"it ended with {ended.code}, and differs in {left or 'nothing'}; told: {_told(ended.errors)}")
+        told = _told(ended.said + ended.errors)
+        tell(f"it ended with {ended.code}, and differs in {left or 'nothing'}; told: {told}")
         for kind, file in chosen.items():
             if ended.code or file.relative_to(place.folder).as_posix() in left:
                 lost[kind].append(f"{way}: {file.name}")
@@ -88,6 +89,6 @@ def _ask_for_all(place: Place, kept: set[Path]) -> None:
             shutil.rmtree(rows.parent)
 
 
-def _told(errors: str) -> int:
+def _told(said: str) -> int:
     """How many damaged files the run named."""
-    return sum("is damaged" in line for line in errors.splitlines())
+    return sum("is damaged" in line for line in said.splitlines())
