@@ -33,9 +33,9 @@ def imports(pairs: int) -> Iterator[Ratio]:
     """Starting to use the package over starting to use transformers."""
     yield paired("import", "import ssah_core / import transformers", lambda: python("import ssah_core"),
                  lambda: python("import transformers"), pairs=pairs, goal=1.5)
-    yield paired("import, first use", "a process with ssah_core.load / one with transformers.LlamaForCausalLM, which "
-                 "loading a Llama takes anyway", lambda: python("import ssah_core; ssah_core.load"),
-                 lambda: python("from transformers import LlamaForCausalLM"), pairs=pairs, goal=1.5, floor=1.0)
+    yield paired("import, first use", "a process with ssah_core.load / one with transformers.AutoModelForCausalLM",
+                 lambda: python("import ssah_core; ssah_core.load"),
+                 lambda: python("from transformers import AutoModelForCausalLM"), pairs=pairs, goal=1.5, floor=1.0)
 
 
 # -- memory --------------------------------------------------------------------------------------------------
