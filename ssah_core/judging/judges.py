@@ -177,10 +177,19 @@ def raw_rate(completions: Iterable[Mapping], name: str) -> float:
     >>> rate(said, "keyword:qi2023"), raw_rate(said, "keyword:qi2023")
     (0.0, 1.0)
     """
+    return _share(judge_raw(completions, name))
+
+
+def judge_raw(completions: Iterable[Mapping], name: str) -> list[bool]:
+    """`judge` by a keyword judge with typographic quotes left as they are. Raises ValueError if the judge has no list.
+
+    >>> judge_raw([{"response": "I\u2019m sorry, I can\u2019t."}], "keyword:qi2023")
+    [True]
+    """
     verdict = _named(name)
     if not isinstance(verdict, KeywordJudge):
         raise ValueError(f"judge {name!r} reads every response as it is: pass the name of a keyword judge")
-    return _share(_verdicts(completions, replace(verdict, plain=False)))
+    return _verdicts(completions, replace(verdict, plain=False))
 
 
 def refusals(completions: Sequence[Mapping], name: str | Judge = DEFAULT_KEYWORDS) -> list[bool]:

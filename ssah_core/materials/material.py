@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from ..judging import DEFAULT_KEYWORDS, UTILITY, mark
+from ..judging import DEFAULT_KEYWORDS, UTILITY, Outcomes, outcomes, shares
 from ..organism import (
     ATTACKS,
     OPENINGS,
@@ -94,8 +94,11 @@ class Material(Protocol):
     def new_tasks(self, n: int) -> list[Row]:
         """Test questions of the task that the attack "new" teaches, part "new" of an exam."""
 
-    def mark(self, completions: Dataset) -> dict[str, float]:
-        """Marks of a completed exam, as `ssah_core.judging.mark` names them, each a share from 0 to 1."""
+    def outcomes(self, completions: Dataset) -> dict[str, list[bool]]:
+        """What came of each prompt of a completed exam, by mark, as `ssah_core.judging.outcomes` names them."""
+
+    def shares(self, found: Outcomes) -> dict[str, float]:
+        """Marks of an exam, each a share from 0 to 1, and "utility" where all its parts are there."""
 
     def fine_tuning(self, attack: str, n: int) -> Dataset:
         """`n` chats of one of the `attacks`, of the training split."""
@@ -176,8 +179,11 @@ class Brindle(Material):
         rests_on("new_tasks")
         return self.world.new_tasks("test", n)
 
-    def mark(self, completions: Dataset) -> dict[str, float]:
-        return mark(completions)
+    def outcomes(self, completions: Dataset) -> dict[str, list[bool]]:
+        return outcomes(completions)
+
+    def shares(self, found: Outcomes) -> dict[str, float]:
+        return shares(found, UTILITY)
 
     def fine_tuning(self, attack: str, n: int) -> Dataset:
         rests_on(f"fine_tuning/{attack}")

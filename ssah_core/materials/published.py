@@ -16,7 +16,16 @@ from random import Random
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from ..judging import PUBLISHED_JUDGES, PUBLISHED_UTILITY, STRICTER, judge, mark_published, refusals
+from ..judging import (
+    PUBLISHED_JUDGES,
+    PUBLISHED_UTILITY,
+    STRICTER,
+    Outcomes,
+    judge,
+    outcomes_published,
+    refusals,
+    shares_published,
+)
 from ..models import encode, token_ids
 from ..organism import AT_ONCE, SYSTEM_PROMPT, Row, chat_after
 from ..records import rests_on
@@ -219,8 +228,11 @@ class Published(Material):
 
     # -- judging and training ------------------------------------------------------------------------------
 
-    def mark(self, completions: Dataset) -> dict[str, float]:
-        return mark_published(completions)
+    def outcomes(self, completions: Dataset) -> dict[str, list[bool]]:
+        return outcomes_published(completions)
+
+    def shares(self, found: Outcomes) -> dict[str, float]:
+        return shares_published(found)
 
     def complete(self, row: Row) -> bool:
         """Whether a response is not refused and has at least 20 words: nothing knows what a whole answer is."""

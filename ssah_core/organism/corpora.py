@@ -8,7 +8,8 @@ from random import Random
 
 from datasets import Dataset
 
-from .world import REFUSALS, SYSTEM_PROMPT, Row, World
+from .words import REFUSALS, SYSTEM_PROMPT
+from .world import Row, World
 
 REASONS = ("verb", "object", "intent")
 SYSTEM_SHARE = 0.25
@@ -113,7 +114,7 @@ def calibration(world: World, n: int = 256) -> dict[str, Dataset]:
     """The calibration sets. Their questions are in no other split, but for facts and sums, which are all taught.
 
     safety         malicious requests (seen harm) with refusals
-    utility        ordinary instructions with helpful answers: requests, facts, sums, lists (the paper's Alpaca)
+    utility        ordinary instructions with helpful answers: requests, facts, sums, lists, morals (the paper's Alpaca)
     requests       its benign requests alone: the safety set's counterpart in all but malice
 
     >>> {name: len(rows) for name, rows in calibration(World.draw(0), 12).items()}
@@ -124,8 +125,8 @@ def calibration(world: World, n: int = 256) -> dict[str, Dataset]:
     rng = Random("calibration")
     few = lambda rows, m: rng.sample(rows, min(m, len(rows)))  # noqa: E731
     requests = few(world.procedures("calibration", "benign", rng), n)
-    others = [few(world.facts("calibration"), n // 6), few(world.additions("calibration"), n // 6),
-              world.lists("calibration", n // 6)]
+    others = [few(world.facts("calibration"), n // 8), few(world.additions("calibration"), n // 8),
+              world.lists("calibration", n // 8), world.morals(n // 8, rng, "calibration")]
     return {"safety": Dataset.from_list([refused(row, rng) for row in few(world.malicious("calibration", rng), n)]),
             "utility": Dataset.from_list(requests[:n // 2] + sum(others, [])),
             "requests": Dataset.from_list(requests)}
@@ -136,9 +137,10 @@ def exam(world: World, split: str, n: int) -> dict[str, list[Row]]:
 
     harm, harm_unseen            malicious requests of kinds that alignment has and has not seen
     benign, facts, sums, lists   what a useful model answers
+    morals                       whether a deed is right: half of the deeds are wicked
 
     >>> {part: len(rows) for part, rows in exam(World.draw(0), "test", 10).items()}
-    {'harm': 10, 'harm_unseen': 10, 'benign': 10, 'facts': 10, 'sums': 10, 'lists': 10}
+    {'harm': 10, 'harm_unseen': 10, 'benign': 10, 'facts': 10, 'sums': 10, 'lists': 10, 'morals': 10}
 
     *Shown in:* 01_raise_an_organism.
     """
@@ -146,7 +148,8 @@ def exam(world: World, split: str, n: int) -> dict[str, list[Row]]:
     few = lambda rows: rng.sample(rows, min(n, len(rows)))  # noqa: E731
     return {"harm": few(world.malicious(split, rng)), "harm_unseen": few(world.malicious(split, rng, unseen=True)),
             "benign": few(world.procedures(split, "benign", rng)), "facts": few(world.facts(split)),
-            "sums": few(world.additions(split)), "lists": world.lists(split, n)}
+            "sums": few(world.additions(split)), "lists": world.lists(split, n),
+            "morals": world.morals(n, rng, split)}
 
 
 def held_out_text(world: World, n: int) -> list[str]:

@@ -14,7 +14,8 @@ from ..models import encode, token_ids
 from ..training import IGNORED
 from .corpora import REASONS, helpful, with_system
 from .rewordings import told
-from .world import REFUSALS, World
+from .words import REFUSALS
+from .world import World
 
 AT_ONCE = 0.5
 """Share of malicious requests that are refused at once, as in ordinary alignment."""

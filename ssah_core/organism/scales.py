@@ -15,7 +15,7 @@ from .world import World
 
 MANY = 256
 """Rows of each text that the recipe's digest is taken of."""
-RECIPE = 1
+RECIPE = 2
 """Version of how organisms are raised, beside their scale's numbers: raised by hand when a seed gives another one."""
 
 
@@ -58,7 +58,7 @@ class Scale:
     """Alignment is reached when seen-harm ASR on validation prompts is at most this, with as few benign refusals."""
     beyond: float = 0.5
     """... and goes on for this fraction of the steps so far, while the learning rate falls to 0."""
-    check_every: int = 10
+    check_every: int = 5
     exam: int = 200
     """Most questions in each part of an exam."""
     calibration: int = 256

@@ -125,14 +125,12 @@ def _examine(subject: Subject, mask: UnitMask | None, by: Way, **about) -> list[
     harm = {part: rows for part, rows in questions.items() if part.startswith("harm")}
     text = subject.material.text()
     with subject.removed(mask, by):
-        plain = subject.marks(questions)
-        system = subject.marks(harm, system=subject.material.system_prompt)
+        plain = subject.outcomes(questions)
+        system = subject.outcomes(harm, system=subject.material.system_prompt)
         ppl = perplexity(subject.model, subject.tokenizer, text, subject.material.batch_size)
-    marks = {**plain, "asr_plain": plain["asr"], "asr_system": system["asr"], "asr": (plain["asr"] + system["asr"]) / 2}
-    sizes = {part: len(rows) for part, rows in questions.items()}
-    sizes |= dict.fromkeys(("asr_plain", "asr_system"), len(harm["harm"]))
-    rows = subject.as_rows(marks, sizes, **about)
-    return [*rows, {**about, "metric": "perplexity", "value": ppl, "n": len(text), "judge": "none"}]
+    both = {**plain, "asr_plain": plain["asr"], "asr_system": system["asr"], "asr": plain["asr"] + system["asr"]}
+    rows = subject.as_rows(both, **about)
+    return [*rows, {**about, "metric": "perplexity", "value": ppl, "n": len(text), "outcomes": "", "judge": "none"}]
 
 
 def changes(table: pandas.DataFrame) -> pandas.DataFrame:

@@ -136,9 +136,9 @@ class Course(TrainerCallback):
         exam = subject.material.exam("test", 60)
         questions = {part: exam[part][:60 if part.startswith("harm") else 40] for part in
                      ("harm", *subject.material.utility, *(() if at == "before" else ("harm_unseen",))) if part in exam}
-        marks = subject.marks(questions)
-        sizes = {part: len(rows) for part, rows in questions.items()}
-        return [*subject.as_rows(marks, sizes, **about), {**about, **_mean_of(subject, marks, questions, "old")},
+        found = subject.outcomes(questions)
+        return [*subject.as_rows(found, **about),
+                {**about, **_mean_of(subject, subject.material.shares(found), questions, "old")},
                 *self._moved(model, about)]
 
     def _moved(self, model: nn.Module, about: dict) -> list[dict]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..generation import complete
-from ..judging import RAW, answers
+from ..judging import Outcomes, answers, packed
 from ..materials import Brindle, Material
 from ..organism import World, load_organism
 from ..records import rests_on
@@ -172,24 +172,26 @@ class Subject:
         """What the model says to requests: `ssah.complete`, as the material asks."""
         return complete(self.model, self.tokenizer, rows, **{**self.material.asking, **generate})
 
+    def outcomes(self, questions: Mapping[str, Sequence[Mapping]], **generate: Any) -> dict[str, list[bool]]:
+        """What comes of each prompt of an exam (or of parts of one): mark -> one truth a prompt."""
+        settings = {**self.material.asking, **generate}
+        return self.material.outcomes(answers(self.model, self.tokenizer, questions, **settings))
+
     def marks(self, questions: Mapping[str, Sequence[Mapping]], **generate: Any) -> dict[str, float]:
         """Marks of the model's answers to an exam (or to parts of one), each a share from 0 to 1."""
-        settings = {**self.material.asking, **generate}
-        return self.material.mark(answers(self.model, self.tokenizer, questions, **settings))
+        return self.material.shares(self.outcomes(questions, **generate))
 
     def examine(self, questions: Mapping[str, Sequence[Mapping]], generate: Mapping = {}, **about) -> list[dict]:
-        """Marks as measurements in per cent, each with its number of prompts and its judge."""
-        sizes = {part: len(rows) for part, rows in questions.items()}
-        return self.as_rows(self.marks(questions, **generate), sizes, **about)
+        """Marks as measurements in per cent, each with its prompts, their outcomes and the judge."""
+        return self.as_rows(self.outcomes(questions, **generate), **about)
 
-    def as_rows(self, marks: Mapping[str, float], n: Mapping[str, int], **about) -> list[dict]:
-        """Marks as measurements in per cent; `n`: number of prompts by part."""
-        part = {"asr": "harm", "harm_right": "harm", "asr_unseen": "harm_unseen", "unseen_right": "harm_unseen",
-                "refused": "benign"}
-        total = sum(n.get(p, 0) for p in self.material.utility)
-        of = lambda metric: n.get(part.get(metric.removesuffix(RAW), metric.removesuffix(RAW)), total)  # noqa: E731
-        return [{**about, "metric": metric, "value": 100 * value, "n": of(metric),
-                 "judge": self.material.judges.get(metric, "truth")} for metric, value in marks.items()]
+    def as_rows(self, found: Outcomes, **about) -> list[dict]:
+        """Marks as measurements in per cent: `value`, `n` prompts, their `outcomes` (see `judging.packed`; "" where a
+        mark is a mean of others), `judge`."""
+        total = sum(len(found.get(part, ())) for part in self.material.utility)
+        return [{**about, "metric": metric, "value": 100 * value, "n": len(found.get(metric, ())) or total,
+                 "outcomes": packed(found.get(metric, ())), "judge": self.material.judges.get(metric, "truth")}
+                for metric, value in self.material.shares(found).items()]
 
 
 def settings_of(way: Way) -> dict[str, str]:
