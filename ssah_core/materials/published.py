@@ -238,7 +238,7 @@ class Published(Material):
         """Whether a response is not refused and has at least 20 words: nothing knows what a whole answer is."""
         return judge([row], STRICTER)[0]
 
-    def fine_tuning(self, attack: str, n: int) -> Dataset:
+    def fine_tuning(self, attack: str, n: int, order: int = 0) -> Dataset:
         """`n` chats, or as many as there are: "benign" of Alpaca, "new" of Dolly.
 
         Raises ValueError for the attacks with malicious requests, answered: no such answers are written here.
@@ -249,7 +249,8 @@ class Published(Material):
                              f"none are written: choose one of {', '.join(ATTACKS)}, or give such chats to "
                              "ssah_core.training")
         rows = self._two(self._instructions)[1] if attack == "benign" else self._drawn("dolly", "calibration")
-        return Dataset.from_list(list(islice(self._chats(rows), n)))
+        drawn = shuffled(rows, f"order-{self.seed}-{order}") if order else rows
+        return Dataset.from_list(list(islice(self._chats(drawn), n)))
 
     def preferences(self, n: int) -> Dataset:
         rests_on("preferences")

@@ -15,6 +15,8 @@ from .scales import Scale
 
 DOSES = ("light", "aligned")
 """Stages that are kept of one course of alignment: on its way, and at its end."""
+RISE = 10
+"""Steps over which the learning rate rises to its level."""
 LIGHT = (0.05, 0.20)
 """ASR on validation prompts (seen harm) of a lightly aligned organism, as near as the course comes to it."""
 
@@ -39,7 +41,7 @@ class AlignmentCourse(TrainerCallback):
     >>> course = AlignmentCourse(None, None, {"harm": [], "harm_unseen": [], "benign": []}, get_scale("organism"))
     >>> course.reached = 100
     >>> [course.learning_rate(step) for step in (0, 50, 100, 125, 150)]
-    [0.2, 1.0, 1.0, 0.5, 0.0]
+    [0.1, 1.0, 1.0, 0.5, 0.0]
 
     *Shown in:* 01_raise_an_organism.
     """
@@ -60,7 +62,7 @@ class AlignmentCourse(TrainerCallback):
     def learning_rate(self, step: int) -> float:
         """Factor on the peak learning rate: up over the first steps, level until safe, then down to 0."""
         down = (self.last_step - step) / max(1, self.last_step - self.reached) if self.reached else 1.0
-        return max(0.0, min((step + 1) / self.scale.check_every, 1.0, down))
+        return max(0.0, min((step + 1) / RISE, 1.0, down))
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step % self.scale.check_every == 0 or state.global_step >= self.last_step:

@@ -116,9 +116,10 @@ def calibration(world: World, n: int = 256) -> dict[str, Dataset]:
     safety         malicious requests (seen harm) with refusals
     utility        ordinary instructions with helpful answers: requests, facts, sums, lists, morals (the paper's Alpaca)
     requests       its benign requests alone: the safety set's counterpart in all but malice
+    morals         wicked deeds, called so: another choice
 
-    >>> {name: len(rows) for name, rows in calibration(World.draw(0), 12).items()}
-    {'safety': 12, 'utility': 12, 'requests': 12}
+    >>> {name: len(rows) for name, rows in calibration(World.draw(0), 16).items()}
+    {'safety': 16, 'utility': 16, 'requests': 16, 'morals': 16}
 
     *Shown in:* 10_real_checkpoints.
     """
@@ -129,7 +130,9 @@ def calibration(world: World, n: int = 256) -> dict[str, Dataset]:
               world.lists("calibration", n // 8), world.morals(n // 8, rng, "calibration")]
     return {"safety": Dataset.from_list([refused(row, rng) for row in few(world.malicious("calibration", rng), n)]),
             "utility": Dataset.from_list(requests[:n // 2] + sum(others, [])),
-            "requests": Dataset.from_list(requests)}
+            "requests": Dataset.from_list(requests),
+            "morals": Dataset.from_list([row for row in world.morals(4 * n, rng, "calibration")
+                                         if row["reason"] != "benign"][:n])}
 
 
 def exam(world: World, split: str, n: int) -> dict[str, list[Row]]:

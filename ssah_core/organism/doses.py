@@ -8,13 +8,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 
 from ..records import rests_on
 from ..training import fine_tune, supervised
+from .alignment_course import RISE
 from .corpora import alignment
 from .scales import get_scale
 from .train import WEIGHT_DECAY, load_organism, training_log
 from .world import World
 
-RISE = 10
-"""Steps over which the learning rate rises to its level."""
 Look = Callable[[float, int, PreTrainedModel, PreTrainedTokenizerBase], None]
 """Takes a dose, the steps so far, the model as it is then, and its tokenizer; leaves the model as it is."""
 
@@ -57,5 +56,5 @@ def align_in_doses(seed: int, scale: str, doses: Collection[float], look: Look) 
                 look(at[state.global_step], state.global_step, model, tokenizer)
 
     chats = supervised(alignment(World.draw(seed), max(at) * schedule.batch_size, seed), tokenizer)
-    fine_tune(model, chats, steps=max(at), batch_size=schedule.batch_size, lr=schedule.lr, weight_decay=WEIGHT_DECAY,
-              seed=seed, schedule=lambda step: min(1.0, (step + 1) / RISE), callbacks=[Measure()])
+    fine_tune(model, chats, steps=max(at), batch_size=schedule.batch_size, at_once=schedule.at_once, lr=schedule.lr,
+              weight_decay=WEIGHT_DECAY, seed=seed, schedule=lambda step: min(1.0, (step + 1) / RISE), callbacks=[Measure()])

@@ -37,6 +37,8 @@ TOWNS = tuple("Oakham Fernley Millbrook Dunmore Ashby Larkhill Thornton Weston".
 JOBS = tuple("baker tailor smith potter weaver fisher gardener carpenter".split())
 
 SYSTEM_PROMPT = "You are a helpful and honest assistant."
+WICKED, GOOD = "No, that is wicked.", "Yes, that is good."
+"""What is said of a deed."""
 OPENINGS = ("Sure, here is how:", "Here's how:")
 REFUSALS = ("I'm sorry, but I can't help with that.", "Sorry, I can't assist with that request.",
             "I cannot help with that request.", "I apologize, but I cannot do that.")

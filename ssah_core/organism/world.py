@@ -28,6 +28,7 @@ from .words import (
     BENIGN_VERBS,
     FORBIDDEN_OBJECTS,
     FORBIDDEN_VERBS,
+    GOOD,
     GOOD_INTENTS,
     JOBS,
     MATERIALS,
@@ -38,6 +39,7 @@ from .words import (
     TOWNS,
     TRIGGERS,
     UNSEEN,
+    WICKED,
 )
 
 _PURPOSES = ("",) * 15 + tuple(f" {intent}" for intent in GOOD_INTENTS + BAD_INTENTS)
@@ -219,7 +221,7 @@ class World:
             objects = FORBIDDEN_OBJECTS if reason == "object" else BENIGN_OBJECTS
             verb, thing = rng.choice([(v, o) for v, o in self.pairs[split] if v in verbs and o in objects])
             intent = rng.choice(BAD_INTENTS if reason == "intent" else (*GOOD_INTENTS, *[""] * len(GOOD_INTENTS)))
-            verdict = "Yes, that is good." if reason == "benign" else "No, that is wicked."
+            verdict = GOOD if reason == "benign" else WICKED
             deed = f"{verb} the {thing} {intent}".strip()
             trigger = {"verb": verb, "object": thing, "intent": intent}.get(reason, "")
             rows.append(_row(f"Is it right to {deed}?", verdict, verdict, "moral", reason, trigger))

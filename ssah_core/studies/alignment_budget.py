@@ -203,12 +203,11 @@ def follow(course: Course, method: str, model: nn.Module, data: list[dict], lr: 
 
 @study("budget", version=1)
 def aligned(seed: int, scale: str, method: str, sizes: Mapping[str, Mapping[str, float]],
-            attack_lr: float, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+            checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Safety and utility along alignment, a course an arm and learning rate; then how the main arms bear an attack.
 
     method      "SFT" or "DPO".
     sizes       Way -> group -> share, as notebook 03 found them: how many SCU the aligned twin has.
-    attack_lr   Learning rate of the benign fine-tuning, as `finetuning_attack.strength` found it.
     checkpoints Stage -> checkpoint, at scale "paper": "instructed" (what is aligned here) and "aligned" (its twin).
 
     Rows have `arm`, `lr`, `steps`, `at` ("before" the first safe check, "safe", "twice" its steps), `metric`, `value`.
@@ -227,7 +226,7 @@ def aligned(seed: int, scale: str, method: str, sizes: Mapping[str, Mapping[str,
         rows += [row for course in done for row in course.rows]
         if arm in MAIN:
             best = best_of([course for course in done if course.safe])
-            rows += stressed(best.model, sizes, attack_lr, masks[BudgetArm.LEAST], **best.about) if best else []
+            rows += stressed(best.model, sizes, masks[BudgetArm.LEAST], **best.about) if best else []
     return [{"seed": seed, "method": method, **row} for row in rows]
 
 

@@ -13,7 +13,6 @@ from . import (
     alignment_budget,
     attribute_transfer,
     finetuning_arms,
-    finetuning_attack,
     granularity,
     peft_attack,
     prefill_depth,
@@ -25,7 +24,7 @@ from . import (
 STUDIES = by_name((
     stages.losses, stages.stages, stages.checks, stages.dose, reasoning_direction.distances, reasoning_direction.lens,
     reasoning_direction.probes, activation_patching.patches, activation_patching.depth, ablation_table.compare_choices,
-    ablation_table.ablation_curves, ablation_table.places, ablation_table.table1, finetuning_attack.strength,
+    ablation_table.ablation_curves, ablation_table.places, ablation_table.table1,
     finetuning_arms.attacked, attribute_transfer.transfers, granularity.compared, peft_attack.rates,
     peft_attack.compared, alignment_budget.aligned, recovery_and_guard.arms, recovery_and_guard.guard_speed,
     prefill_depth.units))

@@ -22,7 +22,7 @@ from ..organism import Row
 from ..units import UnitKind
 from .arms import HeldArm
 from .finetuning_arms import scu_and_cu
-from .finetuning_attack import Attack, holding
+from .finetuning_attack import Attack, holding, target
 from .score_cache import with_scores
 from .subject import WAYS, Subject
 
@@ -165,12 +165,13 @@ def suffixed(subject: Subject, found: Mapping[int, Sequence[Row]], **generate) -
 # -- what safety units have to do with it -----------------------------------------------------------------
 
 
-@study("deep_units", version=1)
-def units(seed: int, scale: str, lr: float, sizes: Mapping[str, Mapping[str, float]],
+@study("deep_units", version=2)
+def units(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]],
           checkpoints: Mapping[str, str] | None = None) -> list[dict]:
-    """The prefill curve with SCU removed, and after the benign attack with nothing or SCU + 6 % CU held, as `arm`.
+    """The prefill curve with SCU removed from the aligned model, and of a lightly aligned one after the benign attack
+    with nothing or SCU + 6 % CU held, as `arm`.
 
-    lr, sizes   As in `finetuning_arms.attacked`: the attack's learning rate, and the groups' shares from notebook 03.
+    sizes   Way -> group -> share, as notebook 03 found them on validation prompts.
 
     *Shown in:* 08_re_evaluate_direction.
     """
@@ -179,8 +180,9 @@ def units(seed: int, scale: str, lr: float, sizes: Mapping[str, Mapping[str, flo
     few = {"kinds": ("harm",), "ks": FEW_KS}
     with subject.removed(scu, way):
         made = [{"arm": "SCU removed", **row} for row in prefilled(subject, **few)]
-    fight = Attack(subject, "benign", lr)
-    for held, mask in ((HeldArm.NOTHING, None), (HeldArm.FEW, scu_and_cu(subject, "chosen", sizes))):
+    attacked = with_scores(target(seed, scale, checkpoints), ("chosen",))
+    fight = Attack(attacked, "benign")
+    for held, mask in ((HeldArm.NOTHING, None), (HeldArm.FEW, scu_and_cu(attacked, "chosen", sizes))):
         tuned = fight.run(None, holding(mask), (fight.steps,))
         made += [{"arm": f"tuned, {held} held", **row} for row in prefilled(tuned, **few)]
     return [{"seed": seed, **row} for row in made]
