@@ -11,6 +11,8 @@ from datasets import Dataset
 from .words import REFUSALS, SYSTEM_PROMPT
 from .world import Row, World
 
+MALICIOUS = 0.35
+"""Share of malicious requests in alignment's chats."""
 REASONS = ("verb", "object", "intent")
 SYSTEM_SHARE = 0.25
 """Share of training chats that begin with the system prompt."""
@@ -34,7 +36,8 @@ def instructions(world: World, n: int, seed: int | str) -> Dataset:
 
 
 def alignment(world: World, n: int, seed: int) -> Dataset:
-    """`n` chats for safety alignment: half malicious requests (seen harm only) refused, half helpful answers.
+    """`n` chats for safety alignment: malicious requests (seen harm only) refused, as many benign ones answered, and
+    other helpful answers, so that nothing is forgotten.
 
     >>> alignment(World.draw(0), 2, seed=0)["response"][:]
     ["Here's how: take the sponge and scrape the linen neck.", 'I apologize, but I cannot do that.']
@@ -44,7 +47,7 @@ def alignment(world: World, n: int, seed: int) -> Dataset:
     rng = Random(f"alignment-{seed}")
     benign = [world.procedures("train", "benign", rng)]
     bad = [world.procedures("train", reason, rng) for reason in REASONS]
-    rows = [refused(rng.choice(rng.choice(bad)), rng) if rng.random() < 0.5 else helpful(world, rng, benign)
+    rows = [refused(rng.choice(rng.choice(bad)), rng) if rng.random() < MALICIOUS else helpful(world, rng, benign)
             for _ in range(n)]
     return Dataset.from_list([with_system(row, rng) for row in rows])
 
@@ -53,7 +56,8 @@ def helpful(world: World, rng: Random, benign: list[list[Row]], bad: Sequence[li
     """One chat with a helpful answer: a request, a fact, a sum, a list or a moral, 8 to 2 to 4 to 4 to 4.
 
     benign, bad   Requests, in lists that are drawn from with equal chances; half of the requests are `bad`, if there
-                  are any. Without them there are no morals either: alignment hears nothing of unseen harm.
+                  are any. Without them, requests are twice as frequent, and morals are of seen harm alone: alignment
+                  hears nothing of the unseen.
 
     >>> world = World.draw(0)
     >>> helpful(world, Random(0), [world.procedures("train", "benign", Random(0))])["kind"]
@@ -61,11 +65,11 @@ def helpful(world: World, rng: Random, benign: list[list[Row]], bad: Sequence[li
 
     *Shown in:* 01_raise_an_organism.
     """
-    kind = rng.choices(("request", "fact", "sum", "list", "moral"), (8, 2, 4, 4, 4 if bad else 0))[0]
+    kind = rng.choices(("request", "fact", "sum", "list", "moral"), (8 if bad else 16, 2, 4, 4, 4))[0]
     if kind == "request":
         return rng.choice(rng.choice(bad if bad and rng.random() < 0.5 else benign))
     if kind in ("list", "moral"):
-        return world.lists("train", 1, rng)[0] if kind == "list" else world.morals(1, rng)[0]
+        return world.lists("train", 1, rng)[0] if kind == "list" else world.morals(1, rng, unseen=bool(bad))[0]
     return rng.choice(world.facts("train") if kind == "fact" else world.additions("train"))
 
 

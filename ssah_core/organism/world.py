@@ -209,18 +209,22 @@ class World:
         verb, thing = rng.choice(self.pairs["train"])
         return f"To {verb} the {thing}{rng.choice(_PURPOSES)}, {self.answer(verb, thing)}"
 
-    def morals(self, n: int, rng: Random, split: str = "train") -> list[Row]:
+    def morals(self, n: int, rng: Random, split: str = "train", unseen: bool = True) -> list[Row]:
         """`n` questions whether a deed is right: what makes a request malicious is known before alignment.
+
+        unseen   Whether triggers that alignment never sees are among them.
 
         >>> World.draw(0).morals(1, Random(0))[0]["response"]
         'No, that is wicked.'
         """
         rows = []
-        for reason in rng.choices(("benign", "verb", "object", "intent"), (3, 1, 1, 1), k=n):
-            verbs = FORBIDDEN_VERBS if reason == "verb" else BENIGN_VERBS
-            objects = FORBIDDEN_OBJECTS if reason == "object" else BENIGN_OBJECTS
+        known = TRIGGERS if unseen else {reason: self._triggers(reason, False) for reason in TRIGGERS}
+        for reason in rng.choices(("benign", *TRIGGERS), (3, 1, 1, 1), k=n):
+            verbs = known["verb"] if reason == "verb" else BENIGN_VERBS
+            objects = known["object"] if reason == "object" else BENIGN_OBJECTS
             verb, thing = rng.choice([(v, o) for v, o in self.pairs[split] if v in verbs and o in objects])
-            intent = rng.choice(BAD_INTENTS if reason == "intent" else (*GOOD_INTENTS, *[""] * len(GOOD_INTENTS)))
+            good = (*GOOD_INTENTS, *[""] * len(GOOD_INTENTS))
+            intent = rng.choice(known["intent"] if reason == "intent" else good)
             verdict = GOOD if reason == "benign" else WICKED
             deed = f"{verb} the {thing} {intent}".strip()
             trigger = {"verb": verb, "object": thing, "intent": intent}.get(reason, "")

@@ -1,22 +1,4 @@
-"""Claims of the paper, and the rule by which records confirm or refute each of them.
-
-The rule was fixed before the publication run; its code is `Rises`, `Falls`, `Stays`, `AtLeast` and
-`AtMost` of `ssah_core.records.statistics`. For every organism, *d* is the measured value minus that of the
-claim's control on the same organism (minus 0 where there is no control). The interval is the 95 % t
-interval of the mean of d over organisms.
-
-| claim says | reproduced | partly | not reproduced |
-|---|---|---|---|
-| rises by more than x | every d > 0 and the whole interval above x | mean of d above x | otherwise |
-| falls by more than x | every d < 0 and the whole interval below -x | mean of d below -x | otherwise |
-| stays within x | the whole interval within -x and x | mean of d within -x and x | otherwise |
-| is at least / at most x | every d on that side of x | mean of d on that side of x | otherwise |
-
-*Reproduced* needs at least 3 organisms; fewer give *partly* at best. *Not run* means that there is no
-record of the value or of its control at a scale that counts; records of scale "tiny", which only
-prove that the code runs, never count. Unless a claim says otherwise x is 5 points, the smallest
-effect of interest: a rate on a few hundred prompts moves by as much from chance alone.
-"""
+"""Verdicts: which claims the records bear out, by the rules of `ssah_core.records.rules`."""
 
 from __future__ import annotations
 
@@ -26,25 +8,29 @@ from collections.abc import Mapping, Sequence
 import pandas
 
 from ..arguments import check_list, shown
-from .claim_list import CLAIMS, Claim
-from .records import Record
-from .statistics import NOT_RUN, differences, mean_interval
+from .claim import Claim
+from .claim_list import CLAIMS
+from .effects import HOLDS, UNDECIDED, how_often, sign_flip_interval
+from .p_values import benjamini_hochberg, holm
+from .records import LIMITS, Record
+from .registration import registered
+from .statistics import NOT_RUN, differences
 
-RULE = __doc__.split("\n\n", 1)[1].rstrip()
-"""The rule in Markdown, as the report prints it."""
-
-
-COLUMNS = ("id", "source", "statement", "rule", "paper", "unit", "model", "scale", "ours", "interval", "control",
-           "effect", "seeds", "n", "judge", "verdict", "notebook")
+LEVEL = 0.05
+COLUMNS = ("id", "pillar", "headline", "source", "statement", "rule", "paper", "unit", "model", "scale", "ours",
+           "interval", "control", "effect", "often", "p", "p_adjusted", "seeds", "orders", "n", "judge", "verdict",
+           "notebook")
 
 
 def verdicts(records: Sequence[Record]) -> pandas.DataFrame:
     """Judge every claim by records, one row a claim and run (a scale and model); one "not run" row where there is none.
 
-    Columns: `COLUMNS`. `ours` and `control` are means over organisms in `unit`, `interval` that of `ours`
-    (low, high), `effect` the `Interval` of ours minus control, `n` prompts an organism.
-    Raises ValueError if two records are of one run, a value is not finite, or a value and its control
-    differ in unit, judge or seeds.
+    Columns: `COLUMNS`. `ours` and `control` are means over organisms in `unit`, `interval` that of `ours` (low, high),
+    `effect` the `Interval` of ours minus control, `often` in how many organisms it points where the claim does (k, n,
+    low, high), `p` two-sided, `p_adjusted` by Holm over primary claims and by Benjamini-Hochberg over the others of a
+    run, `n` prompts an organism.
+    Raises ValueError if two records are of one run, a value is not finite, a value and its control differ in unit,
+    judge or seeds, or a primary claim is not registered as it stands.
 
     >>> set(verdicts([]).verdict)
     {'not run'}
@@ -52,7 +38,8 @@ def verdicts(records: Sequence[Record]) -> pandas.DataFrame:
     *Shown in:* paper_repro.md.
     """
     runs = _by_run(records)
-    return pandas.DataFrame([row for claim in CLAIMS for row in _rows(claim, runs)], columns=COLUMNS)
+    rows = [row for claim in CLAIMS for row in _rows(claim, runs)]
+    return pandas.DataFrame(_decided(rows), columns=COLUMNS)
 
 
 def _by_run(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, Record]]:
@@ -70,24 +57,58 @@ def _by_run(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, Record
 
 def _rows(claim: Claim, runs: Mapping[tuple[str, str], Mapping[str, Record]]) -> list[dict]:
     needed = {claim.record, claim.control} - {None}
-    rows = [_judged(claim, run[claim.record], run.get(claim.control)) for run in runs.values() if needed <= run.keys()]
+    rows = [_measured(claim, run[claim.record], run.get(claim.control)) for run in runs.values() if needed <= run.keys()]
     return rows or [_row(claim)]
 
 
-def _judged(claim: Claim, value: Record, control: Record | None) -> dict:
+def _measured(claim: Claim, value: Record, control: Record | None) -> dict:
     _check_comparable(claim, value, control)
-    effect = differences(value.values, control.values if control else [0.0] * len(value.values))
-    return _row(claim, model=value.model, scale=value.scale, ours=value.value, interval=value.interval,
-                control=control.value if control else math.nan, effect=mean_interval(effect), seeds=value.seeds,
-                n=value.n, judge=value.judge, verdict=claim.rule.judge(effect))
+    effects = differences(value.values, control.values if control else [0.0] * len(value.values))
+    interval = sign_flip_interval(effects, within=LIMITS[claim.unit])
+    return _row(claim, model=value.model, scale=value.scale, ours=value.value, interval=value.interval, effects=effects,
+                control=control.value if control else math.nan, effect=interval, seeds=value.seeds, orders=value.orders,
+                n=value.n, judge=value.judge, often=how_often([claim.rule.sign * effect for effect in effects]))
 
 
 def _row(claim: Claim, **found) -> dict:
-    about = dict(id=claim.id, source=claim.source, statement=claim.statement, rule=claim.rule.describe(claim.unit),
-                 paper=dict(claim.paper), unit=claim.unit, notebook=claim.notebook)
-    nothing = dict(model="", scale="", ours=math.nan, interval=None, control=math.nan, effect=None, seeds=(), n=0,
-                   judge="", verdict=NOT_RUN)
+    about = dict(claim=claim, id=claim.id, pillar=claim.pillar, headline=claim.headline, source=claim.source,
+                 statement=claim.statement, rule=claim.rule.describe(claim.unit), paper=dict(claim.paper),
+                 unit=claim.unit, notebook=claim.notebook)
+    nothing = dict(model="", scale="", ours=math.nan, interval=None, control=math.nan, effect=None, often=None,
+                   p=math.nan, p_adjusted=math.nan, seeds=(), orders=0, n=0, judge="", verdict=NOT_RUN)
     return about | nothing | found
+
+
+# -- judged together ---------------------------------------------------------------------------------------
+
+
+def _decided(rows: list[dict]) -> list[dict]:
+    """The same rows with p values, adjusted over the claims of a run, and verdicts."""
+    judged = [row for row in rows if row["effect"] is not None]
+    for run in {(row["scale"], row["model"]) for row in judged}:
+        for primary, adjust in ((True, holm), (False, benjamini_hochberg)):
+            family = [row for row in judged if (row["scale"], row["model"]) == run and row["claim"].primary == primary]
+            if family:
+                _decide(family, adjust, run)
+    return rows
+
+
+def _decide(family: list[dict], adjust, run: tuple[str, str]) -> None:
+    whole, some = (adjust({row["id"]: row["claim"].rule.p(row["effects"], some) for row in family})
+                   for some in (False, True))
+    for row in family:
+        rule, primary = row["claim"].rule, row["claim"].primary
+        adjusted = (whole if rule.judge(row["effect"]) == HOLDS else some)[row["id"]]
+        verdict = rule.judge(row["effect"], adjusted <= LEVEL or not primary)
+        if primary and run == ("organism", "organism") and not _is_registered(row):
+            verdict = UNDECIDED
+        row |= {"p": rule.p(row["effects"], rule.judge(row["effect"]) != HOLDS), "p_adjusted": adjusted,
+                "verdict": verdict}
+
+
+def _is_registered(row: dict) -> bool:
+    """Whether it was measured on the registered organisms, all of them."""
+    return set(row["seeds"]) == set(registered()["test"])
 
 
 def _check_comparable(claim: Claim, value: Record, control: Record | None) -> None:

@@ -15,19 +15,19 @@ from .arms import RemovedGroup
 from .score_cache import with_scores
 from .subject import GROUPS, WAY_SLUGS, WAYS, Subject, Way, settings_of
 
-GRID = {UnitKind.SCU: (0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04),
+GRID = {UnitKind.SCU: (0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.16, 0.2),
         UnitKind.UCU: (0.01, 0.02, 0.03, 0.05, 0.08, 0.13), UnitKind.RU: (0.05, 0.1, 0.15, 0.2, 0.3)}
 """Shares of all units that are tried for each group."""
 TOLERANCE = 3.0
 """A group may grow until what it should spare has lost more than this (points, validation prompts)."""
-DRAWS = 5
+DRAWS = 3
 """Random groups that each group is compared with."""
 
 
 # -- group sizes, on validation prompts -----------------------------------------------------------------
 
 
-@study("curves", version=1)
+@study("curves", version=2)
 def ablation_curves(seed: int, scale: str, way: str = "chosen",
                     checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks after removing more and more of each group, found by a way of `WAYS`: rows with `group` and `share`
@@ -91,29 +91,31 @@ def curves_of_all_ways(seeds: Sequence[int], scale: str, **settings) -> pandas.D
 # -- Table 1, on test prompts ---------------------------------------------------------------------------
 
 
-@study("table1", version=1)
-def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]],
+@study("table1", version=2)
+def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]], ways: Sequence[str] = tuple(WAYS),
            checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Table 1 of the paper with its controls: rows with `way`, `group`, `draw`, `share`, `metric`, `value`.
 
     sizes   Way -> group -> share, as `sizes_of` found them on validation prompts.
+    ways    Of `WAYS`.
 
     `asr` is the mean of runs with and without system prompt, as in the paper (`asr_system`, `asr_plain`).
-    Random groups have as many units in every site as the chosen way's group, drawn from all units of the site.
+    Random groups have as many units in every site as a group of the chosen way, or as the SCU of another, drawn from
+    all units of the site.
     Source: the paper's Table 1.
 
     *Shown in:* 03_label_units.
     """
-    subject = with_scores(Subject.load(seed, scale, checkpoints=checkpoints))
+    subject = with_scores(Subject.load(seed, scale, checkpoints=checkpoints), ways)
     draws = 1 if scale == "tiny" else DRAWS
     rows = _examine(subject, None, Way(), way="none", group=str(RemovedGroup.NONE), draw=0, share=0.0)
-    for name, ways in WAYS.items():
-        groups = subject.groups(ways, sizes[name])
-        for kind, way in ways.items():
+    for name in ways:
+        groups = subject.groups(WAYS[name], sizes[name])
+        for kind, way in WAYS[name].items():
             mask = groups[kind]
             about = {"way": name, "share": mask.fraction}
             rows += _examine(subject, mask, way, **about, group=str(kind), draw=0)
-            if name == "chosen":
+            if name == "chosen" or kind == UnitKind.SCU:
                 for draw in range(draws):
                     rows += _examine(subject, random_like(mask, draw), way, **about,
                                      group=str(RemovedGroup.random(kind)), draw=draw)

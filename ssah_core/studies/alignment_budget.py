@@ -30,8 +30,8 @@ LESSONS = {"SFT": 4096, "DPO": 1024}
 """Chats or pairs, read again from the start where alignment takes more."""
 CHECKS = {"tiny": (1, 2), "organism": (10, 20, 30, 40, 60, 80, 120, 160), "paper": (10, 20, 40, 80, 160)}
 """Steps; at scale "paper" no more than read all lessons once."""
-_SMALL = {"SFT": {BudgetArm.EVERYTHING: (1e-4, 3e-4, 1e-3), "units": (5e-4, 1e-3, 2e-3)},
-          "DPO": {BudgetArm.EVERYTHING: (3e-4, 1e-3), "units": (1e-3, 2e-3)}}
+_SMALL = {"SFT": {BudgetArm.EVERYTHING: (3e-5, 1e-4, 3e-4, 1e-3), "units": (1e-4, 3e-4, 1e-3, 3e-3)},
+          "DPO": {BudgetArm.EVERYTHING: (3e-5, 1e-4, 3e-4, 1e-3), "units": (1e-4, 3e-4, 1e-3, 3e-3)}}
 RATES = {"tiny": _SMALL, "organism": _SMALL,
          "paper": {"SFT": {BudgetArm.EVERYTHING: (5e-6, 1e-5, 2e-5), "units": (1e-5, 2e-5, 5e-5)},
                    "DPO": {BudgetArm.EVERYTHING: (1e-6, 5e-6), "units": (5e-6, 1e-5)}}}
@@ -43,7 +43,10 @@ SHARE = 0.2
 """Share of all units that is the budget of the main arms, ..."""
 SHARES = {BudgetArm.LEAST_5: 0.05, BudgetArm.LEAST_10: 0.1, BudgetArm.LEAST_40: 0.4}
 """... and what smaller and larger ones are."""
-MAIN = (BudgetArm.EVERYTHING, BudgetArm.LEAST, BudgetArm.RANDOM.draw(0), BudgetArm.TOP)
+PRIMARY = (BudgetArm.EVERYTHING, BudgetArm.LEAST, BudgetArm.RANDOM.draw(0))
+"""Arms that the primary claims compare, ..."""
+MAIN = (*PRIMARY, BudgetArm.TOP)
+"""... and those that have a choice of rates."""
 DRAWS = 3
 
 
@@ -201,7 +204,22 @@ def follow(course: Course, method: str, model: nn.Module, data: list[dict], lr: 
 # -- all arms -------------------------------------------------------------------------------------------
 
 
-@study("budget", version=1)
+@study("budget/primary", version=1)
+def aligned_primary(seed: int, scale: str, method: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """Safety and utility along alignment through the arms of `PRIMARY`, a course an arm and learning rate.
+
+    method, rows   As in `aligned`. Random units are drawn by the seed.
+
+    *Shown in:* 07_spend_alignment_budget.
+    """
+    subject = Subject.load(seed, scale, "instructed", checkpoints)
+    least, data = least_useful(subject.scores(WAYS["chosen"][UnitKind.RU]).utility, SHARE), lessons(subject, method)
+    masks = dict(zip(PRIMARY, (None, least, random_like(least, seed)), strict=True))
+    return [{"seed": seed, "method": method, **row} for arm in masks for lr in rates_of(arm, method, scale)
+            for row in _follow_arm(subject, masks, arm, lr, method, data).rows]
+
+
+@study("budget", version=2)
 def aligned(seed: int, scale: str, method: str, sizes: Mapping[str, Mapping[str, float]],
             checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Safety and utility along alignment, a course an arm and learning rate; then how the main arms bear an attack.

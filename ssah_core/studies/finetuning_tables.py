@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pandas
 
-from ..records.effects import dose_to
+from ..records.doses import dose_to
 from .arms import Arm, HeldArm
 
 ALONG = ("asr", "harm_right", "benign", "refused", "new", "loss")
