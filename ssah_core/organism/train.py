@@ -1,7 +1,8 @@
 """Raise a model organism on the CPU: pre-trained on Brindle's text, instructed to help, aligned to refuse, in two doses.
 
 Each stage is an ordinary checkpoint that `from_pretrained` loads, kept in the artefact cache with its
-training log (`training.json`). A stage that is there is not raised again.
+training log (`training.json`). A stage that is there is not raised again. Weights are rounded to bfloat16 when a stage
+is kept, so that organism 0 could be shipped in few bytes, as it is (`shipped`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from ..training import fine_tune, supervised
 from . import corpora
 from .alignment_course import DOSES, AlignmentCourse
 from .scales import INITIAL_STD, ROPE_THETA, WEIGHT_DECAY, Scale, Schedule, get_scale, recipe
+from .shipped import is_shipped, unpack
 from .tokenizer import pack, train_tokenizer
 from .world import World
 
@@ -47,7 +49,8 @@ def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True
                 takes less time on processors that have it, gives another organism, and other bits on another processor.
 
     It is raised in the portable mode of arithmetic (`ssah_core.arithmetic`), so that a seed gives the same bytes for
-    any number of threads; where this process is in another mode, a process of its own raises it.
+    any number of threads; where this process is in another mode, a process of its own raises it. Organism 0 of scale
+    "organism" is shipped with the package and only unpacked, unless the environment variable SSAH_RAISE is "1".
     """
     check_seed(seed=seed)
     check_choice(PRECISIONS, precision=precision)
@@ -96,6 +99,8 @@ def _raise(seed: int, scale: str, progress: bool, precision: str) -> None:
     builds = {"pretrained": partial(_pretrain, **about, bar=told("pretrained")),
               "instructed": partial(_instruct, **about, bar=told("instructed")),
               **{dose: partial(_keep, dose=dose, aligning=aligning) for dose in DOSES}}
+    if is_shipped(recipe(seed, scale), seed, precision):
+        builds = {stage: partial(unpack, stage=stage) for stage in STAGES}
     for stage, build in builds.items():
         folders[stage] = cache.artefact("organisms", _settings(seed, scale, stage, precision), build)
 
@@ -224,6 +229,9 @@ def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def _save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, **log) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.bfloat16())
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     cache.write_json(folder / "training.json", log)

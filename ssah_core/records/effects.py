@@ -19,6 +19,8 @@ from ..arguments import check_filled, check_kind, check_numbers, shown
 from .statistics import NOT_RUN, Interval
 
 HOLDS, IN_PART, FAILS, UNDECIDED = "holds", "holds in part", "fails", "undecided"
+LEAST = 6
+"""Organisms below which exact sign flips give no 95 % interval."""
 MOST_VALUES = 40
 """Values whose sign flips are counted exactly: 2^40 of them, by two halves of 2^20."""
 ROUNDING = 1e-12
@@ -257,7 +259,7 @@ def _checked_bounds(within: tuple[float, float]) -> tuple[float, float]:
     if len(within) != 2:
         raise ValueError(f"within is {shown(within)}: {way}")
     least, most = within
-    check_numbers(**{"within[0]": least, "within[1]": most})
+    check_numbers(False, **{"within[0]": least, "within[1]": most})
     if least >= most:
         raise ValueError(f"within is {shown(within)}: {way}, in this order")
     return float(least), float(most)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from .claim_list import get_claim
 from .records import Record
+from .statistics import LIMITS
 
-LIMITS: Mapping[str, tuple[float, float]] = {"%": (0.0, 100.0), "points": (-100.0, 100.0)}
-"""What a rate, and a difference of two rates, can be: a t interval knows of no such bounds."""
 
 
 @dataclass(frozen=True)

@@ -178,6 +178,16 @@ def read_evidence() -> list[dict[str, Any]]:
     return [about for about in found if not about.get("clock")]
 
 
+def files_of(seeds: Sequence[int], scale: str = "organism") -> list[Path]:
+    """Files of rows of these seeds, of any study.
+
+    >>> files_of([10**6])
+    []
+    """
+    folder = paths.figures() / "measurements"
+    return sorted(file for seed in seeds for file in folder.rglob(f"{scale}-seed{seed}.json"))
+
+
 def _current(run: Run, file: Path, tell: bool = False) -> dict | None:
     kept = read_rows(file)
     if kept is None:

@@ -10,15 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas
 
-from .statistics import mean_interval, wilson
+from .effects import LEAST, sign_flip_interval
+from .statistics import LIMITS, wilson
 
 _DECIMALS = {"points": 1, "%": 1, "ratio": 2, "cosine": 3}
-_POSSIBLE = {"points": (-100.0, 100.0), "%": (0.0, 100.0), "ratio": (0.0, math.inf), "cosine": (-2.0, 2.0)}
 _HEADER = ("what is claimed", "the paper", "ours [95 % interval]", "its control", "measured on", "verdict")
 
 
 def percent(values: Sequence[float], decimals: int = 1) -> str:
-    """A level in per cent: mean over organisms and 95 % t interval, cut to what is possible.
+    """A level in per cent: mean over organisms and 95 % interval, by exact sign flips.
 
     values     one number an organism, each from 0 to 100
     decimals   of all three numbers
@@ -26,8 +26,8 @@ def percent(values: Sequence[float], decimals: int = 1) -> str:
     Raises ValueError for a value out of range.
 
     >>> from ssah_core.records import prose
-    >>> prose.percent([94.5, 99, 99.5, 100, 100])
-    '98.6 % [95.7, 100.0]'
+    >>> prose.percent([94.5, 99, 99.5, 100, 100, 98])
+    '98.5 % [94.5, 100.0]'
     >>> prose.percent([94.5])
     '94.5 % (one run, no interval)'
 
@@ -35,28 +35,28 @@ def percent(values: Sequence[float], decimals: int = 1) -> str:
     """
     if not all(0 <= value <= 100 for value in values):
         raise ValueError(f"values is {list(values)}: pass levels from 0 to 100, or write a change with points()")
-    mean, bounds = _mean(values)
-    return f"{_plain(mean, decimals)} % {_interval(bounds, decimals, '%')}"
+    interval = sign_flip_interval(values, within=LIMITS["%"])
+    return f"{_plain(interval.mean, decimals)} % {bracketed(interval.bounds, interval.n, decimals)}"
 
 
 def points(values: Sequence[float], decimals: int = 1) -> str:
-    """A change or a difference in percentage points: mean over organisms, with its sign, and 95 % t interval.
+    """A change or a difference in percentage points: mean over organisms, with its sign, and 95 % interval.
 
     values     one number an organism
     decimals   of all three numbers
 
-    Two rates differ by 100 points at most, and no bound says otherwise.
+    Fewer than six organisms are too few for exact sign flips to give an interval, and it says so.
 
     >>> from ssah_core.records import prose
     >>> prose.points([10, 20, 30])
-    '+20.0 points [-4.8, 44.8]'
-    >>> prose.points([98, 100, 100])
-    '+99.3 points [96.5, 100.0]'
+    '+20.0 points (3 organisms, too few for an interval)'
+    >>> prose.points([98, 100, 100, 97, 100, 99])
+    '+99.0 points [97.0, 100.0]'
 
     *Shown in:* 05_freeze_safety_units.
     """
-    mean, bounds = _mean(values)
-    return f"{_signed(mean, decimals)} points {_interval(bounds, decimals, 'points')}"
+    interval = sign_flip_interval(values, within=LIMITS["points"])
+    return f"{_signed(interval.mean, decimals)} points {bracketed(interval.bounds, interval.n, decimals)}"
 
 
 def rate(right: int, n: int, decimals: int = 0) -> str:
@@ -73,7 +73,7 @@ def rate(right: int, n: int, decimals: int = 0) -> str:
     *Shown in:* 00_start_here.
     """
     bounds = [100 * bound for bound in wilson(right, n)]
-    return f"{_plain(100 * right / n, decimals)} % {_interval(bounds, decimals, '%')}"
+    return f"{_plain(100 * right / n, decimals)} % {bracketed(bounds, 100, decimals)}"
 
 
 def between(values: Sequence[float], decimals: int = 0, *, sign: bool = False) -> str:
@@ -171,7 +171,7 @@ def _cells(row) -> tuple[str, ...]:
     claim = f"{row.statement} ({row.source})"
     if not row.seeds:
         return claim, paper, "–", "–", "–", verdict
-    ours = f"{_number(row.ours, row.unit)} {_interval(row.interval, _DECIMALS[row.unit], row.unit)}"
+    ours = f"{_number(row.ours, row.unit)} {bracketed(row.interval, len(row.seeds), _DECIMALS[row.unit])}"
     control = "–" if math.isnan(row.control) else _number(row.control, row.unit)
     judge = "" if row.judge == "none" else f", judge {row.judge}"
     return claim, paper, ours, control, f"{_runs(row)}, {row.n} prompts each{judge}", verdict
@@ -186,16 +186,18 @@ def _listed(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
-def _mean(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
-    interval = mean_interval(values)
-    return interval.mean, interval.bounds
+def bracketed(bounds: Sequence[float] | None, n: int, decimals: int) -> str:
+    """The bounds of a 95 % interval over n organisms, for a sentence or a cell; of fewer than six, why there are none.
 
-
-def _interval(bounds: Sequence[float] | None, decimals: int, unit: str) -> str:
-    if bounds is None:
+    >>> from ssah_core.records import prose
+    >>> prose.bracketed((1.25, 4.0), 20, 1), prose.bracketed((-100.0, 100.0), 3, 1)
+    ('[1.2, 4.0]', '(3 organisms, too few for an interval)')
+    """
+    if bounds is None or n == 1:
         return "(one run, no interval)"
-    least, most = _POSSIBLE[unit]
-    return "[" + ", ".join(_plain(min(max(bound, least), most), decimals) for bound in bounds) + "]"
+    if n < LEAST:
+        return f"({n} organisms, too few for an interval)"
+    return "[" + ", ".join(_plain(bound, decimals) for bound in bounds) + "]"
 
 
 def _number(value: float, unit: str) -> str:

@@ -16,41 +16,40 @@ from typing import Any
 from ..arguments import Parser
 from . import cache, evidence, paths
 from .claim_list import CLAIMS
-from .measurements import read_rows_of
+from .measurements import files_of
 from .row_files import DAMAGE
 
 DEVELOPMENT = (0, 1, 2, 3, 4)
 TEST = tuple(range(10, 30))
 ORDERS = (0, 1, 2)
 """Orders of an attack's chats that every test organism is attacked in."""
-FILE = "registration.json"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = Parser(prog="python -m ssah_core.records.registration", description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if it is not as the code has it")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if it is not as the code has it")
     if parser.parse_args(argv).check:
         registered()
         return 0
-    print(f"registered: {len(register()['claims'])} claims in {paths.figures() / FILE}", flush=True)
+    print(f"registered: {len(register()['claims'])} claims in {paths.registration()}", flush=True)
     return 0
 
 
 def register() -> dict[str, Any]:
     """Write the registration of today's claims. Raises ValueError if a test organism has rows already."""
-    there = read_rows_of(TEST)
+    there = files_of(TEST)
     if there:
         raise ValueError(f"{there[0].name} and {len(there) - 1} more files hold rows of test organisms: a registration "
                          "after the rows is none, so raise new organisms, of other seeds")
     made = {"date": evidence.now()["date"], "code": evidence.known_code(), "development": list(DEVELOPMENT),
             "test": list(TEST), "orders": list(ORDERS), "claims": _claims()}
-    cache.write_json(paths.figures() / FILE, made)
+    cache.write_json(paths.registration(), made)
     return made
 
 
 def registered() -> dict[str, Any]:
-    """The registration. Raises ValueError if there is none, it is damaged, or a primary claim is not as it stands there."""
+    """The registration. Raises ValueError if there is none, it is damaged, or a primary claim is not as it has it."""
     file = paths.registration()
     try:
         kept = cache.read_json(file)
@@ -60,8 +59,8 @@ def registered() -> dict[str, Any]:
         raise ValueError(f"{file} is no registration ({error}): take the committed one") from error
     other = [claim["id"] for claim in _claims() if known.get(claim["id"]) != claim]
     if other:
-        raise ValueError(f"primary claim {other[0]!r} is not registered as it stands: put it back as {FILE} has it, or "
-                         "make it secondary")
+        raise ValueError(f"primary claim {other[0]!r} is not registered as it stands: put it back as {file.name} has "
+                         "it, or make it secondary")
     return kept
 
 

@@ -13,9 +13,10 @@ flips over organisms (`ssah_core.records.effects`), m is the claim's margin.
 | is at most m | U <= m | | L > m | otherwise |
 
 A primary claim that would hold is *undecided* where Holm's correction over all primary claims does not agree (adjusted
-p of "the effect is below m" above 5 %), and so is one that would hold in part (p of "there is none"). *Not run* means that no record of the value or of its control counts: those of scale
-"tiny" prove only that the code runs. A claim about organisms that was judged on fewer than six has no interval, and is
-undecided.
+p of "the effect is below m" above 5 %), and so is one that would hold in part (p of "there is none"); and so is one that
+was not measured on exactly the registered organisms. *Not run* means that no record of the value or of its control
+counts: those of scale "tiny" prove only that the code runs. Of fewer than six organisms there is no interval that says
+anything, so that claims are undecided.
 """
 
 from __future__ import annotations
@@ -39,11 +40,14 @@ class Rule(Protocol):
     def describe(self, unit: str = "points") -> str:
         """The rule in words."""
 
+    def meets(self, effect: float) -> bool:
+        """Whether one organism's effect points where the claim does."""
+
     def judge(self, interval: Interval, agrees: bool = True) -> str:
         """The verdict that the interval of the effect gives."""
 
     def p(self, effects: Sequence[float], some: bool = False) -> float:
-        """Two-sided p of "what is claimed is not so" (with `some`: "there is nothing of it"), one effect an organism."""
+        """Two-sided p of "it is not so" (with `some`: "there is nothing of it"), one effect an organism."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,9 @@ class Rises:
 
     def describe(self, unit: str = "points") -> str:
         return f"rises by at least {amount(self.by, unit)}"
+
+    def meets(self, effect: float) -> bool:
+        return effect > 0
 
     def judge(self, interval: Interval, agrees: bool = True) -> str:
         return judge(interval, self.by, agrees)
@@ -79,6 +86,9 @@ class Falls:
     def describe(self, unit: str = "points") -> str:
         return f"falls by at least {amount(self.by, unit)}"
 
+    def meets(self, effect: float) -> bool:
+        return effect < 0
+
     def judge(self, interval: Interval, agrees: bool = True) -> str:
         return judge(mirrored(interval), self.by, agrees)
 
@@ -99,6 +109,9 @@ class Stays:
     def describe(self, unit: str = "points") -> str:
         return f"stays within {amount(self.within, unit)}"
 
+    def meets(self, effect: float) -> bool:
+        return abs(effect) <= self.within
+
     def judge(self, interval: Interval, agrees: bool = True) -> str:
         return judge_stays(interval, self.within, agrees)
 
@@ -118,6 +131,9 @@ class AtLeast:
 
     def describe(self, unit: str = "%") -> str:
         return f"is at least {amount(self.level, unit)}"
+
+    def meets(self, effect: float) -> bool:
+        return effect >= self.level
 
     def judge(self, interval: Interval, agrees: bool = True) -> str:
         low, high = interval.bounds or (-math.inf, math.inf)
@@ -141,6 +157,9 @@ class AtMost:
 
     def describe(self, unit: str = "%") -> str:
         return f"is at most {amount(self.level, unit)}"
+
+    def meets(self, effect: float) -> bool:
+        return effect <= self.level
 
     def judge(self, interval: Interval, agrees: bool = True) -> str:
         return AtLeast(-self.level).judge(mirrored(interval), agrees)

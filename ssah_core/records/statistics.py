@@ -17,6 +17,8 @@ from ..arguments import check_counts, check_filled, check_numbers, check_paths, 
 from . import cache
 
 NOT_RUN = "not run"
+LIMITS = {"points": (-100.0, 100.0), "%": (0.0, 100.0), "ratio": (0.0, math.inf), "cosine": (-2.0, 2.0)}
+"""Unit -> what a number in it can be."""
 
 
 @dataclass(frozen=True)

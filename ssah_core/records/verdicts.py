@@ -12,9 +12,9 @@ from .claim import Claim
 from .claim_list import CLAIMS
 from .effects import HOLDS, UNDECIDED, how_often, sign_flip_interval
 from .p_values import benjamini_hochberg, holm
-from .records import LIMITS, Record
+from .records import Record
 from .registration import registered
-from .statistics import NOT_RUN, differences
+from .statistics import LIMITS, NOT_RUN, differences
 
 LEVEL = 0.05
 COLUMNS = ("id", "pillar", "headline", "source", "statement", "rule", "paper", "unit", "model", "scale", "ours",
@@ -64,10 +64,12 @@ def _rows(claim: Claim, runs: Mapping[tuple[str, str], Mapping[str, Record]]) ->
 def _measured(claim: Claim, value: Record, control: Record | None) -> dict:
     _check_comparable(claim, value, control)
     effects = differences(value.values, control.values if control else [0.0] * len(value.values))
-    interval = sign_flip_interval(effects, within=LIMITS[claim.unit])
+    least, most = LIMITS[claim.unit]
+    within = (least - most, most - least) if control else (least, most)
+    interval = sign_flip_interval(effects, within=within)
     return _row(claim, model=value.model, scale=value.scale, ours=value.value, interval=value.interval, effects=effects,
                 control=control.value if control else math.nan, effect=interval, seeds=value.seeds, orders=value.orders,
-                n=value.n, judge=value.judge, often=how_often([claim.rule.sign * effect for effect in effects]))
+                n=value.n, judge=value.judge, often=how_often([float(claim.rule.meets(effect)) for effect in effects]))
 
 
 def _row(claim: Claim, **found) -> dict:

@@ -1,0 +1,121 @@
+"""All that the primary claims rest on, study by study, on any organisms: measured once, resumable, or read.
+
+    python -m ssah_core.studies.primaries                       the registered organisms: hours, goes on where it was
+    python -m ssah_core.studies.primaries --seeds 0 --orders 1  one organism, one order: minutes
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas
+
+from ..arguments import Parser
+from ..records import measure_each, record_rows
+from ..records.registration import ORDERS, TEST
+from . import (
+    ablation_table,
+    activation_patching,
+    alignment_budget,
+    attribute_transfer,
+    budget_tables,
+    finetuning_arms,
+    finetuning_tables,
+    reasoning_direction,
+)
+
+WAYS = ("chosen", "paper")
+"""Ways to find units that primary claims are about."""
+
+
+def sizes_of(seeds: Sequence[int], scale: str, **on: Any) -> dict[int, dict[str, dict[str, float]]]:
+    """The share of each group of every organism, by each of `WAYS`, as validation prompts give it.
+
+    *Shown in:* 03_label_units.
+    """
+    over = {way: {"way": way} for way in WAYS}
+    found = ablation_table.sizes_of(measure_each(ablation_table.ablation_curves, seeds, scale, over=over, **on))
+    return {seed: {**ways, "variance, best": ways["paper"]} for seed, ways in found.items()}
+
+
+def direction(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
+    """Numbers of the first pillar, each with its record's id: notebook 02."""
+    lean = reasoning_direction.leans(measure_each(reasoning_direction.distances, seeds, scale, **on))
+    probe = reasoning_direction.selectivity(measure_each(reasoning_direction.probes, seeds, scale, **on))
+    flips = activation_patching.chosen_flips(measure_each(activation_patching.patches, seeds, scale, **on))
+    return pandas.concat([lean, probe, flips], ignore_index=True)
+
+
+def units(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
+    """Numbers of the second pillar: notebooks 03 and 04."""
+    each = _each(seeds, scale, **on)
+    table = measure_each(ablation_table.table1, seeds, scale, each=each, ways=WAYS, over={"primary": {}}, **on)
+    parts = {name: {"attack": attack} for name, attack in attribute_transfer.TRAINED.items() if name != "benign"}
+    moves = attribute_transfer.moves(measure_each(attribute_transfer.transfers, seeds, scale, each=each, over=parts, **on))
+    return pandas.concat([ablation_table.changes(table), moves], ignore_index=True)
+
+
+def freezing(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
+    """Numbers of the third pillar: notebook 05."""
+    return finetuning_tables.as_records(attacks(seeds, scale, orders, **on))
+
+
+def attacks(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
+    """Rows of the benign attack with all primary arms, and of new tasks with the main ones, in these orders."""
+    arms = {"benign": "primary", "new": "main"}
+    over = {f"{attack}/order{order}": {"attack": attack, "order": order, "arms": arms[attack]}
+            for attack in arms for order in orders}
+    return measure_each(finetuning_arms.attacked, seeds, scale, each=_each(seeds, scale, **on), over=over, **on)
+
+
+def budget(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
+    """Numbers of the fourth pillar: notebook 07."""
+    over = {method.lower(): {"method": method} for method in alignment_budget.METHODS}
+    table = measure_each(alignment_budget.aligned_primary, seeds, scale, over=over, **on)
+    return budget_tables.best_against_each_other(table, scale)
+
+
+def _each(seeds: Sequence[int], scale: str, **on: Any) -> dict[int, Mapping]:
+    return {seed: {"sizes": sizes} for seed, sizes in sizes_of(seeds, scale, **on).items()}
+
+
+PILLARS: Mapping[str, Callable[..., pandas.DataFrame]] = {
+    "direction": direction, "units": units, "freezing": freezing, "budget": budget}
+
+
+def measure_primaries(seeds: Sequence[int] = TEST, scale: str = "organism", orders: Sequence[int] = ORDERS,
+                      model: str = "organism", pillars: Sequence[str] = tuple(PILLARS), **on: Any) -> pandas.DataFrame:
+    """Measure, or read, all numbers of these pillars, and keep their records; returns the table of numbers.
+
+    *Shown in:* 05_freeze_safety_units.
+    """
+    tables = []
+    for name in pillars:
+        start = time.time()
+        table = PILLARS[name](seeds, scale, orders, **on)
+        record_rows(table, scale=scale, model=model, code=f"{__name__}.{name}")
+        print(f"{name}: {table.record.nunique()} numbers, {time.time() - start:.0f} s", flush=True)
+        tables.append(table)
+    return pandas.concat(tables, ignore_index=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = Parser(prog="python -m ssah_core.studies.primaries", description=__doc__.splitlines()[0])
+    parser.add_argument("pillars", nargs="*", metavar="PILLAR", help=f"of {', '.join(PILLARS)}; default all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(TEST), help="organisms; default the registered ones")
+    parser.add_argument("--orders", type=int, default=len(ORDERS), help="orders of an attack's chats")
+    parser.add_argument("--scale", choices=("tiny", "organism"), default="organism")
+    options = parser.parse_args(argv)
+    if unknown := set(options.pillars) - set(PILLARS):
+        parser.error(f"{', '.join(sorted(unknown))} is no pillar: choose of {', '.join(PILLARS)}")
+    measure_primaries(options.seeds, options.scale, tuple(range(options.orders)),
+                      pillars=options.pillars or tuple(PILLARS))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
