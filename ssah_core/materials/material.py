@@ -88,7 +88,7 @@ class Material(Protocol):
         """Prompts that are read together, with their gradients."""
 
     def calibration(self) -> dict[str, Dataset]:
-        """Sets "safety" (malicious requests, refused), "utility" (instructions), "requests" (benign requests) and, where
+        """Sets "safety" (malicious requests, refused), "utility" (instructions), "requests" (benign requests) and, if
         there are such questions, "morals" (wicked deeds, called so)."""
 
     def text(self) -> list[str]:

@@ -57,4 +57,5 @@ def align_in_doses(seed: int, scale: str, doses: Collection[float], look: Look) 
 
     chats = supervised(alignment(World.draw(seed), max(at) * schedule.batch_size, seed), tokenizer)
     fine_tune(model, chats, steps=max(at), batch_size=schedule.batch_size, at_once=schedule.at_once, lr=schedule.lr,
-              weight_decay=WEIGHT_DECAY, seed=seed, schedule=lambda step: min(1.0, (step + 1) / RISE), callbacks=[Measure()])
+              weight_decay=WEIGHT_DECAY, seed=seed, schedule=lambda step: min(1.0, (step + 1) / RISE),
+              callbacks=[Measure()])

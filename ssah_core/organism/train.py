@@ -1,4 +1,4 @@
-"""Raise a model organism on the CPU: pre-trained on Brindle's text, instructed to help, aligned to refuse, in two doses.
+"""Raise a model organism on the CPU: pre-trained on Brindle's text, instructed to help, aligned in two doses.
 
 Each stage is an ordinary checkpoint that `from_pretrained` loads, kept in the artefact cache with its
 training log (`training.json`). A stage that is there is not raised again. Weights are rounded to bfloat16 when a stage
@@ -208,8 +208,9 @@ def _keep(folder: Path, dose: str, aligning: Callable[[], AlignmentCourse]) -> N
 
 def _train(model, rows, stage: Schedule, seed: int, bar: str | None, precision: str, schedule="cosine",
            **more) -> list[dict]:
-    return fine_tune(model, rows, steps=stage.steps, batch_size=stage.batch_size, at_once=stage.at_once, lr=stage.lr, schedule=schedule,
-                     warmup=0.05, weight_decay=WEIGHT_DECAY, seed=seed, precision=precision, progress=bar, **more)
+    return fine_tune(model, rows, steps=stage.steps, batch_size=stage.batch_size, at_once=stage.at_once, lr=stage.lr,
+                     schedule=schedule, warmup=0.05, weight_decay=WEIGHT_DECAY, seed=seed, precision=precision,
+                     progress=bar, **more)
 
 
 # -- a checkpoint ------------------------------------------------------------------------------------

@@ -27,8 +27,8 @@ def _held(id: str, statement: str, attack: str = "benign", headline: bool = Fals
 def _budget(method: str, other: str, name: str, headline: bool = False) -> Claim:
     paper = ((4.2,), ("LLaMA-7B",)) if (method, other) == ("sft", "all") else ()
     return _claim(f"table4/{method}/best_rate/ru_vs_{other}/old", "Table 4", BUDGET, _SPEND,
-                  f"Aligned by {method.upper()} through the 20 % of its units that are least useful, a model keeps more "
-                  f"of what it knew than through {name}, each at its own best learning rate.", Rises(), *paper,
+                  f"Aligned by {method.upper()} through the 20 % of its units that are least useful, a model keeps "
+                  f"more of what it knew than through {name}, each at its own best learning rate.", Rises(), *paper,
                   headline=headline)
 
 
@@ -45,8 +45,8 @@ PRIMARY_CLAIMS = (
            "Malice can be read off the last token of a request before alignment, beyond what a probe can memorise.",
            Rises()),
     _claim("patching/before_last/flips", "Section 2", DIRECTION, _PROBE,
-           "The state of that one token, after the block before the last, carries the choice: put into another request, "
-           "it turns refusal into answer and back (% of pairs), where a request of the same side does not.", Rises(),
+           "The state of that one token, after the block before the last, carries the choice: put into another "
+           "request, it turns refusal into answer and back (% of pairs), where a request of the same side does not.", Rises(),
            unit="%", control="patching/before_last/same_side", headline=True),
     # -- units: are a few of them safety's, and safety's alone? --
     _claim("table1/scu/harm_right", "Table 1", UNITS, _LABEL,

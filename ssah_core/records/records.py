@@ -21,14 +21,13 @@ from ..arguments import (
     check_numbers,
     check_paths,
     check_seed,
-    check_texts,
     shown,
 )
 from . import cache, paths
 from .claim_list import check_known, list_records
+from .effects import sign_flip_interval
 from .measurements import check_scale, slug
 from .row_files import DAMAGE
-from .effects import sign_flip_interval
 from .statistics import LIMITS
 
 

@@ -3,8 +3,8 @@
     python -m ssah_core.records.registration           write figures/registration.json
     python -m ssah_core.records.registration --check   write nothing; exit with 1 if it is not as the code has it
 
-Organisms 0 to 4 are the *development* set: every choice was made on them. The *test* set was raised by frozen code after
-the registration, none left out.
+Organisms 0 to 4 are the *development* set: every choice was made on them. The *test* set was raised by frozen code
+after the registration, none left out.
 """
 
 from __future__ import annotations

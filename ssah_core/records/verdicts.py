@@ -14,7 +14,7 @@ from .effects import HOLDS, UNDECIDED, how_often, sign_flip_interval
 from .p_values import benjamini_hochberg, holm
 from .records import Record
 from .registration import registered
-from .statistics import LIMITS, NOT_RUN, differences
+from .statistics import LIMITS, NOT_RUN, Interval, differences
 
 LEVEL = 0.05
 COLUMNS = ("id", "pillar", "headline", "source", "statement", "rule", "paper", "unit", "model", "scale", "ours",
@@ -57,19 +57,24 @@ def _by_run(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, Record
 
 def _rows(claim: Claim, runs: Mapping[tuple[str, str], Mapping[str, Record]]) -> list[dict]:
     needed = {claim.record, claim.control} - {None}
-    rows = [_measured(claim, run[claim.record], run.get(claim.control)) for run in runs.values() if needed <= run.keys()]
-    return rows or [_row(claim)]
+    there = [run for run in runs.values() if needed <= run.keys()]
+    return [_measured(claim, run[claim.record], run.get(claim.control)) for run in there] or [_row(claim)]
 
 
 def _measured(claim: Claim, value: Record, control: Record | None) -> dict:
-    _check_comparable(claim, value, control)
-    effects = differences(value.values, control.values if control else [0.0] * len(value.values))
-    least, most = LIMITS[claim.unit]
-    within = (least - most, most - least) if control else (least, most)
-    interval = sign_flip_interval(effects, within=within)
+    effects, interval = effect_of(claim, value, control)
     return _row(claim, model=value.model, scale=value.scale, ours=value.value, interval=value.interval, effects=effects,
                 control=control.value if control else math.nan, effect=interval, seeds=value.seeds, orders=value.orders,
                 n=value.n, judge=value.judge, often=how_often([float(claim.rule.meets(effect)) for effect in effects]))
+
+
+def effect_of(claim: Claim, value: Record, control: Record | None) -> tuple[list[float], Interval]:
+    """A claim's effect, one number an organism, and the interval of its mean. Raises ValueError if the records of value
+    and control cannot be compared."""
+    _check_comparable(claim, value, control)
+    effects = differences(value.values, control.values if control else [0.0] * len(value.values))
+    least, most = LIMITS[claim.unit]
+    return effects, sign_flip_interval(effects, within=(least - most, most - least) if control else (least, most))
 
 
 def _row(claim: Claim, **found) -> dict:

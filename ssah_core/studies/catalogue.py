@@ -26,8 +26,8 @@ STUDIES = by_name((
     reasoning_direction.probes, activation_patching.patches, activation_patching.depth, ablation_table.compare_choices,
     ablation_table.ablation_curves, ablation_table.places, ablation_table.table1,
     finetuning_arms.attacked, attribute_transfer.transfers, granularity.compared, peft_attack.rates,
-    peft_attack.compared, alignment_budget.aligned, alignment_budget.aligned_primary, recovery_and_guard.arms, recovery_and_guard.guard_speed,
-    prefill_depth.units))
+    peft_attack.compared, alignment_budget.aligned, alignment_budget.aligned_primary, recovery_and_guard.arms,
+    recovery_and_guard.guard_speed, prefill_depth.units))
 TIMED = tuple(name for name, function in STUDIES.items() if function.study.clock)
 """Studies whose numbers are times, which are not verified."""
 

@@ -38,10 +38,10 @@ def other_choice(subject: Subject, n: int) -> UnitMask:
     if "morals" not in sets:
         raise ValueError("the material has no questions of right and wrong, so there is no other choice to find units "
                          "of: leave this control out")
-    way, verdicts = WAYS["chosen"][UnitKind.SCU], subject.material.verdicts
+    way, verdicts = WAYS["chosen"][UnitKind.SCU], ([verdict] for verdict in subject.material.verdicts)
     scores = search(subject.model, subject.batches("morals", "response"), subject.batches("requests", "response"),
-                    refusal_odds(subject.tokenizer, *([verdict] for verdict in verdicts)), subject.moments("requests", way.tokens), share=SEARCHED,
-                    rounds=way.rounds)
+                    refusal_odds(subject.tokenizer, *verdicts), subject.moments("requests", way.tokens),
+                    share=SEARCHED, rounds=way.rounds)
     return top_units(scores.contrast, n)
 
 

@@ -54,8 +54,8 @@ def units(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on
     each = _each(seeds, scale, **on)
     table = measure_each(ablation_table.table1, seeds, scale, each=each, ways=WAYS, over={"primary": {}}, **on)
     parts = {name: {"attack": attack} for name, attack in attribute_transfer.TRAINED.items() if name != "benign"}
-    moves = attribute_transfer.moves(measure_each(attribute_transfer.transfers, seeds, scale, each=each, over=parts, **on))
-    return pandas.concat([ablation_table.changes(table), moves], ignore_index=True)
+    moved = measure_each(attribute_transfer.transfers, seeds, scale, each=each, over=parts, **on)
+    return pandas.concat([ablation_table.changes(table), attribute_transfer.moves(moved)], ignore_index=True)
 
 
 def freezing(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = Parser(prog="python -m ssah_core.studies.primaries", description=__doc__.splitlines()[0])
     parser.add_argument("pillars", nargs="*", metavar="PILLAR", help=f"of {', '.join(PILLARS)}; default all")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(TEST), help="organisms; default the registered ones")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(TEST), help="organisms (the registered ones)")
     parser.add_argument("--orders", type=int, default=len(ORDERS), help="orders of an attack's chats")
     parser.add_argument("--scale", choices=("tiny", "organism"), default="organism")
     options = parser.parse_args(argv)
