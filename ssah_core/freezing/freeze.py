@@ -39,8 +39,8 @@ def freeze(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str = "t
 
     Raises ValueError, and leaves the model as it was, if the mask is empty (and the rest trains), of another model or
     leaves nothing to train; if a weight with units is quantised, offloaded or under LoRA; if the model is in such a
-    context already; in the first step or at the end, if something but an optimiser step changed frozen entries; and at the end, if
-    optimisers took steps, but on other models alone (`Trainer(model_init=...)`).
+    context already; in the first step or at the end, if something but an optimiser step changed frozen entries; and at
+    the end, if optimisers took steps, but on other models alone (`Trainer(model_init=...)`).
     Source: paper, Table 2.   Departs: none known; the paper does not say what happens to v rows and the rest.
 
     >>> import copy

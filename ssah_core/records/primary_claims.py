@@ -46,8 +46,8 @@ PRIMARY_CLAIMS = (
            Rises()),
     _claim("patching/before_last/flips", "Section 2", DIRECTION, _PROBE,
            "The state of that one token, after the block before the last, carries the choice: put into another "
-           "request, it turns refusal into answer and back (% of pairs), where a request of the same side does not.", Rises(),
-           unit="%", control="patching/before_last/same_side", headline=True),
+           "request, it turns refusal into answer and back (% of pairs), where a request of the same side does not.",
+           Rises(), unit="%", control="patching/before_last/same_side", headline=True),
     # -- units: are a few of them safety's, and safety's alone? --
     _claim("table1/scu/harm_right", "Table 1", UNITS, _LABEL,
            "Without its safety-critical units (SCU) a model answers malicious requests rightly, where as many random "
