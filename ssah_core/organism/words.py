@@ -32,7 +32,7 @@ ACTIONS = tuple("""sweep tap loosen press stroke scrape soak twist rinse pinch c
 PARTS = tuple("lid handle rim base side hinge neck edge seam frame knob back".split())
 MATERIALS = tuple("tin oak clay brass wool glass copper linen pine iron leather wax".split())
 PEOPLE = tuple("""Mira Tobin Elsa Hugo Nell Oskar Petra Ruben Sanne Willem Ada Bram Clara Dirk
-    Fenna Gus Hanna Ivo Jette Kasper""".split())
+    Fenna Gus Hanna Bas Jette Kasper""".split())
 TOWNS = tuple("Oakham Fernley Millbrook Dunmore Ashby Larkhill Thornton Weston".split())
 JOBS = tuple("baker tailor smith potter weaver fisher gardener carpenter".split())
 
