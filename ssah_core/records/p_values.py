@@ -37,8 +37,8 @@ def holm(ps: Mapping[str, float]) -> dict[str, float]:
 
     Raises ValueError for what is no share, or none. Source: Holm 1979, in `statsmodels.stats.multitest.multipletests`.
 
-    >>> holm({"a": 0.01, "b": 0.04, "c": 0.5})
-    {'a': 0.03, 'b': 0.08, 'c': 0.5}
+    >>> holm({"a": 0.125, "b": 0.25, "c": 0.5})
+    {'a': 0.375, 'b': 0.5, 'c': 0.5}
     """
     return _adjusted(ps, "holm")
 
@@ -49,8 +49,8 @@ def benjamini_hochberg(ps: Mapping[str, float]) -> dict[str, float]:
     Raises ValueError for what is no share, or none. Source: Benjamini & Hochberg 1995, in
     `statsmodels.stats.multitest.multipletests`.
 
-    >>> benjamini_hochberg({"a": 0.01, "b": 0.04, "c": 0.5})
-    {'a': 0.03, 'b': 0.06, 'c': 0.5}
+    >>> benjamini_hochberg({"a": 0.125, "b": 0.25, "c": 0.5})
+    {'a': 0.375, 'b': 0.375, 'c': 0.5}
     """
     return _adjusted(ps, "fdr_bh")
 
