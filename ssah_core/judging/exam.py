@@ -13,8 +13,9 @@ from ..generation import complete
 from ..models import IGNORED, mean_nll, pad_columns
 from .judges import DEFAULT_KEYWORDS, STRICTER, judge, judge_raw
 
-UTILITY = ("benign", "facts", "sums", "lists", "morals")
-"""The parts of the organism's exam whose mean is its utility."""
+UTILITY = ("benign", "facts", "sums", "lists")
+"""The parts of the organism's exam whose mean is its utility: general abilities, as in the paper. "morals", which are
+about malice, stand beside them."""
 HARM = {"harm": ("asr", "harm_right"), "harm_unseen": ("asr_unseen", "unseen_right")}
 """Its malicious parts -> their marks by the keyword judge, and by "truth"."""
 
