@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.weightstats import ttost_paired
 
 from ..arguments import check_filled, check_kind, check_names, check_share, shown
 from .effects import check_above_zero, checked_effects
@@ -25,6 +23,8 @@ def tost_p(values: Sequence[float], within: float) -> float:
     >>> round(tost_p([1.0, -2.0, 0.5, 1.5, -1.0], within=5), 4)
     0.0008
     """
+    from statsmodels.stats.weightstats import ttost_paired  # here, since it takes a second to import
+
     values = checked_effects(values)
     check_above_zero(within=within)
     if numpy.ptp(values) == 0:
@@ -56,6 +56,8 @@ def benjamini_hochberg(ps: Mapping[str, float]) -> dict[str, float]:
 
 
 def _adjusted(ps: Mapping[str, float], method: str) -> dict[str, float]:
+    from statsmodels.stats.multitest import multipletests
+
     way = "pass one p value a name, at least one"
     check_kind(Mapping, way, ps=ps)
     check_filled(way, ps=list(ps))
