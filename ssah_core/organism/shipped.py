@@ -22,8 +22,8 @@ from ..records import cache, digest
 
 FOLDER = Path(__file__).parent / "organism0"
 SEED, SCALE = 0, "organism"
-COMMON = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-OF_A_STAGE = ("training.json", "evidence.json")
+COMMON = ("config.json", "generation_config.json", "tokenizer.json", "chat_template.jinja")
+OF_A_STAGE = ("training.json", "evidence.json", "tokenizer_config.json")
 
 
 def is_shipped(recipe: Mapping[str, Any], seed: int, precision: str) -> bool:
