@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..records import mean_interval
+from ..records.effects import LEAST, sign_flip_interval
 from .style import Look
 
 PERCENT, POINTS = (0.0, 100.0), (-100.0, 100.0)
@@ -25,19 +25,18 @@ def with_intervals(table: pandas.DataFrame, by: Sequence[str], within: tuple[flo
     by       columns that tell one mean from another
     within   least and greatest value that is possible, which no bound leaves; None for no limit
 
-    Returns the columns of `by`, and `mean`, `low`, `high` (NaN where there is one organism).
+    Returns the columns of `by`, and `mean`, `low`, `high` (NaN of fewer than six organisms, whose signs say too little).
 
     >>> import pandas
     >>> from ssah_core.plots.marks import with_intervals
-    >>> ours = pandas.DataFrame({"arm": "nothing", "value": [90.0, 100.0, 100.0]})
+    >>> ours = pandas.DataFrame({"arm": "nothing", "value": [90.0, 100.0, 100.0, 96.0, 98.0, 92.0]})
     >>> with_intervals(ours, ["arm"]).round(1).to_dict("records")
-    [{'arm': 'nothing', 'mean': 96.7, 'low': 82.3, 'high': 100.0}]
+    [{'arm': 'nothing', 'mean': 96.0, 'low': 90.0, 'high': 100.0}]
     """
-    low, high = within or (-numpy.inf, numpy.inf)
     rows = []
     for names, part in table.groupby(list(by), sort=False):
-        interval = mean_interval(part.value.tolist())
-        bounds = numpy.clip(interval.bounds, low, high) if interval.bounds else (numpy.nan, numpy.nan)
+        interval = sign_flip_interval(part.value.tolist(), within=within or (-numpy.inf, numpy.inf))
+        bounds = interval.bounds if interval.n >= LEAST else (numpy.nan, numpy.nan)
         rows.append([*names, interval.mean, *map(float, bounds)])
     return pandas.DataFrame(rows, columns=[*by, "mean", "low", "high"])
 
