@@ -183,7 +183,6 @@ SECONDARY_CLAIMS = (
     _table1("table1_variance/scu/utility", _SPARES.format("SCU"), Stays(), (-1.3, -3.6, -2.9), **_OWN),
     *_figure5("transfer", "Figure 5"),
     *_figure5("transfer_variance", "Figure 5, by the paper's variance criterion"),
-    _table2("benign/scu_6cu_vs_nothing/asr", _KEEPS.format("benign fine-tuning", "nothing"), Falls(), (-8.9, -3.6)),
     _table2("benign/scu_cu_vs_nothing/asr", "Through benign fine-tuning, a model with SCU and all CU frozen stays "
             "safer than one with nothing frozen.", Falls(), (-11.6, -4.3)),
     _table2("new/scu_6cu_vs_nothing/asr", _KEEPS.format("fine-tuning on new tasks", "nothing"), Falls(), (-8.2, -9.0)),

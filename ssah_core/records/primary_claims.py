@@ -19,9 +19,11 @@ def _claim(id: str, source: str, pillar: str, notebook: str, statement: str, rul
     return Claim(id, source, notebook, statement, rule, dict(zip(models, paper, strict=True)), pillar=pillar, **more)
 
 
-def _held(id: str, statement: str, attack: str = "benign", headline: bool = False) -> Claim:
-    """The paper compares with nothing frozen alone, so it has no number for any of these."""
-    return _claim(f"table2/{attack}/{id}/asr", "Table 2", FREEZING, _FREEZE, statement, Falls(), headline=headline)
+def _held(id: str, statement: str, attack: str = "benign", paper: tuple[float, ...] = (),
+          headline: bool = False) -> Claim:
+    """The paper compares with nothing frozen alone: HEx-PHI harmfulness rates by GPT-4, as differences."""
+    return _claim(f"table2/{attack}/{id}/asr", "Table 2", FREEZING, _FREEZE, statement, Falls(), paper,
+                  _TABLE1[:len(paper)], headline=headline)
 
 
 def _budget(method: str, other: str, name: str, headline: bool = False) -> Claim:
@@ -70,10 +72,10 @@ PRIMARY_CLAIMS = (
            "Fine-tuning on new tasks turns SCU into units that also serve utility (% of SCU), more than measuring them "
            "on other data does.", Rises(), (65.4,), ("Llama-2-7B-Chat",), control="transfer/none/scu_to_cu"),
     # -- freezing: does holding the right units keep a model safe while it learns? --
-    _held("scu_6cu_vs_random", "Frozen SCU and the next 6 % of units keep a model safer through harmless fine-tuning "
-          "than as many random units.", headline=True),
-    _held("scu_6cu_vs_other", "... and safer than as many units that carry another choice, right or wicked.",
-          headline=True),
+    _held("scu_6cu_vs_nothing", "Frozen SCU and the next 6 % of units keep a model safer through harmless fine-tuning "
+          "than nothing frozen.", paper=(-8.9, -3.6), headline=True),
+    _held("scu_6cu_vs_random", "... and safer than as many random units.", headline=True),
+    _held("scu_6cu_vs_other", "... and safer than as many units that carry another choice, right or wicked."),
     _held("scu_6cu_rest_vs_random_rest", "... and safer than random units also where all that belongs to no unit "
           "(embeddings, norms, queries, keys) is frozen too."),
     _held("rest_vs_nothing", "Freezing only what belongs to no unit keeps a model safer than freezing nothing.",

@@ -29,7 +29,7 @@ QUICK_DOSES = {"tiny": (1, 2), "organism": (1, 2, 4, 8, 16, 32), "paper": (1, 2,
 """... and under harmful examples, of which a few steps are enough."""
 STATED = {"tiny": 2, "organism": 32, "paper": 100}
 """The one dose at which what takes long is looked at: all marks, kinds of units, prefills."""
-RATES = {"tiny": {"benign": 1e-3, "new": 1e-3}, "organism": {"benign": 5e-5, "new": 5e-5},
+RATES = {"tiny": {"benign": 1e-3, "new": 1e-3}, "organism": {"benign": 5e-5, "new": 1e-4},
          "paper": {"benign": 2e-5, "new": 2e-5}}
 """Constant learning rate of an attack, one for all models of a scale; harmful examples have that of "benign"."""
 ORDERS = 3
