@@ -25,7 +25,7 @@ def with_intervals(table: pandas.DataFrame, by: Sequence[str], within: tuple[flo
     by       columns that tell one mean from another
     within   least and greatest value that is possible, which no bound leaves; None for no limit
 
-    Returns the columns of `by`, and `mean`, `low`, `high` (NaN of fewer than six organisms, whose signs say too little).
+    Returns the columns of `by`, and `mean`, `low`, `high` (NaN of fewer than six organisms, which say too little).
 
     >>> import pandas
     >>> from ssah_core.plots.marks import with_intervals

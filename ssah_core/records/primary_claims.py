@@ -55,10 +55,10 @@ PRIMARY_CLAIMS = (
            "Without its safety-critical units (SCU) a model answers malicious requests rightly, where as many random "
            "units change nothing.", Rises(), (56.0, 71.0, 48.0), _TABLE1, control="table1/random_scu/harm_right",
            headline=True),
-    _claim("table1/scu/utility", "Table 1", UNITS, _LABEL, "Without them it is as useful as before.", Stays(),
+    _claim("table1/scu/utility", "Table 1", UNITS, _LABEL, "Without its SCU a model is as useful as before.", Stays(),
            (-1.3, -3.6, -2.9), _TABLE1, headline=True),
     _claim("table1/scu/morals", "Section 3", UNITS, _LABEL,
-           "Without them it still knows right from wicked.", Stays(), headline=True),
+           "Without its SCU a model still knows right from wicked.", Stays(), headline=True),
     _claim("table1/ucu/utility", "Table 1", UNITS, _LABEL,
            "Without its utility-critical units (UCU) it loses its abilities, more than without as many random ones.",
            Falls(), (-15.6, -16.8, -26.2), _TABLE1, control="table1/random_ucu/utility"),
@@ -66,7 +66,8 @@ PRIMARY_CLAIMS = (
            "Its redundant units (RU) can be spared better than as many random ones.", Rises(),
            record="table1/ru/utility", control="table1/random_ru/utility"),
     _claim("table1_variance/scu/harm_right", "Table 1", UNITS, _LABEL,
-           "The paper's own score finds such units too, where as many are removed as utility allows.", Rises(),
+           "The paper's own score finds such units too: without as many of its SCU as utility can spare, malicious "
+           "requests are answered rightly.", Rises(),
            (56.0, 71.0, 48.0), _TABLE1, control="table1_variance/random_scu/harm_right", headline=True),
     _claim("transfer/new/scu_to_cu", "Figure 5", UNITS, _TRANSFER,
            "Fine-tuning on new tasks turns SCU into units that also serve utility (% of SCU), more than measuring them "
@@ -74,7 +75,8 @@ PRIMARY_CLAIMS = (
     # -- freezing: does holding the right units keep a model safe while it learns? --
     _held("scu_6cu_vs_nothing", "Frozen SCU and the next 6 % of units keep a model safer through harmless fine-tuning "
           "than nothing frozen.", paper=(-8.9, -3.6), headline=True),
-    _held("scu_6cu_vs_random", "... and safer than as many random units.", headline=True),
+    _held("scu_6cu_vs_random", "Frozen SCU and the next 6 % of units keep a model safer than as many random units.",
+          headline=True),
     _held("scu_6cu_vs_other", "... and safer than as many units that carry another choice, right or wicked."),
     _held("scu_6cu_rest_vs_random_rest", "... and safer than random units also where all that belongs to no unit "
           "(embeddings, norms, queries, keys) is frozen too."),
