@@ -21,7 +21,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 
 # The portable arithmetic of ssah_core/arithmetic.py, read when torch is loaded: the same bits for any number of threads
 # and on every x86 processor with AVX2. Checkpoints (`make paper`) need it not.
-PORTABLE := reproduce publish verify golden test lab
+PORTABLE := reproduce publish trial verify golden test lab
 $(PORTABLE): export MKL_CBWR := AVX2,STRICT
 $(PORTABLE): export ATEN_CPU_CAPABILITY := avx2
 $(PORTABLE): export ONEDNN_MAX_CPU_ISA := AVX2
@@ -59,7 +59,7 @@ test -n $(call GIVEN,MODEL) || { echo "MODEL is not set; name a folder or a hub 
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce publish verify golden test bench faults paper rehearse lab figures report audit lock clean
+.PHONY: help env reproduce publish trial verify golden test bench faults paper rehearse lab figures report audit lock clean
 
 help:  ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -72,6 +72,9 @@ reproduce: $(INSTALLED)  ## raise SEEDS organisms, run every notebook into runs/
 
 publish: $(INSTALLED)  ## renew what is committed: SEEDS organisms, every notebook in place, paper_repro.md (SEEDS=5)
 	$(BIN)/python -m ssah_core.runner.execute --publish --seeds $(call QUOTED,$(or $(value SEEDS),5)) $(CHOSEN)
+
+trial: $(INSTALLED)  ## measure the primary claims on the registered organisms: a night, goes on where it was (PILLARS="units freezing")
+	$(BIN)/python -m ssah_core.studies.primaries $(call WORDS,PILLARS)
 
 verify: $(INSTALLED)  ## measure one organism of every study again, drawn by the code, and compare (STUDIES="losses attacked" SCALE=organism NAME=organism-1)
 	$(if $(value NAME),SSAH_FIGURES=$(call QUOTED,$(CURDIR)/runs/$(value NAME)/figures)) $(BIN)/python -m ssah_core.runner.verify \
