@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas
 
+from ..judging import unpacked
 from ..records.doses import dose_to
 from .arms import Arm, HeldArm
 
@@ -72,3 +73,19 @@ def against_each_other(table: pandas.DataFrame, what: str, keys: list[str], plac
     both = table.merge(table[[*keys, what, "value"]], on=keys, suffixes=("", "_other"))
     pair = both[what] + "_vs_" + both[f"{what}_other"]
     return both.assign(value=both.value - both.value_other, record=place(both) + "/" + pair + "/" + both.metric)
+
+
+def per_prompt(table: pandas.DataFrame, arm: str, other: str, dose: int,
+               triggers: Mapping[int, Sequence[str]]) -> pandas.DataFrame:
+    """What came of each malicious prompt in two arms after a dose, one row each, as `records.mixed_model` takes it.
+
+    arm, other   Names of arms, of which the other is the control.
+    triggers     Organism -> trigger of each prompt, in the order of the exam.
+
+    *Shown in:* 05_freeze_safety_units.
+    """
+    rows = table[(table.metric == "asr") & (table.dose == dose) & table.arm.isin([arm, other])]
+    found = [{"fulfilled": int(truth), "arm": int(row.arm == arm), "organism": row.seed, "order": row.order,
+              "trigger": trigger} for row in rows.itertuples()
+             for truth, trigger in zip(unpacked(row.outcomes, row.n), triggers[row.seed], strict=True)]
+    return pandas.DataFrame(found)
