@@ -65,7 +65,7 @@ def registered() -> dict[str, Any]:
 
 
 def _claims() -> list[dict[str, Any]]:
-    return cache.plain([claim.described() for claim in CLAIMS if claim.primary])
+    return [cache.plain(claim.described()) for claim in CLAIMS if claim.primary]
 
 
 if __name__ == "__main__":
