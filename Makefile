@@ -70,8 +70,8 @@ env: $(INSTALLED)  ## make the environment .venv (PYTHON=python3.12, TORCH_BACKE
 reproduce: $(INSTALLED)  ## raise SEEDS organisms, run every notebook into runs/NAME, say what was found (SEEDS=1 SCALE=organism NAME=organism-1)
 	$(BIN)/python -m ssah_core.runner.execute --seeds $(call QUOTED,$(or $(value SEEDS),1)) --scale $(call GIVEN,SCALE) $(CHOICE)
 
-publish: $(INSTALLED)  ## renew what is committed: SEEDS organisms, every notebook in place, paper_repro.md (SEEDS=5)
-	$(BIN)/python -m ssah_core.runner.execute --publish --seeds $(call QUOTED,$(or $(value SEEDS),5)) $(CHOSEN)
+publish: $(INSTALLED)  ## renew what is committed: every notebook in place, on the organisms that it names; paper_repro.md
+	$(BIN)/python -m ssah_core.runner.execute --publish $(CHOSEN)
 
 trial: $(INSTALLED)  ## measure the primary claims on the registered organisms: a night, goes on where it was (PILLARS="units freezing")
 	$(BIN)/python -m ssah_core.studies.primaries $(call WORDS,PILLARS)

@@ -26,7 +26,7 @@ from .run_notebook import NotebookFailed
 from .stopping import no_room, silence_tasks, stoppable
 from .up_to_date import bring_up_to_date
 
-COMMON = ("seeds", "scale", "model", "unaligned")
+COMMON = ("seeds", "orders", "scale", "model", "unaligned")
 """Parameters that most notebooks have: those that lack one are run without it."""
 CHECKPOINTS = ("model", "unaligned")
 PUBLISHED = "organism"
@@ -37,9 +37,9 @@ Plan = dict[Path, dict[str, Any]]
 
 
 def common_parameters(notebook: Path, seeds: list[int], scale: str) -> dict[str, Any]:
-    """`seeds` and `scale`, as far as the notebook has parameters of these names."""
-    known = read_parameters(notebook)
-    return {name: value for name, value in {"seeds": seeds, "scale": scale}.items() if name in known}
+    """`seeds`, `scale` and one of `orders`, as far as the notebook has parameters of these names."""
+    known, common = read_parameters(notebook), {"seeds": seeds, "orders": 1, "scale": scale}
+    return {name: value for name, value in common.items() if name in known}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,7 +67,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m ssah_core.runner.execute", description=__doc__)
-    parser.add_argument("--seeds", type=_count, default=1, metavar="N", help="how many organisms: seeds 0 to N-1")
+    parser.add_argument("--seeds", type=_count, metavar="N",
+                        help="how many organisms: seeds 0 to N-1 (default 1); with --publish, those that notebooks name")
     parser.add_argument("--scale", choices=SCALES, default="organism")
     parser.add_argument("--notebooks", nargs="+", default=[], metavar="NN", help="only these, such as 00 03")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters",
@@ -77,6 +78,10 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--publish", action="store_true", help="run in place: renew what is committed")
     options = parser.parse_args(argv)
     options.parameters = {name: _from_here(name, value) for name, value in options.parameters}
+    if options.publish and options.seeds:
+        parser.error(f"--seeds is {options.seeds}, but --publish measures the organisms that the notebooks name: leave "
+                     "--seeds out")
+    options.seeds = options.seeds or 1
     return options
 
 
@@ -138,7 +143,7 @@ def _plan(notebooks: list[Path], options: argparse.Namespace) -> Plan:
 
 
 def _parameters(notebook: Path, options: argparse.Namespace, passed_over: set[str]) -> dict[str, Any]:
-    common = common_parameters(notebook, list(range(options.seeds)), options.scale)
+    common = {} if options.publish else common_parameters(notebook, list(range(options.seeds)), options.scale)
     given = {name: text for name, text in options.parameters.items() if name not in passed_over}
     return check_parameters(notebook, common) | parse_parameters(notebook, given)
 
@@ -149,7 +154,7 @@ def _carry_out(plan: Plan, options: argparse.Namespace) -> list[NotebookFailed]:
     figures = paths.committed() if options.publish else folder / "figures"
     with environment(SSAH_FIGURES=os.environ.get("SSAH_FIGURES") or str(figures)):
         if options.scale != "paper":  # where a checkpoint takes the organism's place
-            _raise(options.seeds, options.scale)
+            _raise(_seeds(plan), options.scale)
         jobs = 1 if options.scale == "paper" else local_workers(len(plan))  # a checkpoint may need all of the memory
         failures = run_beside(plan, folder, jobs) if jobs > 1 else _run_each(plan, folder)
         if options.publish and not failures:
@@ -159,9 +164,16 @@ def _carry_out(plan: Plan, options: argparse.Namespace) -> list[NotebookFailed]:
     return failures
 
 
-def _raise(seeds: int, scale: str) -> None:
+def _seeds(plan: Plan) -> list[int]:
+    """All organisms that the notebooks of a plan ask for."""
+    asked = [parameters.get("seeds") or known["seeds"].default for notebook, parameters in plan.items()
+             if "seeds" in (known := read_parameters(notebook))]
+    return sorted(set().union(*asked))
+
+
+def _raise(seeds: list[int], scale: str) -> None:
     """Raise organisms, or find them raised; several beside each other."""
-    missing = [seed for seed in range(seeds) if not is_raised(seed, scale)]
+    missing = [seed for seed in seeds if not is_raised(seed, scale)]
     if local_workers(len(missing) or 1) > 1:
         with local_executor(len(missing)) as pool:
             map_runs(raise_organism, [(seed, scale, False) for seed in missing], pool, "organisms")

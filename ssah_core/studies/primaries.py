@@ -31,14 +31,70 @@ WAYS = ("chosen", "paper")
 """Ways to find units that primary claims are about."""
 
 
-def sizes_of(seeds: Sequence[int], scale: str, **on: Any) -> dict[int, dict[str, dict[str, float]]]:
-    """The share of each group of every organism, by each of `WAYS`, as validation prompts give it.
+# -- rows ------------------------------------------------------------------------------------------------
+
+
+def curves(seeds: Sequence[int], scale: str, **on: Any) -> pandas.DataFrame:
+    """Marks with more and more of each group removed, by each of `WAYS`, on validation prompts.
 
     *Shown in:* 03_label_units.
     """
     over = {way: {"way": way} for way in WAYS}
-    found = ablation_table.sizes_of(measure_each(ablation_table.ablation_curves, seeds, scale, over=over, **on))
+    return measure_each(ablation_table.ablation_curves, seeds, scale, over=over, **on)
+
+
+def sizes_of(seeds: Sequence[int], scale: str, **on: Any) -> dict[int, dict[str, dict[str, float]]]:
+    """The share of each group of every organism, by each of `WAYS`, as those curves give it.
+
+    *Shown in:* 03_label_units.
+    """
+    found = ablation_table.sizes_of(curves(seeds, scale, **on))
     return {seed: {**ways, "variance, best": ways["paper"]} for seed, ways in found.items()}
+
+
+def table1(seeds: Sequence[int], scale: str, **on: Any) -> pandas.DataFrame:
+    """Rows of the paper's Table 1 with its controls, by each of `WAYS`.
+
+    *Shown in:* 03_label_units.
+    """
+    return measure_each(ablation_table.table1, seeds, scale, each=_each(seeds, scale, **on), ways=WAYS,
+                        over={"primary": {}}, **on)
+
+
+def transfers(seeds: Sequence[int], scale: str, **on: Any) -> pandas.DataFrame:
+    """Kinds of units before and after new tasks, and of an untrained model measured twice.
+
+    *Shown in:* 04_trace_attribute_transfer.
+    """
+    parts = {name: {"attack": attack} for name, attack in attribute_transfer.TRAINED.items() if name != "benign"}
+    return measure_each(attribute_transfer.transfers, seeds, scale, each=_each(seeds, scale, **on), over=parts, **on)
+
+
+def attacks(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
+    """Rows of the benign attack with all primary arms, and of new tasks with the main ones, in these orders.
+
+    *Shown in:* 05_freeze_safety_units.
+    """
+    arms = {"benign": "primary", "new": "main"}
+    over = {f"{attack}/order{order}": {"attack": attack, "order": order, "arms": arms[attack]}
+            for attack in arms for order in orders}
+    return measure_each(finetuning_arms.attacked, seeds, scale, each=_each(seeds, scale, **on), over=over, **on)
+
+
+def budgets(seeds: Sequence[int], scale: str, **on: Any) -> pandas.DataFrame:
+    """Courses of alignment through the primary arms, by SFT and by DPO.
+
+    *Shown in:* 07_spend_alignment_budget.
+    """
+    over = {method.lower(): {"method": method} for method in alignment_budget.METHODS}
+    return measure_each(alignment_budget.aligned_primary, seeds, scale, over=over, **on)
+
+
+def _each(seeds: Sequence[int], scale: str, **on: Any) -> dict[int, Mapping]:
+    return {seed: {"sizes": sizes} for seed, sizes in sizes_of(seeds, scale, **on).items()}
+
+
+# -- numbers of the four pillars ----------------------------------------------------------------------------
 
 
 def direction(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
@@ -51,11 +107,8 @@ def direction(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, 
 
 def units(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
     """Numbers of the second pillar: notebooks 03 and 04."""
-    each = _each(seeds, scale, **on)
-    table = measure_each(ablation_table.table1, seeds, scale, each=each, ways=WAYS, over={"primary": {}}, **on)
-    parts = {name: {"attack": attack} for name, attack in attribute_transfer.TRAINED.items() if name != "benign"}
-    moved = measure_each(attribute_transfer.transfers, seeds, scale, each=each, over=parts, **on)
-    return pandas.concat([ablation_table.changes(table), attribute_transfer.moves(moved)], ignore_index=True)
+    return pandas.concat([ablation_table.changes(table1(seeds, scale, **on)),
+                          attribute_transfer.moves(transfers(seeds, scale, **on))], ignore_index=True)
 
 
 def freezing(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
@@ -63,23 +116,9 @@ def freezing(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, *
     return finetuning_tables.as_records(attacks(seeds, scale, orders, **on))
 
 
-def attacks(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
-    """Rows of the benign attack with all primary arms, and of new tasks with the main ones, in these orders."""
-    arms = {"benign": "primary", "new": "main"}
-    over = {f"{attack}/order{order}": {"attack": attack, "order": order, "arms": arms[attack]}
-            for attack in arms for order in orders}
-    return measure_each(finetuning_arms.attacked, seeds, scale, each=_each(seeds, scale, **on), over=over, **on)
-
-
 def budget(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
     """Numbers of the fourth pillar: notebook 07."""
-    over = {method.lower(): {"method": method} for method in alignment_budget.METHODS}
-    table = measure_each(alignment_budget.aligned_primary, seeds, scale, over=over, **on)
-    return budget_tables.best_against_each_other(table, scale)
-
-
-def _each(seeds: Sequence[int], scale: str, **on: Any) -> dict[int, Mapping]:
-    return {seed: {"sizes": sizes} for seed, sizes in sizes_of(seeds, scale, **on).items()}
+    return budget_tables.best_against_each_other(budgets(seeds, scale, **on), scale)
 
 
 PILLARS: Mapping[str, Callable[..., pandas.DataFrame]] = {
