@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m ssah_core.runner.execute", description=__doc__)
     parser.add_argument("--seeds", type=_count, metavar="N",
-                        help="how many organisms: seeds 0 to N-1 (default 1); with --publish, those that notebooks name")
+                        help="how many organisms: seeds 0 to N-1 (default 1); --publish takes those of notebooks")
     parser.add_argument("--scale", choices=SCALES, default="organism")
     parser.add_argument("--notebooks", nargs="+", default=[], metavar="NN", help="only these, such as 00 03")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters",
