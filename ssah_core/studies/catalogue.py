@@ -12,12 +12,16 @@ from . import (
     activation_patching,
     alignment_budget,
     attribute_transfer,
+    criteria,
     finetuning_arms,
     granularity,
     peft_attack,
     prefill_depth,
     reasoning_direction,
+    rebuilding,
     recovery_and_guard,
+    specificity,
+    stability,
     stages,
 )
 
@@ -27,7 +31,8 @@ STUDIES = by_name((
     ablation_table.ablation_curves, ablation_table.places, ablation_table.table1,
     finetuning_arms.attacked, attribute_transfer.transfers, granularity.compared, peft_attack.rates,
     peft_attack.compared, alignment_budget.aligned, alignment_budget.aligned_primary, recovery_and_guard.arms,
-    recovery_and_guard.guard_speed, prefill_depth.units))
+    recovery_and_guard.guard_speed, prefill_depth.units, criteria.compared, stability.overlaps, specificity.broken,
+    specificity.few, rebuilding.rebuilt, rebuilding.hardened, rebuilding.restored))
 TIMED = tuple(name for name, function in STUDIES.items() if function.study.clock)
 """Studies whose numbers are times, which are not verified."""
 

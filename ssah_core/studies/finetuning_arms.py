@@ -12,7 +12,7 @@ from torch import nn
 
 from ..freezing import freeze, rewind
 from ..materials import study
-from ..units import UnitKind, UnitMap, UnitMask, random_like
+from ..units import UnitKind, UnitMap, UnitMask, random_like, top_units
 from .arms import HeldArm
 from .finetuning_attack import LOSS_ON, Attack, target
 from .matched_controls import like_magnitude, other_choice, whole_sites
@@ -74,7 +74,7 @@ def holds(subject: Subject, sizes: Mapping[str, Mapping[str, float]], draw: int 
         HeldArm.FEW_VARIANCE: lambda: Hold(scu_and_cu(subject, "variance, best", sizes)),
         HeldArm.RANDOM: lambda: Hold(random_like(few, draw)),
         HeldArm.RANDOM_ALL: lambda: Hold(random_like(everything, draw)),
-        HeldArm.OTHER: lambda: Hold(other_choice(subject, few.count)),
+        HeldArm.OTHER: lambda: Hold(top_units(other_choice(subject), few.count)),
         HeldArm.REST: lambda: Hold(few & ~few, "freeze"),
         HeldArm.FEW_REST: lambda: Hold(few, "freeze"),
         HeldArm.RANDOM_REST: lambda: Hold(random_like(few, draw), "freeze"),

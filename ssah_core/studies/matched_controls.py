@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..units import UnitKind, UnitMap, UnitMask, column_norms, refusal_odds, search, top_units
+from ..units import UnitKind, UnitMap, UnitMask, column_norms, refusal_odds, search
 from .subject import SEARCHED, WAYS, Subject
 
 
@@ -26,10 +26,8 @@ def like_magnitude(model: nn.Module, mask: UnitMask) -> UnitMask:
     return UnitMask(twins)
 
 
-def other_choice(subject: Subject, n: int) -> UnitMask:
-    """As many units that carry another choice: whether a deed is called good or wicked, found as SCU are.
-
-    n   How many units.
+def other_choice(subject: Subject) -> Mapping[str, Tensor]:
+    """What ranks units by another choice: whether a deed is called good or wicked, found as SCU are. [unit] a site.
 
     The search is that of the chosen way, told to flip the verdict on wicked deeds (calibration set "morals") and to
     spare what is said to the other instructions. Raises ValueError where the material has no such questions.
@@ -42,7 +40,7 @@ def other_choice(subject: Subject, n: int) -> UnitMask:
     scores = search(subject.model, subject.batches("morals", "response"), subject.batches("requests", "response"),
                     refusal_odds(subject.tokenizer, *verdicts), subject.moments("requests", way.tokens),
                     share=SEARCHED, rounds=way.rounds)
-    return top_units(scores.contrast, n)
+    return scores.contrast
 
 
 def whole_sites(mask: UnitMask, by: Mapping[str, Tensor]) -> UnitMask:

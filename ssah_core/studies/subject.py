@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -94,6 +94,8 @@ class Subject:
     scale: str
     half: int | None = None
     """0 or 1: calibrated on every second row of the calibration sets, from this one on; None: on all."""
+    recalibrate: Callable[[dict[str, Dataset]], dict[str, Dataset]] | None = field(default=None, compare=False)
+    """What makes other calibration sets of these; None: they stay as they are."""
     readings: Readings = field(default_factory=Readings, repr=False, compare=False)
     """What has been read off it so far: moments, scores, tokenised chats."""
 
@@ -109,7 +111,7 @@ class Subject:
         return cls(*load_organism(stage, seed, scale), Brindle(World.draw(seed), scale), scale)
 
     def but(self, **changes: Any) -> Subject:
-        """The same with another model, or another half, of which nothing has been read."""
+        """The same with another model, or another calibration, of which nothing has been read."""
         return replace(self, **{"readings": Readings(), **changes})
 
     @cached_property
@@ -121,9 +123,9 @@ class Subject:
     def sets(self) -> dict[str, Dataset]:
         """The calibration sets "safety", "utility" and "requests"; of a half, every second row."""
         sets = self.material.calibration()
-        if self.half is None:
-            return sets
-        return {name: rows.select(range(self.half, len(rows), 2)) for name, rows in sets.items()}
+        if self.half is not None:
+            sets = {name: rows.select(range(self.half, len(rows), 2)) for name, rows in sets.items()}
+        return self.recalibrate(sets) if self.recalibrate else sets
 
     def batches(self, name: str, tokens: str) -> list[dict[str, Tensor]]:
         """A calibration set as batches, of which `tokens` count (see `ssah.batches`)."""

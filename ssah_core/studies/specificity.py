@@ -1,0 +1,73 @@
+"""Are safety-critical units safety's alone? What else breaks without them, or without other choices' units (09)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..materials import study
+from ..units import UnitKind, UnitMask, random_like, refusal_odds, search, share_to_count, top_units
+from .matched_controls import other_choice
+from .subject import SEARCHED, WAYS, Subject
+
+SHARES = (0.005, 0.01, 0.02, 0.04)
+"""Of all units, that are removed."""
+COUNTS = (1, 2, 4, 8, 16, 32)
+"""Units that are removed one, two, four ... at a time."""
+UNITS_OF = ("refusal", "right or wicked", "opening", "random")
+"""Choices whose units are removed: to refuse or to fulfil (SCU); what is said of a deed; which of two openings an
+answer begins with; and none, as many random units in every site as SCU."""
+
+
+@study("specificity", version=1)
+def broken(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """All marks, morals among them, after removing units that carry one choice or another: rows with `units`, `share`;
+    test prompts.
+
+    *Shown in:* 09_reviewers_questions.
+    """
+    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    questions, way, total = subject.material.exam("test", 100), WAYS["chosen"][UnitKind.SCU], subject.units.total
+    rows = subject.examine(questions, units="none", share=0.0)
+    for name in (name for name in UNITS_OF if name != "right or wicked" or "morals" in subject.sets):
+        for share in SHARES:
+            with subject.removed(_units(subject, name, share_to_count(share, total), seed), way):
+                rows += subject.examine(questions, units=name, share=share)
+    return [{"seed": seed, **row} for row in rows]
+
+
+def _units(subject: Subject, name: str, n: int, seed: int) -> UnitMask:
+    scu = top_units(subject.scores(WAYS["chosen"][UnitKind.SCU]).contrast, n)
+    if name == "refusal":
+        return scu
+    if name == "random":
+        return random_like(scu, seed)
+    ranked = subject.readings.once(("choice", name), lambda: _ranked(subject, name))
+    return top_units(ranked, n)
+
+
+def _ranked(subject: Subject, name: str):
+    if name == "right or wicked":
+        return other_choice(subject)
+    way, openings = WAYS["chosen"][UnitKind.SCU], ([opening] for opening in subject.material.openings[:2])
+    return search(subject.model, subject.batches("requests", "response"), subject.batches("utility", "response"),
+                  refusal_odds(subject.tokenizer, *openings), subject.moments(way.utility, way.tokens),
+                  share=SEARCHED, rounds=way.rounds).contrast
+
+
+@study("few_units", version=1)
+def few(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """How few units are enough: marks without the first one, two, four ... of the search, and without as many random
+    ones: rows with `units` ("SCU", "random"), `count`; test prompts.
+
+    *Shown in:* 09_reviewers_questions.
+    """
+    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    exam, way = subject.material.exam("test", 100), WAYS["chosen"][UnitKind.SCU]
+    questions, contrast = {part: exam[part] for part in ("harm", "benign")}, subject.scores(way).contrast
+    rows = []
+    for count in COUNTS:
+        scu = top_units(contrast, count)
+        for name, mask in (("SCU", scu), ("random", random_like(scu, seed))):
+            with subject.removed(mask, way):
+                rows += subject.examine(questions, units=name, count=count)
+    return [{"seed": seed, **row} for row in rows]
