@@ -15,6 +15,7 @@ from . import (
     criteria,
     finetuning_arms,
     granularity,
+    judges_beside,
     peft_attack,
     prefill_depth,
     reasoning_direction,
@@ -23,6 +24,7 @@ from . import (
     specificity,
     stability,
     stages,
+    worst_rate,
 )
 
 STUDIES = by_name((
@@ -32,7 +34,8 @@ STUDIES = by_name((
     finetuning_arms.attacked, attribute_transfer.transfers, granularity.compared, peft_attack.rates,
     peft_attack.compared, alignment_budget.aligned, alignment_budget.aligned_primary, recovery_and_guard.arms,
     recovery_and_guard.guard_speed, prefill_depth.units, criteria.compared, stability.overlaps, specificity.broken,
-    specificity.few, rebuilding.rebuilt, rebuilding.hardened, rebuilding.restored))
+    specificity.few, rebuilding.rebuilt, rebuilding.hardened, rebuilding.restored,
+    judges_beside.beside, worst_rate.attacked))
 TIMED = tuple(name for name, function in STUDIES.items() if function.study.clock)
 """Studies whose numbers are times, which are not verified."""
 
