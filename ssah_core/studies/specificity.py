@@ -30,12 +30,21 @@ def broken(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) 
     rows = subject.examine(questions, units="none", share=0.0)
     for name in (name for name in UNITS_OF if name != "right or wicked" or "morals" in subject.sets):
         for share in SHARES:
-            with subject.removed(_units(subject, name, share_to_count(share, total), seed), way):
+            with subject.removed(units_of(subject, name, share_to_count(share, total), seed), way):
                 rows += subject.examine(questions, units=name, share=share)
     return [{"seed": seed, **row} for row in rows]
 
 
-def _units(subject: Subject, name: str, n: int, seed: int) -> UnitMask:
+def units_of(subject: Subject, name: str, n: int, seed: int) -> UnitMask:
+    """The first `n` units of one of `UNITS_OF`; random ones are drawn by `seed`.
+
+    >>> from ssah_core.studies import Subject
+    >>> from ssah_core.studies.specificity import units_of
+    >>> units_of(Subject.load(0, "tiny"), "random", 4, seed=0).count
+    4
+
+    *Shown in:* 09_reviewers_questions.
+    """
     scu = top_units(subject.scores(WAYS["chosen"][UnitKind.SCU]).contrast, n)
     if name == "refusal":
         return scu
