@@ -65,6 +65,11 @@ class Run:
         name = f".{slug(checkpoints['aligned'])}" if checkpoints else ""
         return paths.figures() / "measurements" / self.name / f"{self.scale}{name}-seed{self.seed}.json"
 
+    @property
+    def committed(self) -> Path:
+        """Where the repository has its rows, if it has any: a run of one's own may read them."""
+        return paths.committed() / self.file.relative_to(paths.figures())
+
     def compute(self) -> list[dict]:
         return self.function(self.seed, self.scale, **self.settings)
 
@@ -100,8 +105,9 @@ def measure_each(function: Callable[..., list[dict]], seeds: Sequence[int], scal
     settings  All that decides the numbers, as JSON types; `checkpoints`, by stage ("aligned", "instructed"), where no
               organism is measured but a checkpoint.
 
-    Rows come from `figures/measurements/<study>/<scale>-seed<seed>.json` (unless the environment variable SSAH_RECORDS
-    is "ignore"), else from the cache, else they are measured; what was found stands in that file afterwards. Rows that
+    Rows come from `figures/measurements/<study>/<scale>-seed<seed>.json`, of the run or of the repository (unless the
+    environment variable SSAH_RECORDS is "ignore"), else from the cache, else they are measured; what was found stands
+    in the run's file afterwards. Rows that
     are there but answer another question are measured anew, and it is said why. Raises ValueError for rows that are
     empty or lack a finite value, and then writes nothing; and for kept rows of a later version of the study.
 
@@ -138,12 +144,13 @@ def _check_more(seeds: Sequence[int], each: Any, over: Any, executor: Any) -> No
 
 
 def kept_rows(run: Run) -> dict | None:
-    """What is kept of a run, in the committed file or in the cache, if it answers its question; else None.
+    """What is kept of a run, in its file, the committed one or the cache, if it answers its question; else None.
 
-    Raises ValueError if the committed file is of a later version of the study than this code's.
+    Raises ValueError if a file is of a later version of the study than this code's.
     """
-    if not _is_ignoring() and (committed := _current(run, run.file, tell=True)):
-        return committed
+    for file in () if _is_ignoring() else dict.fromkeys((run.file, run.committed)):
+        if kept := _current(run, file, tell=True):
+            return kept
     folder = cache.place("studies", run.identity)
     return _current(run, folder / "rows.json") if cache.is_complete(folder) else None
 

@@ -26,7 +26,7 @@ from .run_notebook import NotebookFailed
 from .stopping import no_room, silence_tasks, stoppable
 from .up_to_date import bring_up_to_date
 
-COMMON = ("seeds", "orders", "scale", "model", "unaligned")
+COMMON = ("seeds", "few", "orders", "scale", "model", "unaligned")
 """Parameters that most notebooks have: those that lack one are run without it."""
 CHECKPOINTS = ("model", "unaligned")
 PUBLISHED = "organism"
@@ -37,8 +37,12 @@ Plan = dict[Path, dict[str, Any]]
 
 
 def common_parameters(notebook: Path, seeds: list[int], scale: str) -> dict[str, Any]:
-    """`seeds`, `scale` and one of `orders`, as far as the notebook has parameters of these names."""
+    """`seeds`, `scale` and one of `orders`, as far as the notebook has parameters of these names.
+
+    What is secondary is read of the `few` organisms whose rows are committed; where there are none, of `seeds`.
+    """
     known, common = read_parameters(notebook), {"seeds": seeds, "orders": 1, "scale": scale}
+    common |= {} if scale == PUBLISHED else {"few": seeds}
     return {name: value for name, value in common.items() if name in known}
 
 
