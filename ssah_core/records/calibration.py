@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy
-from statsmodels.stats.power import TTestPower
 
 from ..arguments import check_counts, check_filled, check_kind, check_numbers, check_seed, shown
 from .effects import FAILS, HOLDS, IN_PART, UNDECIDED, check_above_zero, check_level, judge, sign_flip_interval
@@ -136,6 +135,8 @@ def smallest_effect(spread: float, n: int, margin: float, power: float = 0.8, le
     >>> round(smallest_effect(spread=12, n=20, margin=5), 1)
     12.9
     """
+    from statsmodels.stats.power import TTestPower  # here, since it takes a second to import
+
     check_numbers(spread=spread, margin=margin, power=power)
     check_counts(2, n=n)
     check_level(level)

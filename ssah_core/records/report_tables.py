@@ -22,11 +22,13 @@ WORDS = {HOLDS: "holds", IN_PART: "holds in part", FAILS: "fails", UNDECIDED: "u
 """Verdict -> as the first table says it."""
 IN_REPOSITORY = "notebooks/{}.ipynb".format
 UNITS = ("A number with a sign is a difference in percentage points or, with three decimals, of cosine distances; one "
-         "with % is a level, any other is a ratio. In brackets: the 95 % interval, by exact sign flips over organisms.")
+         "with % is a level, any other is a ratio. In brackets: the 95 % interval, by exact sign flips over organisms. *Could be seen*: the effect that a trial of "
+         "as many organisms with this spread would show to hold four times in five. *Points there in*: organisms.")
 _FORMATS = {"points": "{:+.1f}", "%": "{:.1f} %", "ratio": "{:.2f}", "cosine": "{:+.3f}"}
 _DECIMALS = {"points": 1, "%": 1, "ratio": 2, "cosine": 3}
 _HEADLINE = ("in plain words", "verdict", "ours", "beyond its control", "the paper", "where")
-_PRIMARY = ("claim", "rule", "ours", "control", "effect", "points there in", "p (Holm)", "paper", "verdict", "where")
+_PRIMARY = ("claim", "rule", "ours", "control", "effect", "could be seen", "points there in", "p (Holm)", "paper",
+            "verdict", "where")
 _SECONDARY = ("claim", "paper", "ours", "control; effect", "verdict")
 Rows = Sequence[Any]
 
@@ -70,7 +72,7 @@ def pillar(name: str, primary: Rows) -> str:
     """One paragraph: how many claims of a pillar hold, and each in a sentence with its number."""
     rows = [row for row in primary if row.pillar == name]
     found = [row.verdict for row in rows]
-    counts = ", ".join(f"{found.count(verdict)} {WORDS[verdict]}" for verdict in VERDICTS if verdict in found)
+    counts = ", ".join(f"{WORDS[verdict]}: {found.count(verdict)}" for verdict in VERDICTS if verdict in found)
     says = " ".join(f"*{row.statement}* {WORDS[row.verdict].capitalize()}"
                     f"{f': {effect(row)}, {often(row)}' if row.seeds else ''}." for row in rows)
     return f"**{name.capitalize()}** ({counts}). {says}"
@@ -91,9 +93,9 @@ def _appendix(rows: Rows, link: Callable[[str], str]) -> Iterable[str]:
 def _primary_cells(row, link: Callable[[str], str]) -> tuple[str, ...]:
     where = f"[{row.notebook[:2]}]({link(row.notebook)})"
     if not row.seeds:
-        return f"{row.statement} (`{row.id}`)", row.rule, "–", "–", "–", "–", "–", paper(row), row.verdict, where
+        return f"{row.statement} (`{row.id}`)", row.rule, *["–"] * 5, paper(row), row.verdict, where
     return (f"{row.statement} (`{row.id}`)", row.rule, f"{number(row.ours, row.unit)} ({sample(row)})",
-            "–" if math.isnan(row.control) else number(row.control, row.unit), effect(row), often(row),
+            number(row.control, row.unit), effect(row), number(row.smallest, row.unit, True), often(row),
             f"{row.p:.2g} ({row.p_adjusted:.2g})", paper(row), row.verdict + scale(row), where)
 
 

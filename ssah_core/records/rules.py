@@ -46,6 +46,10 @@ class Rule(Protocol):
     def judge(self, interval: Interval, agrees: bool = True) -> str:
         """The verdict that the interval of the effect gives."""
 
+    @property
+    def margin(self) -> float:
+        """What the effect is held against."""
+
     def p(self, effects: Sequence[float], some: bool = False) -> float:
         """Two-sided p of "it is not so" (with `some`: "there is nothing of it"), one effect an organism."""
 
@@ -59,6 +63,10 @@ class Rises:
     """
 
     by: float = 5.0
+
+    @property
+    def margin(self) -> float:
+        return self.by
 
     def describe(self, unit: str = "points") -> str:
         return f"rises by at least {amount(self.by, unit)}"
@@ -83,6 +91,10 @@ class Falls:
 
     by: float = 5.0
 
+    @property
+    def margin(self) -> float:
+        return self.by
+
     def describe(self, unit: str = "points") -> str:
         return f"falls by at least {amount(self.by, unit)}"
 
@@ -106,6 +118,10 @@ class Stays:
 
     within: float = 5.0
 
+    @property
+    def margin(self) -> float:
+        return self.within
+
     def describe(self, unit: str = "points") -> str:
         return f"stays within {amount(self.within, unit)}"
 
@@ -128,6 +144,10 @@ class AtLeast:
     """
 
     level: float
+
+    @property
+    def margin(self) -> float:
+        return self.level
 
     def describe(self, unit: str = "%") -> str:
         return f"is at least {amount(self.level, unit)}"
@@ -154,6 +174,10 @@ class AtMost:
     """
 
     level: float
+
+    @property
+    def margin(self) -> float:
+        return self.level
 
     def describe(self, unit: str = "%") -> str:
         return f"is at most {amount(self.level, unit)}"
