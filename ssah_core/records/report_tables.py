@@ -22,8 +22,9 @@ WORDS = {HOLDS: "holds", IN_PART: "holds in part", FAILS: "fails", UNDECIDED: "u
 """Verdict -> as the first table says it."""
 IN_REPOSITORY = "notebooks/{}.ipynb".format
 UNITS = ("A number with a sign is a difference in percentage points or, with three decimals, of cosine distances; one "
-         "with % is a level, any other is a ratio. In brackets: the 95 % interval, by exact sign flips over organisms. *Could be seen*: the effect that a trial of "
-         "as many organisms with this spread would show to hold four times in five. *Points there in*: organisms.")
+         "with % is a level, any other is a ratio. In brackets: the 95 % interval, by exact sign flips over "
+         "organisms. *Could be seen*: the effect that a trial of as many organisms with this spread would show to hold "
+         "four times in five. *Points there in*: organisms.")
 _FORMATS = {"points": "{:+.1f}", "%": "{:.1f} %", "ratio": "{:.2f}", "cosine": "{:+.3f}"}
 _DECIMALS = {"points": 1, "%": 1, "ratio": 2, "cosine": 3}
 _HEADLINE = ("in plain words", "verdict", "ours", "beyond its control", "the paper", "where")
