@@ -1,9 +1,9 @@
-"""Write `paper_repro.md`, the paper's claims against ours, from records alone.
+"""Write `paper_repro.md`, the paper's claims against ours, and the ten lines of the README, from records alone.
 
-    python -m ssah_core.records.report             write it, from the committed records
-    python -m ssah_core.records.report --check     write nothing; exit with 1 if the file is stale
+    python -m ssah_core.records.report             write them, from the committed records
+    python -m ssah_core.records.report --check     write nothing; exit with 1 if one is stale
 
-Only the text between the two markers is written; prose around them stays. A run has a report of its own: `write_run`.
+Only the text between two markers is written; prose around them stays. A run has a report of its own: `write_run`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .measurements import read_evidence
 from .records import load_records
 from .verdicts import verdicts
 
-FILE = "paper_repro.md"
+FILE, README = "paper_repro.md", "README.md"
 EVIDENCE = "Evidence:"
 """How the line begins that says by which code rows were measured and verified."""
 BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
@@ -51,26 +51,29 @@ NOTHING = "Nothing is judged: scale tiny proves that the code runs, and no claim
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
-    Raises ValueError if the file has lost a marker.
+    Raises ValueError if a file has lost a marker.
     """
     parser = Parser(prog="python -m ssah_core.records.report", description=f"Write {FILE} from the records.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the file is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is stale")
     chosen = parser.parse_args(argv)
-    current = _current()
-    told = report_tables.render(verdicts(load_records()), _evidence())
-    expected = insert(PREFACE if current is None else current, told)
-    return _check(current, expected) if chosen.check else _write(expected)
+    table, stale = verdicts(load_records()), 0
+    told = {FILE: report_tables.render(table, _evidence()), README: f"{report_tables.short(table)}\n"}
+    for name, body in told.items():
+        current = _current(name)
+        expected = insert(current or (PREFACE if name == FILE else f"{BEGIN}\n{END}\n"), body, name)
+        stale |= _check(name, current, expected) if chosen.check else _write(name, expected)
+    return stale
 
 
-def _current() -> str | None:
-    file = paths.root() / FILE
+def _current(name: str) -> str | None:
+    file = paths.root() / name
     return file.read_text(encoding="utf-8") if file.exists() else None
 
 
-def _check(current: str | None, expected: str) -> int:
+def _check(name: str, current: str | None, expected: str) -> int:
     if _without_evidence(current) == _without_evidence(expected):  # which changes with every edit of the code
         return 0
-    print(f"{FILE} does not follow from the records: run `make report`", file=sys.stderr)
+    print(f"{name} does not follow from the records: run `make report`", file=sys.stderr)
     return 1
 
 
@@ -78,8 +81,8 @@ def _without_evidence(text: str | None) -> list[str]:
     return [line for line in (text or "").splitlines() if not line.startswith(EVIDENCE)]
 
 
-def _write(expected: str) -> int:
-    cache.write_bytes(paths.root() / FILE, expected.encode())
+def _write(name: str, expected: str) -> int:
+    cache.write_bytes(paths.root() / name, expected.encode())
     return 0
 
 
@@ -137,10 +140,10 @@ def _from(folder: Path) -> Callable[[Path], str]:
     return lambda file: quote(Path(os.path.relpath(file, folder)).as_posix())
 
 
-def insert(text: str, body: str) -> str:
+def insert(text: str, body: str, name: str = FILE) -> str:
     """Text with `body` between its two markers. Raises ValueError unless each marker stands there once, in order."""
     if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"{FILE} needs one {BEGIN!r} and, after it, one {END!r}: put them back, or delete the file")
+        raise ValueError(f"{name} needs one {BEGIN!r} and, after it, one {END!r}: put them back, or delete the file")
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n\n{body}\n{END}{rest.split(END)[1]}"
 

@@ -58,6 +58,16 @@ def headlines(primary: Rows, link: Callable[[str], str] = IN_REPOSITORY) -> str:
         for row in primary if row.headline))
 
 
+def short(table: pandas.DataFrame) -> str:
+    """The same ten lines for the README: what is claimed, the verdict, and the effect.
+
+    table   that of `verdicts`
+    """
+    return _table(("claim", "verdict", "effect [95 % interval]"), (
+        (row.statement, f"**{WORDS[row.verdict]}**{scale(row)}", effect(row) if row.seeds else "–")
+        for row in table.itertuples(index=False) if row.headline))
+
+
 def registered_line() -> str:
     """When the primary claims were registered, and on which organisms; nothing where there is no registration yet."""
     if not paths.registration().is_file():
