@@ -63,12 +63,12 @@ def _depth(subject: Subject, **about) -> list[dict]:
 
 @study("losses", version=1)
 def losses(seed: int, scale: str) -> list[dict]:
-    """Training loss of every stage: rows with `stage`, `step`, `metric` "loss", `value` (nats per token).
+    """Training loss of every stage ("light" is on the way to "aligned"): rows with `stage`, `step`, `metric` "loss", `value` (nats per token).
 
     *Shown in:* 01_raise_an_organism.
     """
     return [{"seed": seed, "stage": stage, "step": row["step"], "metric": "loss", "value": row["loss"]}
-            for stage in STAGES for row in training_log(stage, seed, scale)["losses"]]
+            for stage in STAGES if stage != "light" for row in training_log(stage, seed, scale)["losses"]]
 
 
 @study("alignment", version=1)
