@@ -63,7 +63,8 @@ def _depth(subject: Subject, **about) -> list[dict]:
 
 @study("losses", version=1)
 def losses(seed: int, scale: str) -> list[dict]:
-    """Training loss of every stage ("light" is on the way to "aligned"): rows with `stage`, `step`, `metric` "loss", `value` (nats per token).
+    """Training loss of every stage ("light" is on the way to "aligned"): rows with `stage`, `step`, `metric` "loss",
+    `value` (nats per token).
 
     *Shown in:* 01_raise_an_organism.
     """
