@@ -68,6 +68,17 @@ def short(table: pandas.DataFrame) -> str:
         for row in table.itertuples(index=False) if row.headline))
 
 
+def found(table: pandas.DataFrame, notebook: str) -> str:
+    """The primary claims of one notebook, a line each: verdict, claim, effect, and in how many organisms.
+
+    table      that of `verdicts`
+    notebook   its name without ".ipynb"
+    """
+    rows = [row for row in table.itertuples(index=False) if row.pillar and row.notebook == notebook]
+    return "\n".join(f"- **{WORDS[row.verdict]}**{scale(row)}: {row.statement}"
+                     f"{f' {effect(row)}, in {often(row)}' if row.seeds else ''}" for row in rows)
+
+
 def registered_line() -> str:
     """When the primary claims were registered, and on which organisms; nothing where there is no registration yet."""
     if not paths.registration().is_file():
