@@ -20,6 +20,8 @@ from .rules import Falls, Rises, Rule
 from .statistics import LIMITS, NOT_RUN, Interval, differences
 
 LEVEL = 0.05
+ORGANISMS = ("organism", "organism")
+"""Scale and model of the run that primary claims are judged on."""
 COLUMNS = ("id", "pillar", "headline", "source", "statement", "rule", "paper", "unit", "model", "scale", "ours",
            "interval", "control", "effect", "smallest", "often", "p", "p_adjusted", "seeds", "orders", "n", "judge",
            "verdict", "notebook")
@@ -34,7 +36,7 @@ def verdicts(records: Sequence[Record]) -> pandas.DataFrame:
     where the claim does (k, n, low, high), `p` two-sided, `p_adjusted` by Holm over primary claims and by
     Benjamini-Hochberg over the others of a run, `n` prompts an organism.
     Raises ValueError if two records are of one run, a value is not finite, a value and its control differ in unit,
-    judge or seeds, or a primary claim is not registered as it stands.
+    judge or seeds, or a primary claim is not registered as it stands or lacks its control.
 
     >>> set(verdicts([]).verdict)
     {'not run'}
@@ -61,6 +63,10 @@ def _by_run(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, Record
 
 def _rows(claim: Claim, runs: Mapping[tuple[str, str], Mapping[str, Record]]) -> list[dict]:
     needed = {claim.record, claim.control} - {None}
+    kept = runs.get(ORGANISMS, {})
+    if claim.primary and claim.record in kept and not needed <= kept.keys():
+        raise ValueError(f"record {claim.record!r} is there, but that of its control, {claim.control!r}, is not: a "
+                         "primary claim is judged beside its control, so measure both (make trial)")
     there = [run for run in runs.values() if needed <= run.keys()]
     return [_measured(claim, run[claim.record], run.get(claim.control)) for run in there] or [_row(claim)]
 
@@ -117,7 +123,7 @@ def _decide(family: list[dict], adjust, run: tuple[str, str]) -> None:
         rule, primary = row["claim"].rule, row["claim"].primary
         adjusted = (whole if rule.judge(row["effect"]) == HOLDS else some)[row["id"]]
         verdict = rule.judge(row["effect"], adjusted <= LEVEL or not primary)
-        if primary and run == ("organism", "organism") and not _is_registered(row):
+        if primary and run == ORGANISMS and not _is_registered(row):
             verdict = UNDECIDED
         row |= {"p": rule.p(row["effects"], rule.judge(row["effect"]) != HOLDS), "p_adjusted": adjusted,
                 "verdict": verdict}
