@@ -14,12 +14,12 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from ..arguments import check_choice, check_seed
-from ..judging import answers, mark_published
+from ..judging import answers, outcomes_published, shares_published
 from ..materials import CONTEXT, Published
 from ..models import context_of, load
 from ..records import cache, evidence
 from ..training import fine_tune, prefer, supervised
-from .published import MEMBER_SHA256, published
+from .package_index import MEMBER_SHA256, published
 
 STAGES = ("instructed", "aligned")
 METHODS = ("sft", "dpo")
@@ -69,7 +69,8 @@ class Looks(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step % self.recipe.check_every == 0 or state.global_step >= self.recipe.steps:
-            marks = mark_published(answers(self.model, self.tokenizer, self.exam, **self.asking).to_list())
+            said = answers(self.model, self.tokenizer, self.exam, **self.asking).to_list()
+            marks = shares_published(outcomes_published(said))
             self.checks.append({"step": state.global_step, "asr": marks["asr"], "refused": marks["refused"]})
             control.should_training_stop = self.reached
             self.model.train()
