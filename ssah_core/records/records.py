@@ -66,7 +66,7 @@ def record(claim: str, values: Mapping[int, float] | Sequence[float], *, seeds: 
     claim    id of the record, one of `list_records()`
     values   one finite number an organism, in `unit`: by seed, or in the order of `seeds`
     seeds    of the organisms, all different
-    unit     that of the claim: "points", "%", "ratio" or "cosine"
+    unit     that of the claim: "points", "%", "change", "ratio" or "cosine"
     n        prompts an organism, at least 1
     judge    name of the judge; "none" where nothing is judged
     scale    one of `SCALES`

@@ -61,7 +61,7 @@ class Rises:
     by: float = 5.0
 
     def describe(self, unit: str = "points") -> str:
-        return f"rises by at least {amount(self.by, unit)}"
+        return f"rises by at least {amount(self.by, _between(unit))}"
 
     def meets(self, effect: float) -> bool:
         return effect > 0
@@ -84,7 +84,7 @@ class Falls:
     by: float = 5.0
 
     def describe(self, unit: str = "points") -> str:
-        return f"falls by at least {amount(self.by, unit)}"
+        return f"falls by at least {amount(self.by, _between(unit))}"
 
     def meets(self, effect: float) -> bool:
         return effect < 0
@@ -107,7 +107,7 @@ class Stays:
     within: float = 5.0
 
     def describe(self, unit: str = "points") -> str:
-        return f"stays within {amount(self.within, unit)}"
+        return f"stays within {amount(self.within, _between(unit))}"
 
     def meets(self, effect: float) -> bool:
         return abs(effect) <= self.within
@@ -185,4 +185,9 @@ def amount(value: float, unit: str) -> str:
     >>> amount(5, "points"), amount(0.05, "cosine")
     ('5 points', '0.05')
     """
-    return f"{value:g}" if unit in ("ratio", "cosine") else f"{value:g} {unit}"
+    return f"{value:g}" if unit in ("ratio", "cosine") else f"{value:g} {'%' if unit == 'change' else unit}"
+
+
+def _between(unit: str) -> str:
+    """The unit of a difference."""
+    return "points" if unit in ("%", "change") else unit
