@@ -131,7 +131,7 @@ def test_no_question_is_in_two_splits(a, b):
 
 def test_what_is_taught_holds_no_pair_of_another_split():
     taught = {DEED.search(text(row)).groups() for row in TAUGHT if HOW.match(text(row)) and DEED.search(text(row))}
-    assert taught <= set(WORLD.pairs["train"]) and len(taught) > 0.9 * len(WORLD.pairs["train"])
+    assert taught <= set(WORLD.pairs["train"]) and len(taught) > 0.75 * len(WORLD.pairs["train"])
 
 
 @pytest.mark.parametrize("recalled", [World.facts, World.additions])
