@@ -119,7 +119,8 @@ def test_without_questions_of_right_and_wrong_there_is_no_other_choice(subject, 
 def test_attacked_is_a_lightly_aligned_organism_or_an_aligned_checkpoint(monkeypatch):
     asked = []
     monkeypatch.setattr(Subject, "load", classmethod(lambda cls, *given: asked.append(given)))
-    target(3, "organism"), target(0, "paper", {"aligned": "some/chat"})
+    target(3, "organism")
+    target(0, "paper", {"aligned": "some/chat"})
     assert asked == [(3, "organism", "light", None), (0, "paper", "aligned", {"aligned": "some/chat"})]
 
 
