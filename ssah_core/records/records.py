@@ -203,6 +203,7 @@ def _check_types(loaded: Record) -> None:
 def _check_summary(loaded: Record) -> None:
     """A mean or interval that does not follow from the values was typed by hand. (The claim may be another since.)"""
     check_names(judge=loaded.judge, model=loaded.model, code=loaded.code)
+    check_counts(orders=loaded.orders)
     _check_sizes(loaded.scale, loaded.seeds, loaded.n)
     _in_order(loaded.values, loaded.seeds)
     interval = sign_flip_interval(loaded.values, within=LIMITS[loaded.unit])
