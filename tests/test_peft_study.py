@@ -193,8 +193,8 @@ def test_methods_are_compared_at_doses_that_both_reached():
             for dose in (1, 2)]
     found = as_records(pandas.DataFrame(rows)).set_index("record").value
     for attack in ("benign", "new"):
-        pairs = {pair: found[f"table3/{attack}/{pair}/asr"] for pair in ("scu_cu_vs_lora", "lora_vs_full", "scu_cu_vs_full")}
-        assert pairs == {"scu_cu_vs_lora": 5 - 20, "lora_vs_full": 20 - 60, "scu_cu_vs_full": (5 - 60 + 35 - 90) / 2}
+        wanted = {"scu_cu_vs_lora": 5 - 20, "lora_vs_full": 20 - 60, "scu_cu_vs_full": (5 - 60 + 35 - 90) / 2}
+        assert {pair: found[f"table3/{attack}/{pair}/asr"] for pair in wanted} == wanted
 
 
 def test_the_arms_that_hold_units_are_those_of_the_attack():
