@@ -1,4 +1,4 @@
-"""Records of made-up values, and today's claims registered for six organisms: what claims, verdicts and reports need."""
+"""Records of made-up values, and today's claims registered for six organisms: for claims, verdicts and reports."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +20,9 @@ def made(claim: str, *values: float, **changes: Any) -> Record:
     """A record as `record` would make it, of as many of the six organisms as there are values."""
     unit, values = list_records()[claim], tuple(map(float, values))
     interval = sign_flip_interval(values, within=LIMITS[unit])
-    return replace(Record(claim, interval.mean, unit, interval.bounds, interval.method, values, SEEDS[:len(values)], 276,
-                          1, "truth", "organism", "organism", "ssah_core.records.statistics"), **changes)
+    found = Record(claim, interval.mean, unit, interval.bounds, interval.method, values, SEEDS[:len(values)], 276, 1,
+                   "truth", "organism", "organism", "ssah_core.records.statistics")
+    return replace(found, **changes)
 
 
 def register_six(folder: Path, patch: pytest.MonkeyPatch) -> Path:

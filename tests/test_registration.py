@@ -20,7 +20,8 @@ def claims(monkeypatch, *made) -> None:
 
 def test_a_registration_says_what_is_claimed_by_which_rule_and_on_which_organisms(registered):
     kept = json.loads(registered.read_text(encoding="utf-8"))
-    assert kept == registration.registered() and set(kept) == {"date", "code", "development", "test", "orders", "claims"}
+    assert kept == registration.registered()
+    assert set(kept) == {"date", "code", "development", "test", "orders", "claims"}
     assert [claim["id"] for claim in kept["claims"]] == [claim.id for claim in PRIMARY_CLAIMS]
     assert kept["claims"][0]["rule"] == FIRST.rule.describe(FIRST.unit) and kept["claims"][0]["pillar"] in PILLARS
     assert tuple(kept["test"]) == SEEDS and kept["orders"] == [0, 1, 2] and len(kept["code"]) == 12

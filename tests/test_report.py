@@ -207,9 +207,9 @@ def test_the_line_stands_below_the_first_table_and_does_not_make_the_file_stale(
 def test_it_is_said_when_claims_were_registered_and_for_which_organisms(file):
     main([])
     kept, text = registration.registered(), file.read_text(encoding="utf-8")
-    assert (f"were registered on {kept['date']} (code `{kept['code']}`), before organisms 10 to 15 were raised, on which "
-            "they are judged: 6 of them, none left out, each attacked in 3 orders. Choices were made on organisms 0 to 4 "
-            "and on validation prompts.") in text
+    assert (f"were registered on {kept['date']} (code `{kept['code']}`), before organisms 10 to 15 were raised, on "
+            "which they are judged: 6 of them, none left out, each attacked in 3 orders. Choices were made on organisms "
+            "0 to 4 and on validation prompts.") in text
     paths.registration().unlink()
     main([])
     assert "Not registered yet: the primary claims have no verdict." in file.read_text(encoding="utf-8")
@@ -218,11 +218,11 @@ def test_it_is_said_when_claims_were_registered_and_for_which_organisms(file):
 def test_what_was_tried_before_is_told_from_its_file(file, tmp_path):
     main([])
     assert "## What was tried before" not in file.read_text(encoding="utf-8")
-    entries = [{"date": "2026-11-20", "what": "Five organisms gave 41 points.", "why": "All choices were made on them."}]
+    entries = [{"date": "2026-11-20", "what": "Five gave 41 points.", "why": "All choices were made on them."}]
     (tmp_path / "figures" / "history.json").write_text(json.dumps(entries))
     main([])
-    assert ("## What was tried before\n\n- *2026-11-20*: Five organisms gave 41 points. All choices were made on them.\n"
-            ) in file.read_text(encoding="utf-8")
+    assert ("## What was tried before\n\n- *2026-11-20*: Five gave 41 points. All choices were made on them.\n"
+            in file.read_text(encoding="utf-8"))
 
 
 # --- of a run ---

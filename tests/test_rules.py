@@ -1,7 +1,5 @@
 """Rules at their boundaries, against effects that are none, and in agreement with their own p values."""
 
-import math
-
 import numpy
 import pytest
 

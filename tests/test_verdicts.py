@@ -1,4 +1,4 @@
-"""Verdicts follow the written rules, from records alone; what is primary has to be registered and is judged together."""
+"""Verdicts follow the written rules, from records alone; what is primary is registered, and judged together."""
 
 import math
 from dataclasses import replace
