@@ -208,8 +208,8 @@ def test_it_is_said_when_claims_were_registered_and_for_which_organisms(file):
     main([])
     kept, text = registration.registered(), file.read_text(encoding="utf-8")
     assert (f"were registered on {kept['date']} (code `{kept['code']}`), before organisms 10 to 15 were raised, on "
-            "which they are judged: 6 of them, none left out, each attacked in 3 orders. Choices were made on organisms "
-            "0 to 4 and on validation prompts.") in text
+            "which they are judged: 6 of them, none left out, each attacked in 3 orders. Choices were made on "
+            "organisms 0 to 4 and on validation prompts.") in text
     paths.registration().unlink()
     main([])
     assert "Not registered yet: the primary claims have no verdict." in file.read_text(encoding="utf-8")
