@@ -228,6 +228,12 @@ def test_what_was_tried_before_is_told_from_its_file(file, tmp_path):
 # --- of a run ---
 
 
+def test_of_a_run_at_scale_tiny_nothing_is_judged(file, tmp_path):
+    keep(scale="tiny")
+    text = write_run(tmp_path / "run", ["Found in 6 organisms, at scale tiny."]).read_text(encoding="utf-8")
+    assert "Nothing is judged" in text and "Found in 6 organisms" in text and "|" not in text
+
+
 def test_a_run_has_a_report_of_its_own_with_links_that_work_from_there(file, tmp_path):
     main([])
     before, run = file.read_bytes(), tmp_path / "runs" / "my run"

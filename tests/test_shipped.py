@@ -35,6 +35,12 @@ def folder(raised, tmp_path, monkeypatch) -> Path:
     return tmp_path / "organism0"
 
 
+def others(stage: Path) -> dict[str, bytes]:
+    """All files of a checkpoint but its weights, and the list of the files' digests."""
+    return {file.name: file.read_bytes() for file in stage.iterdir()
+            if file.suffix != ".safetensors" and file.name != kept.FILES}
+
+
 def test_it_is_unpacked_where_it_would_be_raised_and_is_the_same_bit_for_bit(folder, raised):
     assert not is_raised(0, "tiny")
     again = raise_organism(0, "tiny", progress=False)
@@ -43,9 +49,7 @@ def test_it_is_unpacked_where_it_would_be_raised_and_is_the_same_bit_for_bit(fol
     for stage in STAGES:
         before, after = (load_file(place[stage] / "model.safetensors") for place in (raised, again))
         assert before.keys() == after.keys() and all(torch.equal(after[name], before[name]) for name in before)
-        others = {file.name: file.read_bytes() for file in raised[stage].iterdir() if file.suffix != ".safetensors"}
-        assert others == {file.name: file.read_bytes() for file in again[stage].iterdir()
-                          if file.suffix != ".safetensors"}
+        assert others(again[stage]) == others(raised[stage])
 
 
 def test_it_is_loaded_and_answers_as_the_one_that_was_raised(folder, raised):
