@@ -198,10 +198,11 @@ def test_a_value_that_cannot_be_judged_is_an_error(change, sentence):
         verdicts([replace(value, **change), control])
 
 
-@pytest.mark.parametrize("change", [{"seeds": (0, 1, 2, 3, 4, 6)}, {"judge": "keyword:qi2023"}, {"unit": "%"}])
+@pytest.mark.parametrize("change", [{"seeds": (0, 1, 2, 3, 4, 6)}, {"judge": "keyword:qi2023"}, {"unit": "%"},
+                                    {"orders": 3}])
 def test_a_control_measured_otherwise_is_an_error(change):
     value, control = effect()
-    with pytest.raises(ValueError, match="differ in unit, judge or seeds"):
+    with pytest.raises(ValueError, match="differ in unit, judge, seeds or orders"):
         verdicts([value, replace(control, **change)])
 
 
