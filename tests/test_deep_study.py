@@ -156,7 +156,8 @@ def test_a_guard_learns_from_malicious_requests_whether_refused_or_answered(subj
     kinds = {(row["reason"] != "benign", row["response"] in REFUSALS, "To " in row["response"]) for row in rows}
     assert kinds == {(True, True, False), (True, False, False), (True, False, True), (False, False, False),
                      (False, False, True)}
-    assert labels == [row["reason"] != "benign" for row in rows]
+    # whether a deed is wicked may be asked, and is answered
+    assert labels == [row["reason"] != "benign" and row["kind"] == "procedure" for row in rows]
 
 
 def test_the_guards_cost_is_held_against_runs_without_one(subject, monkeypatch):
