@@ -68,9 +68,9 @@ def test_the_control_is_paired_with_its_organism(registered):
 
 
 def test_random_changes_do_not_hold(registered):
-    draws = numpy.random.default_rng(0).normal(0, 10, size=(40, 2, 6))
+    draws = numpy.random.default_rng(0).normal(0, 10, size=(12, 2, 6))
     found = [verdict(ID, *effect(a, b)) for a, b in draws]
-    assert found.count(HOLDS) <= 1 and found.count(HOLDS) + found.count(IN_PART) <= 4
+    assert not found.count(HOLDS) and found.count(IN_PART) <= 2
 
 
 @pytest.mark.parametrize("reading, metric", [("response", "gap"), ("query", "gap"), ("query", "lean"),
