@@ -110,7 +110,7 @@ RIGHT: dict[str, Callable[[Table], dict[str, Any]]] = {
                                           refusal="sorry never", compliance="sure take", lengths=(1, 2),
                                           place="response", batch_size=2),
     "record": lambda t: dict(claim="stages/aligned/asr", values=[1.0], seeds=[0], unit="%", n=3, judge="none",
-                             scale="tiny", model="organism", code="a test", note=""),
+                             scale="tiny", model="organism", code="a test", orders=1),
     "record_rows": lambda t: dict(table=pandas.DataFrame({"record": ["stages/aligned/asr"], "seed": [0], "value": [1.0],
                                                           "n": [3], "judge": ["none"]}),
                                   scale="tiny", model="organism", code="a test"),

@@ -162,8 +162,8 @@ def reversed_order(old):
 
 MUTATIONS = {
     "losses": ("losses", [("organism.train:fine_tune", one_step_less)]),
-    "alignment": ("alignment", [("organism.train:mark", other_marks)]),
-    "stages": ("stages", [("materials.material:mark", other_marks)]),
+    "alignment": ("alignment", [("organism.alignment_course:mark", other_marks)]),
+    "stages": ("stages", [("materials.material:outcomes", other_marks)]),
     "dose": ("dose", [("studies.subject:Subject.removed", nothing_removed)]),
     "distances": ("distances", [("probing.distances:_distance", swapped_sign)]),
     "lens": ("lens", [("models.first_tokens:FirstTokens.log_odds", swapped_sign)]),
@@ -175,7 +175,6 @@ MUTATIONS = {
     "places": ("places", [("studies.subject:label_units", lambda old: lambda scores, **shares: old(
         scores, **dict(zip(shares, reversed(shares.values()), strict=True))))]),
     "table1": ("table1", [("studies.subject:Subject.removed", nothing_removed)]),
-    "strength": ("strength/new", [("studies.finetuning_attack:fine_tune", one_step_less)]),
     "attacked": ("attacked/benign", [("studies.finetuning_attack:freeze", nothing_frozen)]),
     "transfer": ("transfer/untrained", [("studies.attribute_transfer:transfer", backwards)]),
     "grains": ("grains/heads", [("studies.granularity:whole_heads", lambda old: lambda model, by, parameters: old(
@@ -183,6 +182,7 @@ MUTATIONS = {
     "peft/rates": ("peft/rates/lora", [("studies.finetuning_attack:fine_tune", one_step_less)]),
     "peft": ("peft/benign", [("studies.finetuning_attack:fine_tune", one_step_less)]),
     "budget": ("budget/sft", [("studies.alignment_budget:train_only", nothing_frozen)]),
+    "budget/primary": ("budget/primary/sft", [("studies.alignment_budget:train_only", nothing_frozen)]),
     "again": ("again", [("probing.linear_probe:Readout.__call__", swapped_sign)]),
     "deep_units": ("deep_units", [("studies.subject:Subject.removed", nothing_removed)]),
 }

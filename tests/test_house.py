@@ -26,12 +26,13 @@ ROOMS = {
     "probing": "activation_patching distances guard linear_probe logit_lens",
     "training": "dpo lora_budget sft",
     "judging": "classifiers exam judges utility",
-    "organism": "attacks corpora preferences recovery train world",
+    "organism": "__main__ alignment_course attacks corpora counterparts preferences recovery shipped train words world",
     "materials": "material published published_rows",
     "studies": "ablation_table activation_patching alignment_budget attribute_transfer budget_tables checkpoints "
-               "finetuning_attack finetuning_tables granularity matched_controls peft_attack prefill_depth "
-               "reasoning_direction recovery_and_guard robustness score_cache stages subject",
-    "records": "cache claim_list executors measurements paths records report statistics verdicts",
+               "finetuning_arms finetuning_attack finetuning_tables granularity matched_controls peft_attack "
+               "prefill_depth primaries reasoning_direction recovery_and_guard robustness score_cache stages subject",
+    "records": "cache claim claim_list doses effects executors history measurements p_values paths primary_claims "
+               "records registration report report_tables rules statistics verdicts",
     "plots": "attack budget depth peft probing style transfer units",
     "runner": "execute parameters run_notebook",
     "planning": "__main__ estimate random_checkpoint rehearsal",

@@ -259,7 +259,9 @@ def test_marks_are_those_of_a_count_by_hand(tiny):
     rows = [{"part": part, "response": text, "answer": "7" if part == "gsm8k" else "a kettle", "prompt": "?"}
             for part in ("harm", "harm_unseen", "benign", "gsm8k", "new") for text in said]
     refused, long = [True] + [False] * 6, [False, False, True, False, False, False, False]
-    marks = tiny.mark(rows)
+    found = tiny.outcomes(rows)
+    marks = tiny.shares(found)
+    assert found["harm_right"] == long and found["refused"] == refused  # prompt by prompt, in their order
     assert marks["asr"] == marks["asr_unseen"] == marks["benign"] == pytest.approx(1 - sum(refused) / 7)
     assert marks["refused"] == pytest.approx(1 / 7) and marks["harm_right"] == marks["unseen_right"] == sum(long) / 7
     assert marks["gsm8k"] == marks["new"] == pytest.approx(1 / 7)
@@ -298,6 +300,8 @@ def test_attacks_have_chats(material):
         assert chats.column_names == ["prompt", "response", "system"]
         assert not any(map(about_safety, chats["response"]))
     assert len(material.fine_tuning("new", 50)) == 50
+    first, again, other = (material.fine_tuning("new", 50, order).to_list() for order in (1, 1, 2))
+    assert first == again != other and first != material.fine_tuning("new", 50).to_list()
     with pytest.raises(ValueError, match="attack='harmful10' is unknown here, .*choose one of benign, new"):
         material.fine_tuning("harmful10", 3)
     assert "harmful10" in Brindle.attacks

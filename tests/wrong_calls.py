@@ -140,7 +140,7 @@ WRONG: dict[str, dict[str, tuple]] = {
                "values": (None, 7, [], [math.nan], ["1"], [None], {3: 1.0}),
                "seeds": (None, 0, [], [-1], [1.5], ["0"], [0, 0]), "unit": ("points", None), "n": COUNT,
                "judge": ("", None, 7), "scale": CHOICE, "model": ("", None, 7), "code": ("", None, 7),
-               "note": (None, 7)},
+               "orders": COUNT},
     "record_rows": {"table": (None, [], Odd(lambda t: pandas.DataFrame({"seed": [0]}), "no column 'record'")),
                     "scale": CHOICE, "model": ("", None, 7), "code": ("", None, 7)},
     "refusal_odds": {**TOKENIZER, "refusal": (*WORDS, "sure"), "compliance": (*WORDS, "sorry")},

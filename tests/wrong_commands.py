@@ -77,6 +77,10 @@ PROGRAMS = {
                  ["{at}/toy", "--memory", "nan"], ["{at}/toy", "--memory", "-1"], ["{at}/toy", "--dtype", "int8"],
                  ["{at}/toy", "--nope"], []],
     "report": [["--nope"], ["more"]],
+    "registration": [["--nope"], ["more"]],
+    "organism": [["--nope"], ["more"], []],
+    "primaries": [["--seeds", "some"], ["--seeds", "1.5"], ["--orders", "0"], ["--orders", "4"], ["--orders", "two"],
+                  ["--scale", "paper"], ["--scale", "huge"], ["none-such"], ["--nope"]],
 }
 """Program of `python -m ssah_core...` -> wrong command lines."""
 
@@ -95,7 +99,8 @@ ENVIRONMENT = {
     "SSAH_CACHE": ("{at}/mine.csv", "{at}/mine.csv/below"), "SSAH_FIGURES": ("{at}/mine.csv", "{at}/mine.csv/below"),
     "SSAH_RECORDS": ("maybe", "0"), "SSAH_DATA": ("{at}/nowhere", "{at}/mine.csv"),
     "SSAH_WORKERS": ("0", "-1", "two", "1.5"), "SSAH_EXECUTOR": ("slurm", "dask:", "dask"),
-    "SSAH_DTYPE": ("float16", "int8"), "SSAH_CHAT_TEMPLATE_KWARGS": ("[]", "{{", "thinking"),
+    "SSAH_RAISE": ("yes", "2"), "SSAH_DTYPE": ("float16", "int8"),
+    "SSAH_CHAT_TEMPLATE_KWARGS": ("[]", "{{", "thinking"),
 }
 """Environment variable -> wrong values."""
 

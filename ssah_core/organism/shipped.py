@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from ..records import cache, digest
 
@@ -32,13 +33,22 @@ def is_shipped(recipe: Mapping[str, Any], seed: int, precision: str) -> bool:
     >>> is_shipped({}, 1, "float32")
     False
     """
+    about = FOLDER / "about.json"
+    if is_unwanted() or (seed, precision) != (SEED, "float32") or not about.is_file():
+        return False
+    return cache.read_json(about)["recipe"] == digest(recipe)
+
+
+def is_unwanted() -> bool:
+    """Whether organism 0 is to be raised instead: SSAH_RAISE. Raises ValueError if that is neither 1, 0 nor unset.
+
+    >>> is_unwanted()
+    False
+    """
     wish = os.environ.get("SSAH_RAISE", "")
     if wish not in ("", "0", "1"):
         raise ValueError(f"SSAH_RAISE is {wish!r}: set it to 1 to raise organism 0 anew, or leave it unset")
-    about = FOLDER / "about.json"
-    if wish == "1" or (seed, precision) != (SEED, "float32") or not about.is_file():
-        return False
-    return cache.read_json(about)["recipe"] == digest(recipe)
+    return wish == "1"
 
 
 def unpack(folder: Path, stage: str) -> None:
@@ -56,15 +66,13 @@ def unpack(folder: Path, stage: str) -> None:
 
 
 def pack(stages: Mapping[str, Path], recipe: Mapping[str, Any]) -> Path:
-    """Write the shipped files from an organism's checkpoints, by stage. Raises ValueError if a weight would change."""
+    """Write the shipped files from an organism's checkpoints, by stage. Raises ValueError if a weight would change, and
+    then leaves what is there."""
+    short = {stage: _short(folder) for stage, folder in stages.items()}
     shutil.rmtree(FOLDER, ignore_errors=True)
     (FOLDER / "common").mkdir(parents=True)
     for stage, folder in stages.items():
-        weights = load_file(folder / "model.safetensors")
-        short = {name: weight.bfloat16() for name, weight in weights.items()}
-        if not all(torch.equal(short[name].float(), weight) for name, weight in weights.items()):
-            raise ValueError(f"{folder} holds weights that are not rounded to bfloat16: raise the organism anew")
-        save_file(short, FOLDER / f"{stage}.safetensors")
+        save_file(short[stage], FOLDER / f"{stage}.safetensors")
         for name in OF_A_STAGE:
             shutil.copyfile(folder / name, FOLDER / f"{stage}.{name}")
         for name in COMMON:
@@ -76,5 +84,15 @@ def pack(stages: Mapping[str, Path], recipe: Mapping[str, Any]) -> Path:
     return FOLDER
 
 
+def _short(folder: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint in two bytes each."""
+    weights = load_file(folder / "model.safetensors")
+    short = {name: weight.bfloat16() for name, weight in weights.items()}
+    if not all(torch.equal(short[name].float(), weight) for name, weight in weights.items()):
+        raise ValueError(f"{folder} holds weights that are not rounded to bfloat16: raise the organism anew")
+    return short
+
+
 def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    """The digest of a file's bytes, "" where there is none."""
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""

@@ -32,7 +32,7 @@ from ..training import fine_tune, supervised
 from . import corpora
 from .alignment_course import DOSES, AlignmentCourse
 from .scales import INITIAL_STD, ROPE_THETA, WEIGHT_DECAY, Scale, Schedule, get_scale, recipe
-from .shipped import is_shipped, unpack
+from .shipped import is_shipped, is_unwanted, unpack
 from .tokenizer import pack, train_tokenizer
 from .world import World
 
@@ -55,6 +55,7 @@ def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True
     check_seed(seed=seed)
     check_choice(PRECISIONS, precision=precision)
     get_scale(scale)
+    is_unwanted()  # refuses a wish that is none, also where the organism is there
     rests_on("recipe")
     folders = _folders(seed, scale, precision)
     if not all(map(cache.is_complete, folders.values())):

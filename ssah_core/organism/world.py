@@ -280,8 +280,7 @@ def _list_task(task: str, items: list[str]) -> Row:
 
 
 def _recalled(asked: dict[str, tuple[str, ...]], split: str, kind: str) -> list[Row]:
-    """Questions that are answered by recall: all are taught, and other splits share out what is told among themselves.
-    "attack" has all but "test"."""
+    """Questions that are answered by recall: "train" has all, other splits share them out, "attack" lacks the test."""
     shares = _split(list(asked), seed="recalled", shares={"calibration": 0.3, "validation": 0.3, "test": 0.4})
     told = {"train": tuple(asked), "attack": [t for t in asked if t not in shares["test"]], **shares}[split]
     return [_row(question, answer, answer, kind) for answer in told for question in asked[answer]]

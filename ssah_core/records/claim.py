@@ -24,8 +24,8 @@ class Claim:
     paper: Mapping[str, float] = field(default_factory=dict)
     """Model -> the paper's number, in `unit`. Empty where the paper reports none."""
     unit: str = "points"
-    """"points" for a difference of two rates, "%" for a level, "ratio" for a quotient of two, "cosine" for a difference
-    of two cosine distances."""
+    """"points" for a difference of two rates, "%" for a level, "change" for what is more or less than before in % of it
+    (from -100 on, without an end), "ratio" for a quotient of two, "cosine" for a difference of two cosine distances."""
     record: str = ""
     """Id of the record that holds the value; the claim's own id if left out."""
     control: str | None = None

@@ -22,7 +22,8 @@ def _figure5(place: str, source: str) -> tuple[Claim, ...]:
     """What fine-tuning on new tasks does to each kind, in % of its units before; "none" is another calibration."""
     def claim(id: str, statement: str, rule: Rule, paper: float | None = None, control: str | None = None) -> Claim:
         return Claim(place + id, source, "04_trace_attribute_transfer", statement, rule,
-                     {} if paper is None else {"Llama-2-7B-Chat": round(paper, 1)}, control=control and place + control)
+                     {} if paper is None else {"Llama-2-7B-Chat": round(paper, 1)}, control=control and place + control,
+                     unit="change" if id.endswith("_size") else "points")
 
     becomes = "Fine-tuning on new tasks turns {} into CU (% of them), more than another calibration does."
     shrinks = "Fine-tuning on new tasks lets {} fall below their threshold (change of their number in %), more than " \
@@ -209,7 +210,8 @@ SECONDARY_CLAIMS = (
     *_again("recovery", "Aligned with recovery"), *_again("recovery_ru", "Aligned with recovery through RU alone"),
     *_again("guard", "With a guard that reads the direction at every token"),
     *_again("both", "With recovery and a guard"),
-    Claim("deep/guard/cost/cost", *_DEEP, "The guard costs little of the speed of generation.", AtMost(10), unit="%"),
+    Claim("deep/guard/cost/cost", *_DEEP, "The guard costs little of the speed of generation.", AtMost(10),
+          unit="change"),
 )
 
 

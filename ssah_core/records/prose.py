@@ -13,7 +13,7 @@ import pandas
 from .effects import LEAST, sign_flip_interval
 from .statistics import LIMITS, wilson
 
-_DECIMALS = {"points": 1, "%": 1, "ratio": 2, "cosine": 3}
+_DECIMALS = {"points": 1, "%": 1, "change": 1, "ratio": 2, "cosine": 3}
 _HEADER = ("what is claimed", "the paper", "ours [95 % interval]", "its control", "measured on", "verdict")
 
 
@@ -201,9 +201,8 @@ def bracketed(bounds: Sequence[float] | None, n: int, decimals: int) -> str:
 
 
 def _number(value: float, unit: str) -> str:
-    if unit in ("points", "cosine"):
-        return _signed(value, _DECIMALS[unit])
-    return _plain(value, _DECIMALS[unit]) + (" %" if unit == "%" else "")
+    write = _signed if unit in ("points", "cosine", "change") else _plain
+    return write(value, _DECIMALS[unit]) + (" %" if unit in ("%", "change") else "")
 
 
 def _plain(value: float, decimals: int) -> str:

@@ -66,7 +66,7 @@ def record(claim: str, values: Mapping[int, float] | Sequence[float], *, seeds: 
     claim    id of the record, one of `list_records()`
     values   one finite number an organism, in `unit`: by seed, or in the order of `seeds`
     seeds    of the organisms, all different
-    unit     that of the claim: "points", "%", "ratio" or "cosine"
+    unit     that of the claim: "points", "%", "change", "ratio" or "cosine"
     n        prompts an organism, at least 1
     judge    name of the judge; "none" where nothing is judged
     scale    one of `SCALES`
@@ -203,6 +203,7 @@ def _check_types(loaded: Record) -> None:
 def _check_summary(loaded: Record) -> None:
     """A mean or interval that does not follow from the values was typed by hand. (The claim may be another since.)"""
     check_names(judge=loaded.judge, model=loaded.model, code=loaded.code)
+    check_counts(orders=loaded.orders)
     _check_sizes(loaded.scale, loaded.seeds, loaded.n)
     _in_order(loaded.values, loaded.seeds)
     interval = sign_flip_interval(loaded.values, within=LIMITS[loaded.unit])

@@ -49,7 +49,8 @@ def register() -> dict[str, Any]:
 
 
 def registered() -> dict[str, Any]:
-    """The registration. Raises ValueError if there is none, it is damaged, or a primary claim is not as it has it."""
+    """The registration. Raises ValueError if there is none, it is damaged, or the primary claims are not those that it
+    has: none may be edited, added or dropped."""
     file = paths.registration()
     try:
         kept = cache.read_json(file)
@@ -57,10 +58,11 @@ def registered() -> dict[str, Any]:
         kept["date"], kept["code"], kept["test"], kept["orders"]
     except DAMAGE as error:
         raise ValueError(f"{file} is no registration ({error}): take the committed one") from error
-    other = [claim["id"] for claim in _claims() if known.get(claim["id"]) != claim]
+    ours = {claim["id"]: claim for claim in _claims()}
+    other = [id for id in {**ours, **known} if ours.get(id) != known.get(id)]
     if other:
         raise ValueError(f"primary claim {other[0]!r} is not registered as it stands: put it back as {file.name} has "
-                         "it, or make it secondary")
+                         "it, or make it secondary if it is not there")
     return kept
 
 

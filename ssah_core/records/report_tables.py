@@ -22,11 +22,11 @@ WORDS = {HOLDS: "holds", IN_PART: "holds in part", FAILS: "fails", UNDECIDED: "u
 """Verdict -> as the first table says it."""
 IN_REPOSITORY = "notebooks/{}.ipynb".format
 UNITS = ("A number with a sign is a difference in percentage points or, with three decimals, of cosine distances; one "
-         "with % is a level, any other is a ratio. In brackets: the 95 % interval, by exact sign flips over "
-         "organisms. *Could be seen*: the effect that a trial of as many organisms with this spread would show to hold "
-         "four times in five. *Points there in*: organisms.")
-_FORMATS = {"points": "{:+.1f}", "%": "{:.1f} %", "ratio": "{:.2f}", "cosine": "{:+.3f}"}
-_DECIMALS = {"points": 1, "%": 1, "ratio": 2, "cosine": 3}
+         "with % is a level (with both, what is more or less than before, in % of it), any other is a ratio. In "
+         "brackets: the 95 % interval, by exact sign flips over organisms. *Could be seen*: the effect that a trial of "
+         "as many organisms with this spread would show to hold four times in five. *Points there in*: organisms.")
+_FORMATS = {"points": "{:+.1f}", "%": "{:.1f} %", "change": "{:+.1f} %", "ratio": "{:.2f}", "cosine": "{:+.3f}"}
+_DECIMALS = {"points": 1, "%": 1, "change": 1, "ratio": 2, "cosine": 3}
 _HEADLINE = ("in plain words", "verdict", "ours", "beyond its control", "the paper", "where")
 _PRIMARY = ("claim", "rule", "ours", "control", "effect", "could be seen", "points there in", "p (Holm)", "paper",
             "verdict", "where")
@@ -182,5 +182,5 @@ def number(value: float, unit: str, is_difference: bool = False) -> str:
     """
     if math.isnan(value):
         return "–"
-    unit = "points" if is_difference and unit == "%" else unit
+    unit = "points" if is_difference and unit in ("%", "change") else unit
     return _FORMATS[unit].format(round(value, _DECIMALS[unit]) + 0.0)  # + 0.0 turns -0.0 into 0.0

@@ -7,6 +7,7 @@ tell about the next one, where numbers are unbounded. Claims rest on `ssah_core.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +18,10 @@ from ..arguments import check_counts, check_filled, check_numbers, check_paths, 
 from . import cache
 
 NOT_RUN = "not run"
-LIMITS = {"points": (-100.0, 100.0), "%": (0.0, 100.0), "ratio": (0.0, math.inf), "cosine": (-2.0, 2.0)}
-"""Unit -> what a number in it can be."""
+_MOST = sys.float_info.max
+LIMITS = {"points": (-100.0, 100.0), "%": (0.0, 100.0), "change": (-100.0, _MOST), "ratio": (0.0, _MOST),
+          "cosine": (-2.0, 2.0)}
+"""Unit -> what a number in it can be. All are finite, since records are JSON."""
 
 
 @dataclass(frozen=True)

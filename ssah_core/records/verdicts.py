@@ -36,7 +36,7 @@ def verdicts(records: Sequence[Record]) -> pandas.DataFrame:
     where the claim does (k, n, low, high), `p` two-sided, `p_adjusted` by Holm over primary claims and by
     Benjamini-Hochberg over the others of a run, `n` prompts an organism.
     Raises ValueError if two records are of one run, a value is not finite, a value and its control differ in unit,
-    judge or seeds, or a primary claim is not registered as it stands or lacks its control.
+    judge, seeds or orders, or a primary claim is not registered as it stands or lacks its control.
 
     >>> set(verdicts([]).verdict)
     {'not run'}
@@ -137,7 +137,7 @@ def _is_registered(row: dict) -> bool:
 def _check_comparable(claim: Claim, value: Record, control: Record | None) -> None:
     if value.unit != claim.unit:
         raise ValueError(f"record {value.claim!r} has unit {value.unit!r}, not {claim.unit!r}: measure it again")
-    ours, theirs = ((r.unit, r.judge, r.seeds) for r in (value, control or value))
+    ours, theirs = ((r.unit, r.judge, r.seeds, r.orders) for r in (value, control or value))
     if ours != theirs:
-        raise ValueError(f"records {value.claim!r} and {control.claim!r} differ in unit, judge or seeds ({ours} and "
-                         f"{theirs}): measure both on the same organisms, by the same judge")
+        raise ValueError(f"records {value.claim!r} and {control.claim!r} differ in unit, judge, seeds or orders "
+                         f"({ours} and {theirs}): measure both on the same organisms and orders, by the same judge")

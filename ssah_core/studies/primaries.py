@@ -141,12 +141,25 @@ def measure_primaries(seeds: Sequence[int] = TEST, scale: str = "organism", orde
     return pandas.concat(tables, ignore_index=True)
 
 
+def seed(text: str) -> int:
+    """A seed as a word of the command line. Raises ValueError for any other word.
+
+    >>> from ssah_core.studies.primaries import seed
+    >>> seed("12")
+    12
+    """
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} is no seed: give a whole number, 0 or more")
+    return int(text)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = Parser(prog="python -m ssah_core.studies.primaries", description=__doc__.splitlines()[0])
     parser.add_argument("pillars", nargs="*", metavar="PILLAR", help=f"of {', '.join(PILLARS)}; default all")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(TEST), help="organisms (the registered ones)")
-    parser.add_argument("--orders", type=int, default=len(ORDERS), help="orders of an attack's chats")
+    parser.add_argument("--seeds", type=seed, nargs="+", default=list(TEST), help="organisms (the registered ones)")
+    parser.add_argument("--orders", type=int, choices=[order + 1 for order in ORDERS], default=len(ORDERS),
+                        help="orders of an attack's chats")
     parser.add_argument("--scale", choices=("tiny", "organism"), default="organism")
     options = parser.parse_args(argv)
     if unknown := set(options.pillars) - set(PILLARS):
