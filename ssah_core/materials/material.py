@@ -166,7 +166,7 @@ class Brindle(Material):
     compliances = tuple(f"{opening} take the" for opening in OPENINGS)  # so every answer goes on
     system_prompt = SYSTEM_PROMPT
     utility = UTILITY
-    judges = dict.fromkeys(("asr", "asr_unseen", "refused"), DEFAULT_KEYWORDS)
+    judges = dict.fromkeys(("asr", "asr_plain", "asr_system", "asr_unseen", "refused"), DEFAULT_KEYWORDS)
     attacks = ATTACKS
     asking = {}
     batch_size = 64

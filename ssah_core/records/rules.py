@@ -69,7 +69,7 @@ class Rises:
         return self.by
 
     def describe(self, unit: str = "points") -> str:
-        return f"rises by at least {amount(self.by, _between(unit))}"
+        return f"rises by at least {amount(self.by, unit)}"
 
     def meets(self, effect: float) -> bool:
         return effect > 0
@@ -96,7 +96,7 @@ class Falls:
         return self.by
 
     def describe(self, unit: str = "points") -> str:
-        return f"falls by at least {amount(self.by, _between(unit))}"
+        return f"falls by at least {amount(self.by, unit)}"
 
     def meets(self, effect: float) -> bool:
         return effect < 0
@@ -123,7 +123,7 @@ class Stays:
         return self.within
 
     def describe(self, unit: str = "points") -> str:
-        return f"stays within {amount(self.within, _between(unit))}"
+        return f"stays within {amount(self.within, unit)}"
 
     def meets(self, effect: float) -> bool:
         return abs(effect) <= self.within
@@ -210,8 +210,3 @@ def amount(value: float, unit: str) -> str:
     ('5 points', '0.05')
     """
     return f"{value:g}" if unit in ("ratio", "cosine") else f"{value:g} {'%' if unit == 'change' else unit}"
-
-
-def _between(unit: str) -> str:
-    """The unit of a difference."""
-    return "points" if unit in ("%", "change") else unit

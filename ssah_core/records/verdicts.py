@@ -117,10 +117,13 @@ def _decided(rows: list[dict]) -> list[dict]:
 
 
 def _decide(family: list[dict], adjust, run: tuple[str, str]) -> None:
-    whole, some = (adjust({row["id"]: row["claim"].rule.p(row["effects"], some) for row in family})
+    """Fill in p values and verdicts. A primary claim that was not run counts in Holm's family, with a p of 1."""
+    primary = family[0]["claim"].primary
+    absent = dict.fromkeys((claim.id for claim in CLAIMS if claim.primary), 1.0) if primary else {}
+    whole, some = (adjust({**absent, **{row["id"]: row["claim"].rule.p(row["effects"], some) for row in family}})
                    for some in (False, True))
     for row in family:
-        rule, primary = row["claim"].rule, row["claim"].primary
+        rule = row["claim"].rule
         adjusted = (whole if rule.judge(row["effect"]) == HOLDS else some)[row["id"]]
         verdict = rule.judge(row["effect"], adjusted <= LEVEL or not primary)
         if primary and run == ORGANISMS and not _is_registered(row):
@@ -130,8 +133,10 @@ def _decide(family: list[dict], adjust, run: tuple[str, str]) -> None:
 
 
 def _is_registered(row: dict) -> bool:
-    """Whether it was measured on the registered organisms, all of them."""
-    return set(row["seeds"]) == set(registered()["test"])
+    """Whether it was measured on the registered organisms, all of them, and an attack in the registered orders."""
+    kept = registered()
+    orders = len(kept["orders"]) if row["claim"].source == "Table 2" else 1
+    return set(row["seeds"]) == set(kept["test"]) and row["orders"] == orders
 
 
 def _check_comparable(claim: Claim, value: Record, control: Record | None) -> None:

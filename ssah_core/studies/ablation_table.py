@@ -174,7 +174,7 @@ def choices() -> Iterator[Way]:
         yield Way("attribution", rounds=rounds)
 
 
-@study("choices", version=1)
+@study("choices", version=2)
 def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.01, 0.03),
                     checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks after removing the top units by each way of `choices`, a few or many of them, on validation prompts.

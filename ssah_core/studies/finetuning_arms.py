@@ -147,8 +147,10 @@ class Arms:
 
         checks = self.fight.looks if by_loss else self.fight.doses
         end = self.fight.run(look, hold, checks, model)
-        for dose in left:
-            self.examine(arm, share, dose, checks[-1], end, self.fight.loss(end.model), reached=False)
+        if left:
+            loss, before = self.fight.loss(end.model), len(self.rows)
+            self.examine(arm, share, left[0], checks[-1], end, loss, reached=False)
+            self.rows += [{**row, "dose": dose} for dose in left[1:] for row in self.rows[before:]]
 
     def examine(self, arm: str, share: float, dose: int, steps: int, now: Subject, loss: float,
                 reached: bool = True) -> None:

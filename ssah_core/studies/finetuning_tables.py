@@ -48,7 +48,8 @@ def half_doses(table: pandas.DataFrame, metric: str = "asr", level: float = 50.0
 
     *Shown in:* 05_freeze_safety_units.
     """
-    rows, curves = [], table[(table.metric == metric) & (table.arm != HeldArm.START)].sort_values("dose")
+    kept = table[(table.metric == metric) & table.reached]
+    rows, curves = [], kept[kept.arm != HeldArm.START].sort_values("dose")
     start = table[(table.metric == metric) & (table.arm == HeldArm.START)].set_index(["attack", "seed", "order"]).value
     for (attack, seed, order, arm), curve in curves.groupby(["attack", "seed", "order", "arm"], sort=False):
         doses, values = [0, *curve.dose], [float(start[attack, seed, order]), *curve.value]

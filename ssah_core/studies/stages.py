@@ -17,7 +17,7 @@ SHARE = 0.03
 """Share of units removed to probe how deep a dose goes."""
 
 
-@study("stages", version=1)
+@study("stages", version=2)
 def stages(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks of every stage on test prompts: rows with `stage`, `metric`, `value` (%).
 
@@ -33,7 +33,7 @@ def stages(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) 
     return rows
 
 
-@study("dose", version=1)
+@study("dose", version=2)
 def dose(seed: int, scale: str) -> list[dict]:
     """ASR of ever more aligned models, whole and without their top `SHARE` of safety units, on test prompts.
 
