@@ -10,6 +10,7 @@ import pandas
 from ..judging import perplexity
 from ..materials import study
 from ..records import measure_each
+from ..records.doses import dose_to
 from ..units import UnitKind, UnitMask, random_like
 from .arms import RemovedGroup
 from .score_cache import with_scores
@@ -75,6 +76,20 @@ def sizes_of(curves: pandas.DataFrame) -> dict[int, dict[str, dict[str, float]]]
     """
     return {int(seed): {way: group_sizes(rows) for way, rows in mine.groupby("way", sort=False)}
             for seed, mine in curves.groupby("seed", sort=False)}
+
+
+def half_shares(curves: pandas.DataFrame, metric: str = "harm_right", level: float = 50.0) -> pandas.DataFrame:
+    """Share of all units (%) without which a mark of the SCU's curve first reaches a level, interpolated; infinite where
+    it never does: one row a way and organism.
+
+    curves   Rows of `ablation_curves`.
+
+    *Shown in:* 03_label_units.
+    """
+    kept = curves[(curves.metric == metric) & curves.group.isin([str(RemovedGroup.NONE), str(UnitKind.SCU)])]
+    return pandas.DataFrame([
+        {"way": way, "seed": seed, "value": 100 * dose_to(rows.share.tolist(), rows.value.tolist(), level)}
+        for (way, seed), rows in kept.sort_values("share").groupby(["way", "seed"], sort=False)])
 
 
 def curves_of_all_ways(seeds: Sequence[int], scale: str, **settings) -> pandas.DataFrame:
