@@ -79,8 +79,8 @@ def sizes_of(curves: pandas.DataFrame) -> dict[int, dict[str, dict[str, float]]]
 
 
 def half_shares(curves: pandas.DataFrame, metric: str = "harm_right", level: float = 50.0) -> pandas.DataFrame:
-    """Share of all units (%) without which a mark of the SCU's curve first reaches a level, interpolated; infinite where
-    it never does: one row a way and organism.
+    """Share of all units (%) without which a mark of the SCU's curve first reaches a level, interpolated; infinite
+    where it never does: one row a way and organism.
 
     curves   Rows of `ablation_curves`.
 
