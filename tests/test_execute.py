@@ -306,8 +306,8 @@ def test_what_was_found_stands_beside_what_is_committed(project, tmp_path, monke
     keep(tmp_path / "figures", [0.0, -2.0, -1.0])
     keep(tmp_path / "runs" / "mine" / "figures", [-3.0])
     assert execute.main(["--output", "runs/mine"]) == 0
-    assert ("- Without its SCU a model still knows right from wicked. Here: -3.0; committed: -1.0 (3 organisms, too few "
-            "for an interval)\n") in capsys.readouterr().out
+    assert ("- Without its SCU a model still knows right from wicked. Here: -3.0; committed: -1.0 (3 organisms, too "
+            "few for an interval)\n") in capsys.readouterr().out
 
 
 def test_to_publish_is_to_run_in_place(project, tmp_path):

@@ -38,8 +38,8 @@ def test_a_table_of_verdicts_reads_as_a_page(registered):
     lines = text.splitlines()
     assert {line.count(" | ") for line in lines} == {5} and len(lines) == 2 + len(CLAIMS)
     (said,) = [line for line in lines if line.startswith(f"| {get_claim(kept[0].claim).statement} (")]
-    assert said.endswith("| no number | -40.0 [-50.0, -30.0] | – | 10 organisms, 100 prompts each, judge keyword:qi2023 "
-                         "| **holds** |")
+    assert said.endswith("| no number | -40.0 [-50.0, -30.0] | – | 10 organisms, 100 prompts each, judge "
+                         "keyword:qi2023 | **holds** |")
     assert "-8.9 (Llama-2-7B-Chat)" in text and not any(bad in text for bad in ("nan", "None", "{", "np."))
 
 
