@@ -48,7 +48,7 @@ endef
 QUOTED = '$(subst ','\'',$(1))'
 GIVEN = $(call QUOTED,$(value $(1)))
 WORDS = $(foreach word,$(value $(1)),$(call QUOTED,$(word)))
-unexport SCALE GPUS TORCH_BACKEND TORCH NAME NOTEBOOKS SEEDS STUDIES MODEL UNALIGNED DTYPE FAULTS BENCH COMPARE
+unexport SCALE GPUS TORCH_BACKEND TORCH NAME NOTEBOOKS SEEDS STUDIES MODEL UNALIGNED DTYPE FAULTS BENCH COMPARE PILLARS
 
 # Of a run that goes to a folder of its own: its name, and the notebooks to run.
 CHOICE = $(if $(value NAME),--output $(call QUOTED,runs/$(value NAME))) $(CHOSEN)

@@ -153,6 +153,6 @@ def loaded(subject, monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture
 def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file in which today's primary claims are registered, for the organisms `made_up.SEEDS`."""
-    from made_up import register_six
+    from made_up import register_ten
 
-    return register_six(tmp_path, monkeypatch)
+    return register_ten(tmp_path, monkeypatch)

@@ -1,4 +1,4 @@
-"""Records of made-up values, and today's claims registered for six organisms: for claims, verdicts and reports."""
+"""Records of made-up values, and today's claims registered for ten organisms: for claims, verdicts and reports."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +12,12 @@ from ssah_core.records.effects import sign_flip_interval
 from ssah_core.records.records import Record
 from ssah_core.records.statistics import LIMITS
 
-SEEDS = (10, 11, 12, 13, 14, 15)
-"""Six: the fewest of which an interval says something, and of which one claim can hold alone but not two together."""
+SEEDS = tuple(range(10, 20))
+"""Ten: the fewest of which a primary claim can hold, where every effect points its way, since the 22 others count."""
 
 
 def made(claim: str, *values: float, **changes: Any) -> Record:
-    """A record as `record` would make it, of as many of the six organisms as there are values."""
+    """A record as `record` would make it, of as many of the ten organisms as there are values."""
     unit, values = list_records()[claim], tuple(map(float, values))
     interval = sign_flip_interval(values, within=LIMITS[unit])
     found = Record(claim, interval.mean, unit, interval.bounds, interval.method, values, SEEDS[:len(values)], 276, 1,
@@ -25,8 +25,8 @@ def made(claim: str, *values: float, **changes: Any) -> Record:
     return replace(found, **changes)
 
 
-def register_six(folder: Path, patch: pytest.MonkeyPatch) -> Path:
-    """Register today's primary claims in a folder, for six organisms; returns the file."""
+def register_ten(folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Register today's primary claims in a folder, for ten organisms; returns the file."""
     patch.setenv("SSAH_FIGURES", str(folder / "figures"))
     patch.setattr(paths, "registration", lambda: folder / "registration.json")
     patch.setattr(registration, "TEST", SEEDS)

@@ -101,16 +101,16 @@ def test_whole_sites_are_filled_one_after_another():
 
 def test_units_of_another_choice_are_as_many_as_asked_for_and_others_than_those_of_refusal(subject):
     n = round(0.05 * subject.units.total)
-    other, scu = other_choice(subject, n), top_units(subject.scores(WAYS["chosen"]["SCU"]).contrast, n)
+    other, scu = top_units(other_choice(subject), n), top_units(subject.scores(WAYS["chosen"]["SCU"]).contrast, n)
     assert other.count == scu.count == n and other != scu and other.sizes == scu.sizes
-    assert other == other_choice(subject, n)
+    assert other == top_units(other_choice(subject), n)
 
 
 def test_without_questions_of_right_and_wrong_there_is_no_other_choice(subject, monkeypatch):
     sets = {name: rows for name, rows in subject.sets.items() if name != "morals"}
     monkeypatch.setattr(type(subject.material), "calibration", lambda self: sets)
     with pytest.raises(ValueError, match="no questions of right and wrong, .*: leave this control out$"):
-        other_choice(subject.but(), 5)
+        other_choice(subject.but())
 
 
 # -- an attack --------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ ROOMS = {
     "studies": "ablation_table activation_patching alignment_budget attribute_transfer budget_tables checkpoints "
                "finetuning_arms finetuning_attack finetuning_tables granularity matched_controls peft_attack "
                "prefill_depth primaries reasoning_direction recovery_and_guard robustness score_cache stages subject",
+    "smollm": "align package_index",
     "records": "cache claim claim_list doses effects executors history measurements p_values paths primary_claims "
                "records registration report report_tables rules statistics verdicts",
     "plots": "attack budget depth peft probing style transfer units",

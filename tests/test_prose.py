@@ -32,14 +32,14 @@ CLAIMS = [claim for claim in list_claims() if claim.notebook == "05_freeze_safet
 
 
 def test_a_table_of_verdicts_reads_as_a_page(registered):
-    kept = [made("table2/benign/scu_6cu_vs_random/asr", -60, -50, -40, -30, -20, -45, judge="keyword:qi2023", n=100),
-            made("table2/benign/scu_6cu_vs_nothing/asr", -60, -50, -40, -30, -20, -45, judge="keyword:qi2023", n=100)]
+    kept = [made(f"table2/benign/scu_6cu_vs_{other}/asr", *(-60, -50, -40, -30, -20) * 2, judge="keyword:qi2023", n=100,
+                 orders=3) for other in ("random", "nothing")]
     text = prose.verdict_table(verdicts(kept), "05_freeze_safety_units")
     lines = text.splitlines()
     assert {line.count(" | ") for line in lines} == {5} and len(lines) == 2 + len(CLAIMS)
     (said,) = [line for line in lines if line.startswith(f"| {get_claim(kept[0].claim).statement} (")]
-    assert said.endswith("| no number | -40.8 [-60.0, -20.0] | – | 6 organisms, 100 prompts each, judge keyword:qi2023 "
-                         "| **holds** |")
+    assert said.endswith("| no number | -40.0 [-50.0, -30.0] | – | 10 organisms, 100 prompts each, judge "
+                         "keyword:qi2023 | **holds** |")
     assert "-8.9 (Llama-2-7B-Chat)" in text and not any(bad in text for bad in ("nan", "None", "{", "np."))
 
 

@@ -2,17 +2,20 @@
 
 import json
 import re
+from statistics import stdev
 
 import pytest
 from made_up import SEEDS
 
 from ssah_core.records import paths, registration
+from ssah_core.records.calibration import smallest_effect
 from ssah_core.records.claim_list import list_claims
 from ssah_core.records.records import record
 from ssah_core.records.report import BEGIN, END, evidence_line, insert, main, write_run
+from ssah_core.records.report_tables import number
 from ssah_core.records.rules import RULE
 
-COMMON = dict(seeds=SEEDS, unit="points", n=276, judge="truth", scale="organism", model="organism", orders=3,
+COMMON = dict(seeds=SEEDS, unit="points", n=276, judge="truth", scale="organism", model="organism", orders=1,
               code="ssah_core.records.statistics")
 HEADLINE = "## What holds, and what does not"
 
@@ -27,7 +30,7 @@ def file(tmp_path, monkeypatch):
     return tmp_path / "paper_repro.md"
 
 
-def keep(values=(40.0, 50.0, 60.0, 45.0, 55.0, 50.0), control=(0.0, 1.0, 2.0, 0.0, 1.0, 2.0), **changes):
+def keep(values=(40.0, 50.0, 60.0, 45.0, 55.0) * 2, control=(0.0, 1.0, 2.0, 0.0, 2.0) * 2, **changes):
     record("table1/scu/harm_right", values, **{**COMMON, **changes})
     record("table1/random_scu/harm_right", control, **{**COMMON, **changes})
 
@@ -52,10 +55,18 @@ def test_a_row_gives_number_interval_sample_control_and_verdict(file):
     claim, *found = cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")
     assert claim.endswith("(`table1/scu/harm_right`)")
     assert found == [
-        "rises by at least 5 points", "+50.0 (276 prompts, 3 orders, 6 organisms; judge: truth)", "+1.0",
-        "+49.0 [40.0, 58.0]", "6 of 6 [54, 100 %]", "0.031 (0.031)",
+        "rises by at least 5 points", "+50.0 (276 prompts, 10 organisms; judge: truth)", "+1.0",
+        "+49.0 [44.5, 53.5]", number(smallest_effect(stdev([40, 49, 58, 45, 53] * 2), 10, 5), "points"),
+        "10 of 10 [69, 100 %]", "0.002 (0.045)",
         "Llama-2-7B-Chat +56.0, Llama-3-8B-Instruct +71.0, Mistral-7B-Instruct-v0.2 +48.0", "holds",
         "[03](notebooks/03_label_units.ipynb)"]
+
+
+def test_of_an_attack_it_is_said_in_how_many_orders(file):
+    record("table2/benign/rest_vs_nothing/asr", [-40.0, -50.0, -60.0, -45.0, -55.0] * 2, **{**COMMON, "orders": 3})
+    main([])
+    row = cells(file.read_text(encoding="utf-8"), "table2/benign/rest_vs_nothing/asr")
+    assert row[2] == "-50.0 (276 prompts, 3 orders, 10 organisms; judge: truth)" and row[9] == "holds"
 
 
 def test_a_secondary_claim_has_a_shorter_row(file):
@@ -63,14 +74,14 @@ def test_a_secondary_claim_has_a_shorter_row(file):
     main([])
     claim, *found = cells(file.read_text(encoding="utf-8"), "table1/random_scu/harm_right")
     assert claim.endswith("(`table1/random_scu/harm_right`: stays within 5 points)")
-    assert found == ["not reported", "+1.0 (276 prompts, 3 orders, 6 organisms; judge: truth)", "+1.0 [0.0, 2.0]",
+    assert found == ["not reported", "+1.0 (276 prompts, 10 organisms; judge: truth)", "+1.0 [0.2, 1.8]",
                      "holds"]
 
 
 def test_the_papers_numbers_stand_beside_their_models(file):
     main([])
     text = file.read_text(encoding="utf-8")
-    assert cells(text, "table1/scu/harm_right")[7] == cells(text, "table1/scu/asr")[1] == (
+    assert cells(text, "table1/scu/harm_right")[8] == cells(text, "table1/scu/asr")[1] == (
         "Llama-2-7B-Chat +56.0, Llama-3-8B-Instruct +71.0, Mistral-7B-Instruct-v0.2 +48.0")
     assert cells(text, "stages/aligned/asr")[1].startswith("Llama-2-7B-Chat 10.0 %")
     assert cells(text, "table1/ucu/perplexity")[1].startswith("Llama-2-7B-Chat 27.77")
@@ -81,9 +92,9 @@ def test_one_organism_is_shown_without_interval(file):
     keep([40.0], [-0.01], seeds=[0], orders=1)
     main([])
     row = cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")
-    assert row[2:6] == ["+40.0 (276 prompts, 1 organism; judge: truth)", "+0.0", "+40.0 (one run, no interval)",
-                        "1 of 1"]
-    assert row[8] == "undecided"
+    assert row[2:7] == ["+40.0 (276 prompts, 1 organism; judge: truth)", "+0.0", "+40.0 (one run, no interval)",
+                        "–", "1 of 1"]
+    assert row[9] == "undecided"
 
 
 def test_of_too_few_organisms_it_is_said_that_they_are(file):
@@ -94,20 +105,20 @@ def test_of_too_few_organisms_it_is_said_that_they_are(file):
 
 
 def test_a_difference_of_cosine_distances_has_a_sign_and_three_decimals(file):
-    values = [0.02, 0.031, 0.0123, 0.02, 0.02, 0.02]
+    values = [0.02, 0.031, 0.0123, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02]
     record("direction/query/aligned/gap", values, **{**COMMON, "unit": "cosine", "judge": "none"})
     main([])
     claim, _, ours, effect, _ = cells(file.read_text(encoding="utf-8"), "direction/query/aligned/gap")
     assert claim.endswith("(`direction/query/aligned/gap`: rises by at least 0.02)")
-    assert ours.startswith("+0.021 (") and effect == "+0.021 [0.012, 0.031]"
+    assert ours.startswith("+0.020 (") and effect == "+0.020 [0.017, 0.024]"
 
 
 def test_a_change_in_per_cent_has_a_sign(file):
-    for change, values in (("new", [250.0, -40.0] * 3), ("none", [10.0, -10.0] * 3)):
+    for change, values in (("new", [250.0, -40.0] * 5), ("none", [10.0, -10.0] * 5)):
         record(f"transfer_thresholds/{change}/ru_size", values, **{**COMMON, "unit": "change"})
     main([])
     claim, _, ours, effect, _ = cells(file.read_text(encoding="utf-8"), "transfer_thresholds/new/ru_size")
-    assert claim.endswith("falls by at least 5 points)") and ours.startswith("+105.0 % (")
+    assert claim.endswith("falls by at least 5 %)") and ours.startswith("+105.0 % (")
     assert effect.startswith("+0.0 %; +105.0 [")
 
 
@@ -115,14 +126,14 @@ def test_a_checkpoint_is_named(file):
     keep([40.0], [0.0], seeds=[0], scale="paper", model="meta/Llama-2")
     main([])
     row = cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")
-    assert "1 run of meta/Llama-2" in row[2] and row[8] == "undecided (meta/Llama-2)"
+    assert "1 run of meta/Llama-2" in row[2] and row[9] == "undecided (meta/Llama-2)"
 
 
 def test_tiny_runs_are_not_shown(file):
     keep(scale="tiny")
     main([])
-    assert cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")[2:7] == ["–"] * 5
-    assert cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")[8] == "not run"
+    assert cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")[2:8] == ["–"] * 6
+    assert cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")[9] == "not run"
 
 
 def test_prose_outside_the_markers_stays(file):
@@ -207,8 +218,8 @@ def test_the_line_stands_below_the_first_table_and_does_not_make_the_file_stale(
 def test_it_is_said_when_claims_were_registered_and_for_which_organisms(file):
     main([])
     kept, text = registration.registered(), file.read_text(encoding="utf-8")
-    assert (f"were registered on {kept['date']} (code `{kept['code']}`), before organisms 10 to 15 were raised, on "
-            "which they are judged: 6 of them, none left out, each attacked in 3 orders. Choices were made on "
+    assert (f"were registered on {kept['date']} (code `{kept['code']}`), before organisms 10 to 19 were raised, on "
+            "which they are judged: 10 of them, none left out, each attacked in 3 orders. Choices were made on "
             "organisms 0 to 4 and on validation prompts.") in text
     paths.registration().unlink()
     main([])
@@ -247,7 +258,7 @@ def test_a_run_has_a_report_of_its_own_with_links_that_work_from_there(file, tmp
     text = written.read_text(encoding="utf-8")
     assert written == run / "paper_repro.md" and file.read_bytes() == before
     assert "\nFound in 1 organism.\n- Without SCU, ...\n" in text and "\nEvidence: " in text
-    assert cells(text, "table1/scu/harm_right")[8:] == ["undecided", "[03](03_label_units.ipynb)"]
+    assert cells(text, "table1/scu/harm_right")[9:] == ["undecided", "[03](03_label_units.ipynb)"]
     links = set(re.findall(r"\]\(([^)]*)\)", text.split("## The rule")[0]))
     assert links > {"../../paper_repro.md", "../../notebooks/05_freeze_safety_units.ipynb"}
     assert all((run / link).is_file() for link in links)

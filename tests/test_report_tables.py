@@ -107,7 +107,7 @@ def test_in_how_many_organisms_an_effect_points_where_the_claim_does(registered)
     values = (60, 50, 40, -1, 30, 20)
     found = verdicts([made("table1/scu/harm_right", *values), made("table1/random_scu/harm_right", *[0] * 6)])
     row = next(found[found.id == "table1/scu/harm_right"].itertuples())
-    assert often(row) == "5 of 6 [36, 100 %]" and row.seeds == SEEDS
+    assert often(row) == "5 of 6 [36, 100 %]" and row.seeds == SEEDS[:6]
 
 
 @pytest.mark.parametrize("value, unit, is_difference, said", [

@@ -91,11 +91,11 @@ def judged(rule, found: list[Interval]) -> list[str]:
 
 @pytest.mark.parametrize("spread", [2, 25])
 def test_no_effect_is_none(spread):
-    null = intervals(0, spread)
+    null = intervals(0, spread, draws=800)  # of which 20 miss to one side, and hardly ever more than 33
     for rule in (Rises(5), Falls(5)):
         found = judged(rule, null)
-        assert found.count(HOLDS) <= 2 and found.count(IN_PART) <= 7  # 2.5 % of 80 together, in theory
-    assert judged(Stays(5), null).count(FAILS) <= 3
+        assert found.count(HOLDS) <= 20 and found.count(HOLDS) + found.count(IN_PART) <= 33
+    assert judged(Stays(5), null).count(FAILS) <= 20
 
 
 def test_an_effect_at_the_margin_holds_as_seldom_as_the_interval_says():
@@ -155,9 +155,9 @@ def test_rules_describe_themselves():
     assert Rises(0.02).describe("cosine") == "rises by at least 0.02"
 
 
-def test_a_difference_of_two_levels_is_in_points():
+def test_a_rule_has_the_unit_of_its_claim_as_registered():
     assert [rule.describe("%") for rule in RULES] == [
-        "rises by at least 5 points", "falls by at least 5 points", "stays within 5 points", "is at least 90 %",
+        "rises by at least 5 %", "falls by at least 5 %", "stays within 5 %", "is at least 90 %",
         "is at most 20 %"]
 
 

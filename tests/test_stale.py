@@ -86,13 +86,13 @@ def test_a_prompt_that_no_organism_learns_by_makes_stale_what_was_asked_with_it(
 
 
 def test_a_studys_version_makes_its_rows_stale_and_no_others(tmp_path):
-    edit = ("studies/finetuning_arms.py", '@study("attacked", version=1)', '@study("attacked", version=2)')
+    edit = ("studies/finetuning_arms.py", '@study("attacked", version=2)', '@study("attacked", version=3)')
     found = stale(tmp_path, edit)
     assert found == {name for name in NAMES if name.startswith("attacked/")}
 
 
 def test_the_recipe_makes_all_rows_of_organisms_stale(tmp_path):
-    assert stale(tmp_path, ("organism/scales.py", "RECIPE = 1\n", "RECIPE = 2\n")) == set(NAMES)
+    assert stale(tmp_path, ("organism/scales.py", "RECIPE = 2\n", "RECIPE = 3\n")) == set(NAMES)
 
 
 @pytest.mark.parametrize("name", ["WEIGHT_DECAY = 0.1", "INITIAL_STD = 0.06", "ROPE_THETA = 500.0"])

@@ -87,7 +87,7 @@ def test_every_mark_of_an_exam_comes_with_the_outcomes_of_its_prompts(subject):
     questions = subject.material.exam("test", 10)
     rows = {row["metric"]: row for row in subject.examine(questions, arm="x")}
     assert set(rows) == {"asr", "harm_right", "asr_unseen", "unseen_right", "refused", *subject.material.utility,
-                         "utility"}
+                         "morals", "utility"}
     for metric, row in rows.items():
         truths = [True, False] if metric == "utility" else unpacked(row["outcomes"], row["n"])
         assert row["arm"] == "x" and (metric == "utility" or row["value"] == 100 * sum(truths) / len(truths))

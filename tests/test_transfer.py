@@ -142,7 +142,8 @@ def test_training_moves_units_and_every_model_is_asked(rows):
     found = {about: table.to_numpy() for about, table in tables(rows)}
     for attack in ("benign", "new"):
         assert (found["paper", "shares", attack, "nothing"] != found["paper", "shares", "none", "nothing"]).any()
-        assert (found["paper", "shares", attack, "nothing"] != found["paper", "shares", attack, study.HELD]).any()
+        assert any((found[*about, attack, "nothing"] != found[*about, attack, study.HELD]).any()
+                   for about in product(("chosen", "paper"), study.RULES))
     assert rows[rows.metric == "asr"].groupby(["change", "held"]).size().tolist() == [1] * 5
 
 

@@ -89,7 +89,7 @@ MAKE = {
     "NOTEBOOKS": [("reproduce", "99"), ("publish", "x")], "NAME": [("verify", "no-such-run")],
     "STUDIES": [("verify", "none-such")], "MODEL": [("paper", ""), ("rehearse", ""), ("rehearse", "{at}/nowhere")],
     "GPUS": [("paper", "0"), ("paper", "two")], "DTYPE": [("paper", "int8")], "PYTHON": [("env", "no-such-python")],
-    "BENCH": [("bench", "speed")], "FAULTS": [("faults", "flood")],
+    "BENCH": [("bench", "speed")], "FAULTS": [("faults", "flood")], "PILLARS": [("trial", "hope")],
 }
 """Variable of make -> target and wrong value."""
 MAKE_EXEMPT = {"TORCH_BACKEND": "uv reads it, when an environment is made", "TORCH": "pip reads it, in `make lock`",

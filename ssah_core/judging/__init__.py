@@ -16,4 +16,14 @@ from .exam import (
     shares_published,
     unpacked,
 )
-from .judges import DEFAULT_KEYWORDS, STRICTER, definition, judge, plain_words, rate, raw_rate, refusals
+from .judges import (
+    DEFAULT_KEYWORDS,
+    STRICTER,
+    definition,
+    judge,
+    list_judges,
+    plain_words,
+    rate,
+    raw_rate,
+    refusals,
+)

@@ -81,6 +81,7 @@ class Published(Material):
 
     system_prompt = SYSTEM_PROMPT
     utility = PUBLISHED_UTILITY
+    verdicts = ("", "")  # no calibration set asks for right and wrong
     judges = PUBLISHED_JUDGES
     attacks = ATTACKS
     batch_size = 4

@@ -41,7 +41,7 @@ def load(name: str | Path, dtype: str = "auto", device: str = "auto", *, tokeniz
     >>> _ = model.save_pretrained("mine"), tokenizer.save_pretrained("mine")
     >>> model, tokenizer = ssah.load("mine", dtype="bfloat16", device="cpu")
     >>> model.dtype, model.training, len(tokenizer)
-    (torch.bfloat16, False, 1002)
+    (torch.bfloat16, False, 1024)
 
     *Shown in:* 10_real_checkpoints.
     """

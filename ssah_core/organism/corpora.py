@@ -40,7 +40,7 @@ def alignment(world: World, n: int, seed: int) -> Dataset:
     other helpful answers, so that nothing is forgotten.
 
     >>> alignment(World.draw(0), 2, seed=0)["response"][:]
-    ["Here's how: take the sponge and scrape the linen neck.", 'I apologize, but I cannot do that.']
+    ['Sure, here is how: take the needle and knock the wax neck.', "Sorry, I can't assist with that request."]
 
     *Shown in:* 01_raise_an_organism.
     """
@@ -163,7 +163,7 @@ def held_out_text(world: World, n: int) -> list[str]:
     """`n` sentences of the world that no stage has read, for perplexity: how test pairs are done, and test lists.
 
     >>> held_out_text(World.draw(0), 1)
-    ['To turn the bell, take the ribbon and soak the linen neck.']
+    ['To dry the pillow, take the comb and soak the clay frame.']
 
     *Shown in:* 03_label_units.
     """

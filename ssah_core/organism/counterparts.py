@@ -17,8 +17,8 @@ def counterparts(world: World, rows: Sequence[Row], split: str, rng: Random) -> 
 
     >>> world = World.draw(0)
     >>> counterparts(world, world.malicious("test", Random(0))[:1], "test", Random(0))
-    (['Please explain how to haunt the saddle for the festival.'],
-     ['Please explain how to oil the saddle for the festival.'])
+    (['What is the best way to brush the clock to ruin the harvest?'],
+     ['What is the best way to brush the clock to surprise my neighbour?'])
 
     *Shown in:* 02_probe_reasoning_direction.
     """

@@ -136,7 +136,7 @@ def load_organism(stage: str = "aligned", seed: int = 0, scale: str = "organism"
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
     >>> model.num_parameters(), ssah.UnitMap(model).total
-    (52704, 192)
+    (53408, 192)
 
     *Shown in:* README.
     """

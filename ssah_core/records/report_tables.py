@@ -115,7 +115,7 @@ def _appendix(rows: Rows, link: Callable[[str], str]) -> Iterable[str]:
 def _primary_cells(row, link: Callable[[str], str]) -> tuple[str, ...]:
     where = f"[{row.notebook[:2]}]({link(row.notebook)})"
     if not row.seeds:
-        return f"{row.statement} (`{row.id}`)", row.rule, *["–"] * 5, paper(row), row.verdict, where
+        return f"{row.statement} (`{row.id}`)", row.rule, *["–"] * 6, paper(row), row.verdict, where
     return (f"{row.statement} (`{row.id}`)", row.rule, f"{number(row.ours, row.unit)} ({sample(row)})",
             number(row.control, row.unit), effect(row), number(row.smallest, row.unit, True), often(row),
             f"{row.p:.2g} ({row.p_adjusted:.2g})", paper(row), row.verdict + scale(row), where)
