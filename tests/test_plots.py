@@ -17,10 +17,11 @@ from PIL import Image
 from ssah_core import plots
 from ssah_core.plots import drawing, marks, style
 from ssah_core.plots.__main__ import redraw_all
-from ssah_core.records import mean_interval, paths
+from ssah_core.records import paths
+from ssah_core.records.effects import sign_flip_interval
 
 ROOM = Path(plots.__file__).parent
-COMMITTED = sorted((Path(__file__).parents[1] / "figures").glob("*.json"))
+COMMITTED = sorted(file.with_suffix(".json") for file in (Path(__file__).parents[1] / "figures").glob("*.svg"))
 DEUTERANOPIA = numpy.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
                             [-0.011820, 0.042940, 0.968881]])  # Machado et al. 2009, severity 1.0, on linear RGB
 XYZ = numpy.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
@@ -94,22 +95,23 @@ def test_a_name_without_a_meaning_is_refused_alone_and_gets_a_spare_look_among_o
 
 # -- organisms and intervals -----------------------------------------------------------------------------
 
-FIVE = [1.0, 2.0, 40.0, 98.0, 99.0]
+SIX = [1.0, 2.0, 40.0, 98.0, 99.0, 100.0]
 
 
 def rows(**columns) -> pandas.DataFrame:
-    return pandas.DataFrame({"value": FIVE, "seed": range(5), **columns})
+    return pandas.DataFrame({"value": SIX, "seed": range(6), **columns})
 
 
-def test_bounds_are_those_of_the_t_interval_cut_to_what_is_possible():
+def test_bounds_are_those_of_exact_sign_flips_within_what_is_possible():
     found = marks.with_intervals(rows(arm="a"), ["arm"]).iloc[0]
     plain = marks.with_intervals(rows(arm="a"), ["arm"], None).iloc[0]
-    assert (plain.low, plain.high) == mean_interval(FIVE).bounds and plain.low < 0
-    assert (found["mean"], found.low, found.high) == (48.0, 0.0, min(plain.high, 100))
+    assert (plain.low, plain.high) == sign_flip_interval(SIX).bounds
+    assert (found["mean"], found.low, found.high) == (numpy.mean(SIX), max(plain.low, 0), min(plain.high, 100))
 
 
-def test_one_organism_has_no_interval():
-    assert marks.with_intervals(rows(arm="a")[:1], ["arm"])[["low", "high"]].isna().all(axis=None)
+def test_fewer_than_six_organisms_have_no_interval():
+    for n in range(1, 6):
+        assert marks.with_intervals(rows(arm="a")[:n], ["arm"])[["low", "high"]].isna().all(axis=None)
 
 
 def bars(axis) -> list:
@@ -121,9 +123,9 @@ def test_a_row_has_a_dot_an_organism_and_one_mean_with_its_interval():
     table = pandas.concat([rows(arm="a"), rows(arm="b")[:1]])
     marks.draw_dots(axis, table, "arm", ["b", "a", "missing"], plots.look("SCU"))
     marks.name_rows(axis, ["b", "a"])
-    assert [len(found.get_offsets()) for found in axis.collections if isinstance(found, PathCollection)] == [1, 5]
+    assert [len(found.get_offsets()) for found in axis.collections if isinstance(found, PathCollection)] == [1, 6]
     ends = bars(axis)[1].lines[2][0].get_segments()[0][:, 0]
-    assert ends.tolist() == pytest.approx([0, min(100, mean_interval(FIVE).bounds[1])])
+    assert ends.tolist() == pytest.approx(list(sign_flip_interval(SIX, within=(0, 100)).bounds))
     assert [text.get_text() for text in axis.get_yticklabels()] == ["b", "a"] and axis.get_ylim() == (1.5, -0.5)
 
 
@@ -131,7 +133,7 @@ def test_a_curve_has_a_line_an_organism_and_intervals_that_stand_side_by_side():
     _, axis = plt.subplots()
     table = pandas.concat([rows(arm=arm, x=x) for arm in "ab" for x in (1, 2)])
     marks.draw_lines(axis, table, "x", "arm", plots.looks("abc"), spread=0.1)
-    assert len(axis.lines) == 2 * (5 + 1 + 2)  # organisms; the mean and its two caps
+    assert len(axis.lines) == 2 * (6 + 1 + 2)  # organisms; the mean and its two caps
     at = [bar.lines[0].get_xdata().tolist() for bar in bars(axis)]
     assert at == [pytest.approx([0.95, 1.95]), pytest.approx([1.05, 2.05])]
 

@@ -5,9 +5,10 @@ from, and shows in a notebook. Colours are meanings (`style`); organisms are dot
 The sentences beside a figure are written by `ssah_core.records.prose`.
 """
 
-from .attack import plot_arms, plot_attack, plot_grains
+from .attack import plot_arms, plot_attack
 from .benchmarks import plot_benchmarks
 from .budget import plot_budget_arms, plot_moved, plot_speed, plot_stress, plot_tradeoff
+from .conditions import plot_conditions, plot_courses
 from .depth import plot_curves_of_attacks, plot_prefills, plot_price, plot_signals, plot_wrappers
 from .drawing import draw
 from .peft import plot_against_loss, plot_rates

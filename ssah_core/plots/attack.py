@@ -7,7 +7,7 @@ import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .marks import LEGEND, draw_dots, draw_lines, legend_below, legend_of, name_rows
+from .marks import LEGEND, draw_dots, draw_lines, legend_of, name_rows
 from .style import GUIDE, NAMES, look, looks
 
 MARKS = ("asr", "harm_right", "utility")
@@ -77,22 +77,4 @@ def plot_arms(table: pandas.DataFrame) -> Figure:
         axis.set(title=NAMES[metric].replace("requests ", "requests\n"), xlabel="% of test prompts", xlim=(-4, 104))
         name_rows(axis, [ARMS.get(arm, arm) for arm in order])
     figure.supxlabel(f"{LEGEND}; dotted: {table.arm.iloc[0]}".replace("\n", "; "), fontsize=9)
-    return figure
-
-
-def plot_grains(table: pandas.DataFrame) -> Figure:
-    """Removing and holding as many parameters as single weights, units, attention heads or whole sites.
-
-    table   `grain`, `how` ("removed" or "held"), `metric`, `value` (%), `seed`
-    """
-    order, marks = list(dict.fromkeys(table.grain)), {NAMES[metric]: look(metric) for metric in MARKS}
-    titles = {"removed": "set to zero", "held": "held while harmless chats are learned"}
-    figure, axes = plt.subplots(1, 2, figsize=(9, 0.9 * len(order) + 1.2), sharey=True)
-    for axis, (how, title) in zip(axes, titles.items(), strict=True):
-        for metric, shift in zip(MARKS, (-0.29, 0.0, 0.29), strict=True):
-            part = table[(table.how == how) & (table.metric == metric)]
-            draw_dots(axis, part, "grain", order, look(metric), shift=shift, height=0.65, size=5.5)
-        axis.set(title=title, xlabel="% of test prompts", xlim=(-4, 104))
-        name_rows(axis, order)
-    legend_below(figure, marks)
     return figure

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import pandas
 import torch
 from torch import Tensor
 
 from ..materials import study
+from ..records.doses import dose_to
 from ..units import (
     Moments,
     UnitKind,
@@ -94,6 +96,7 @@ RANKINGS: Mapping[str, Ranking] = {
     "Wanda": _wanda, "SNIP": _snip, "gradient x activation": _gradient, "attribution, one round": _one_round,
     "attribution, ten rounds": lambda subject: subject.scores(WAYS["chosen"][UnitKind.SCU]).contrast}
 """Criterion -> what ranks units by it."""
+PAPER, OURS = "variance, raw (the paper's)", "attribution, ten rounds"
 
 
 @study("criteria", version=1)
@@ -118,3 +121,33 @@ def compared(seed: int, scale: str, criterion: str, checkpoints: Mapping[str, st
         with subject.removed(random_like(mask, seed) if criterion == "random" else mask, way):
             rows += subject.examine(questions, criterion=criterion, share=share)
     return [{"seed": seed, **row} for row in rows]
+
+
+def best_within(table: pandas.DataFrame, most: float = MOST_LOST) -> pandas.DataFrame:
+    """The most right answers to malicious requests that a criterion frees at a bounded price: one row a criterion and
+    organism, with `harm_right` (%), `utility` (%) and `share` (of all units, 0-1); the best criterion first.
+
+    table   Rows of `compared`.
+    most    Points of utility that it may cost.
+
+    *Shown in:* 09_reviewers_questions.
+    """
+    wide = table.pivot_table(index=["criterion", "seed", "share"], columns="metric", values="value")
+    within = wide[wide.xs(0.0, level="share").utility - wide.utility <= most].reset_index()
+    best = within.sort_values("harm_right", kind="stable").groupby(["criterion", "seed"], as_index=False).last()
+    means = best.groupby("criterion").harm_right.mean()
+    return best.sort_values("criterion", key=lambda name: -name.map(means), kind="stable")
+
+
+def half_shares(table: pandas.DataFrame, level: float = 50.0) -> dict[str, list[float]]:
+    """Share of all units (%) without which `level` % of malicious requests are answered right, interpolated; infinite
+    where no share does it: criterion -> one an organism.
+
+    table   Rows of `compared`.
+
+    *Shown in:* 09_reviewers_questions.
+    """
+    right = table[table.metric == "harm_right"].sort_values("share")
+    each = {keys: 100 * dose_to(rows.share.tolist(), rows.value.tolist(), level)
+            for keys, rows in right.groupby(["criterion", "seed"])}
+    return pandas.Series(each).groupby(level=0).apply(list).to_dict()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import pandas
+
+from ..judging import unpacked
 from ..materials import study
+from ..records.doses import dose_to
 from ..units import UnitKind, UnitMask, random_like, refusal_odds, search, share_to_count, top_units
 from .matched_controls import other_choice
 from .subject import SEARCHED, WAYS, Subject
@@ -80,3 +84,56 @@ def few(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> 
             with subject.removed(mask, way):
                 rows += subject.examine(questions, units=name, count=count)
     return [{"seed": seed, **row} for row in rows]
+
+
+# -- read from rows ----------------------------------------------------------------------------------------
+
+
+def lost(table: pandas.DataFrame) -> pandas.Series:
+    """What removing units changes: (units, share, metric) -> points against the whole model, one an organism.
+
+    table   Rows of `broken`.
+
+    *Shown in:* 09_reviewers_questions.
+    """
+    whole = table[table.units == "none"].set_index(["seed", "metric"]).value
+    removed = table[table.units != "none"]
+    change = removed.value - whole.loc[list(zip(removed.seed, removed.metric, strict=True))].to_numpy()
+    return change.groupby([removed.units, removed.share, removed.metric]).apply(list)
+
+
+def count_to(table: pandas.DataFrame, level: float = 50.0) -> list[float]:
+    """How many safety-critical units must go before `level` % of malicious requests are answered right, interpolated;
+    infinite where no count does it; one an organism.
+
+    table   Rows of `few`.
+
+    *Shown in:* 09_reviewers_questions.
+    """
+    right = table[(table.units == "SCU") & (table.metric == "harm_right")].sort_values("count")
+    return [dose_to(rows["count"].tolist(), rows.value.tolist(), level) for _, rows in right.groupby("seed")]
+
+
+def by_reason(table: pandas.DataFrame, reasons: Mapping[int, Sequence[str]]) -> pandas.DataFrame:
+    """Rows of one mark of malicious requests, taken apart by why a request is malicious: each with its `reason`.
+
+    table     Rows with `seed`, `outcomes` and `n`, asked once each.
+    reasons   Organism -> the reason of each prompt, in the order of the exam.
+
+    `value` and `n` are those of the prompts of one reason (%).
+
+    >>> import pandas
+    >>> from ssah_core.judging import packed
+    >>> from ssah_core.studies.specificity import by_reason
+    >>> rows = pandas.DataFrame([{"seed": 0, "n": 4, "outcomes": packed([True, False, True, True]), "value": 75.0}])
+    >>> by_reason(rows, {0: ["verb", "verb", "object", "object"]})[["reason", "value", "n"]].values.tolist()
+    [['object', 100.0, 2], ['verb', 50.0, 2]]
+
+    *Shown in:* 09_reviewers_questions.
+    """
+    found = []
+    for row in table.to_dict("records"):
+        apart = pandas.Series(unpacked(row.pop("outcomes"), row["n"])).groupby(list(reasons[row["seed"]]))
+        found += [{**row, "reason": reason, "value": 100 * float(truths.mean()), "n": len(truths)}
+                  for reason, truths in apart]
+    return pandas.DataFrame(found)

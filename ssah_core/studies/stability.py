@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from itertools import combinations
 
+import pandas
 from datasets import Dataset
 
 from ..materials import study
@@ -91,3 +92,31 @@ def chance(a: UnitMask, b: UnitMask) -> float:
     """
     both = sum(a.counts[site] * b.counts[site] / a.sizes[site] for site in a.sites)
     return both / max(1, a.count + b.count - both)
+
+
+def alike(places: pandas.DataFrame) -> pandas.DataFrame:
+    """How alike two organisms are in where their units of a kind lie: one row a kind and pair.
+
+    places   Rows of `ablation_table.places`.
+
+    Units of two organisms cannot be matched, but their sites can. Of each organism, the share of a site's units that
+    are of the kind is divided by the sum over sites; `overlap` is the sum over sites of the lesser of two organisms'
+    (%), and `chance` the mean of both against units that are spread evenly.
+
+    >>> import pandas
+    >>> from ssah_core.studies.stability import alike
+    >>> rows = pandas.DataFrame([(seed, 0, module, "SCU", value) for seed, module, value in
+    ...                          ((0, "mlp", 9.0), (0, "attn", 1.0), (1, "mlp", 5.0), (1, "attn", 5.0))],
+    ...                         columns=["seed", "block", "module", "kind", "value"])
+    >>> float(alike(rows).overlap[0])
+    60.0
+    """
+    rows = []
+    for kind, mine in places.groupby("kind", sort=False):
+        table = mine.pivot_table(index=["block", "module"], columns="seed", values="value", fill_value=0.0)
+        part, even = table / table.sum(), 1 / len(table)
+        for one, other in combinations(part, 2):
+            chance = sum(part[seed].clip(upper=even).sum() for seed in (one, other)) / 2
+            rows.append({"kind": kind, "one": one, "other": other, "chance": 100 * chance,
+                         "overlap": 100 * part[[one, other]].min(axis=1).sum()})
+    return pandas.DataFrame(rows)
