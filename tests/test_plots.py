@@ -177,6 +177,25 @@ def test_ways_that_do_little_share_one_row():
     assert sorted(dots[2].get_offsets()[:, 0]) == [0, 1, 2]
 
 
+def test_conditions_have_a_row_each_and_marks_side_by_side():
+    table = pandas.concat([rows(state=state, by=by, mark=mark) for state in ("before", "after") for by in ("x", "y")
+                           for mark in ("asr", "utility")])
+    names = {"x": "one", "before": "at first"}
+    figure = plots.plot_conditions(table, panel="state", row="by", mark="mark", names=names)
+    first, second = figure.axes
+    assert (first.get_title(), second.get_title()) == ("at first", "after")
+    assert [text.get_text() for text in first.get_yticklabels()] == ["one", "y"]
+    heights = [bar.lines[0].get_ydata()[0] for bar in bars(first)]
+    assert heights[0] < heights[2] < heights[1] < heights[3]  # ASR of both rows, then utility, below
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ASR (refusal words)", "utility"]
+
+
+def test_courses_have_a_line_a_condition_over_all_places():
+    table = pandas.concat([rows(metric="asr", units=units, count=n) for units in ("SCU", "random") for n in (1, 2, 4)])
+    axis, = plots.plot_courses(table, panel="metric", x="count", line="units", xlabel="units removed").axes
+    assert axis.get_xscale() == "log" and list(axis.get_xticks()) == [1, 2, 4] and len(bars(axis)) == 2
+
+
 @pytest.mark.parametrize("file", COMMITTED, ids=lambda file: file.stem)
 def test_every_committed_figure_has_its_function(file):
     saved = json.loads(file.read_text())

@@ -2,6 +2,7 @@
 
 import copy
 
+import pandas
 import pytest
 import torch
 
@@ -115,3 +116,40 @@ def test_an_alignment_that_is_not_safe_in_time_says_so_and_no_more(monkeypatch):
     for held in ("nothing", "SCU", "random"):
         safe = next(row["value"] for row in rows if row["held"] == held and row["metric"] == "safe")
         assert bool(safe) == any(row["metric"] == "asr" for row in rows if row["held"] == held)
+
+
+# -- read from rows ----------------------------------------------------------------------------------------
+
+
+def marks(columns: list[str], *rows: tuple) -> pandas.DataFrame:
+    return pandas.DataFrame(rows, columns=columns)
+
+
+def test_what_is_lost_is_held_against_the_same_organism_whole():
+    table = marks(["seed", "units", "share", "metric", "value"],
+                  (0, "none", 0.0, "morals", 90.0), (1, "none", 0.0, "morals", 100.0),
+                  (0, "refusal", 0.04, "morals", 60.0), (1, "refusal", 0.04, "morals", 80.0))
+    assert specificity.lost(table)["refusal", 0.04, "morals"] == [-30.0, -20.0]
+
+
+def test_units_until_half_are_answered_right_lie_between_two_counts_or_are_infinite():
+    table = marks(["seed", "units", "count", "metric", "value"],
+                  *((seed, "SCU", n, "harm_right", value) for seed, values in ((0, (10, 90)), (1, (0, 20)))
+                    for n, value in zip((4, 16), values, strict=True)))
+    assert specificity.count_to(table) == [pytest.approx(8), float("inf")]
+
+
+def test_the_best_within_a_price_is_the_most_right_answers_that_utility_can_spare():
+    wide = pandas.DataFrame({"criterion": ["a"] * 3 + ["b"] * 3, "seed": 0, "share": [0.0, 0.1, 0.2] * 2,
+                             "harm_right": [0, 40, 95, 0, 50, 60], "utility": [100, 98, 96, 100, 97, 100]})
+    table = wide.melt(["criterion", "seed", "share"], var_name="metric")
+    best = criteria.best_within(table)
+    assert best[["criterion", "share", "harm_right"]].values.tolist() == [["b", 0.2, 60], ["a", 0.1, 40]]
+    assert criteria.half_shares(table)["b"] == [pytest.approx(10)]
+
+
+def test_two_organisms_with_a_kind_in_the_same_site_are_alike_and_in_others_not():
+    rows = [(seed, 0, module, kind, value) for kind, of_two in {"SCU": ((8, 0), (4, 0)), "RU": ((8, 0), (0, 8))}.items()
+            for seed, values in enumerate(of_two) for module, value in zip(("attn", "mlp"), values, strict=True)]
+    found = stability.alike(marks(["seed", "block", "module", "kind", "value"], *rows)).set_index("kind")
+    assert found.overlap.to_dict() == {"SCU": 100, "RU": 0} and found.chance.to_dict() == {"SCU": 50, "RU": 50}

@@ -253,3 +253,11 @@ def test_a_control_measured_otherwise_is_an_error(change):
 def test_two_records_of_one_run_are_an_error():
     with pytest.raises(ValueError, match="twice"):
         verdicts([*effect(), effect(NONE)[0]])
+
+
+def test_records_of_mixed_versions_are_an_error(registered):
+    value, control = effect()
+    one, other = replace(value, version="table1 1"), replace(control, version="table1 2")
+    with pytest.raises(ValueError, match="different versions of .*statistics .table1 1 and table1 2.*make publish"):
+        verdicts([one, other])
+    assert len(verdicts([replace(value, version="table1 2"), other])) == len(verdicts([value, control]))

@@ -29,6 +29,7 @@ from .effects import sign_flip_interval
 from .measurements import check_scale, slug
 from .row_files import DAMAGE
 from .statistics import LIMITS
+from .study import versions_in
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Record:
     """"organism", or the checkpoint's name."""
     code: str
     """Module that measured; how its rows came about stands beside them (`evidence`)."""
+    version: str = ""
+    """Studies of that module with the versions by which they measured, "table1 2"."""
 
 
 def record(claim: str, values: Mapping[int, float] | Sequence[float], *, seeds: Sequence[int], unit: str, n: int,
@@ -71,7 +74,7 @@ def record(claim: str, values: Mapping[int, float] | Sequence[float], *, seeds: 
     judge    name of the judge; "none" where nothing is judged
     scale    one of `SCALES`
     model    "organism", or the checkpoint's name
-    code     module that measured
+    code     module that measured, whose studies' versions are noted
     orders   of an attack's chats, over which each value is a mean
 
     Raises ValueError for an id that no claim has, another unit, a scale, n or seeds out of range, or
@@ -92,7 +95,7 @@ def record(claim: str, values: Mapping[int, float] | Sequence[float], *, seeds: 
     values = _in_order(values, seeds)
     interval = sign_flip_interval(values, within=LIMITS[unit])
     made = Record(claim, interval.mean, unit, interval.bounds, interval.method, values, seeds, int(n), int(orders),
-                  judge, scale, model, code)
+                  judge, scale, model, code, versions_in(code))
     cache.write_json(_record_file(made), asdict(made))
     return made
 
@@ -101,7 +104,7 @@ def record_rows(table: pandas.DataFrame, *, scale: str, model: str, code: str) -
     """Keep every number of a table that a claim reads: `record` for each id in its column `record`.
 
     table     One row a number and organism: `record` (id), `seed`, `value` (in the claim's unit), `n`, `judge`.
-              Ids that no claim reads are passed over; a column `orders` is kept, where there is one.
+              Ids that no claim reads are passed over; columns `orders` and `code` are kept, where there are such.
 
     >>> table = pandas.DataFrame({"record": ["no.claim"], "seed": [0], "value": [1.0], "n": [40], "judge": ["none"]})
     >>> record_rows(table, scale="tiny", model="organism", code="a docstring")
@@ -119,7 +122,8 @@ def record_rows(table: pandas.DataFrame, *, scale: str, model: str, code: str) -
     for claim, rows in table[table.record.isin(units)].groupby("record", sort=False):
         rows = rows.sort_values("seed")
         made.append(record(claim, rows.value.tolist(), seeds=rows.seed.tolist(), unit=units[claim], n=int(rows.n.min()),
-                           judge=rows.judge.iloc[0], scale=scale, model=model, code=code,
+                           judge=rows.judge.iloc[0], scale=scale, model=model,
+                           code=str(rows.code.iloc[0]) if "code" in rows else code,
                            orders=int(rows.orders.min()) if "orders" in rows and rows.orders.notna().all() else 1))
     return made
 
@@ -190,7 +194,7 @@ def _load(file: Path) -> Record:
 
 def _check_types(loaded: Record) -> None:
     """A file may hold anything under the names of a record."""
-    texts = ("claim", "unit", "method", "judge", "scale", "model", "code")
+    texts = ("claim", "unit", "method", "judge", "scale", "model", "code", "version")
     wrong = [name for name in texts if not isinstance(getattr(loaded, name), str)]
     numbers = {"value": (loaded.value,), "values": loaded.values, "interval": loaded.interval or ()}
     wrong += [name for name, those in numbers.items() if not all(type(each) in (int, float) for each in those)]

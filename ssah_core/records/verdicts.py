@@ -35,8 +35,9 @@ def verdicts(records: Sequence[Record]) -> pandas.DataFrame:
     show to hold in 80 % of trials (of claims that something rises or falls), `often` in how many organisms it points
     where the claim does (k, n, low, high), `p` two-sided, `p_adjusted` by Holm over primary claims and by
     Benjamini-Hochberg over the others of a run, `n` prompts an organism.
-    Raises ValueError if two records are of one run, a value is not finite, a value and its control differ in unit,
-    judge, seeds or orders, or a primary claim is not registered as it stands or lacks its control.
+    Raises ValueError if two records are of one run, a value is not finite, two records of one module were measured by
+    different versions of it, a value and its control differ in unit, judge, seeds or orders, or a primary claim is not
+    registered as it stands or lacks its control.
 
     >>> set(verdicts([]).verdict)
     {'not run'}
@@ -58,7 +59,20 @@ def _by_run(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, Record
         if record.claim in run:
             raise ValueError(f"records holds {record.claim!r} twice at scale {record.scale!r}: keep one")
         run[record.claim] = record
+    for run in runs.values():
+        _check_versions(run)
     return {run: found for run, found in sorted(runs.items()) if run[0] != "tiny"}
+
+
+def _check_versions(run: Mapping[str, Record]) -> None:
+    """Raise ValueError if two records of one module were measured by different versions of its studies."""
+    first: dict[str, Record] = {}
+    for record in run.values():
+        other = first.setdefault(record.code, record)
+        if record.version != other.version:
+            raise ValueError(f"records {other.claim!r} and {record.claim!r} were measured by different versions of "
+                             f"{record.code} ({other.version} and {record.version}): run its notebook again (make "
+                             "publish), which keeps both anew")
 
 
 def _rows(claim: Claim, runs: Mapping[tuple[str, str], Mapping[str, Record]]) -> list[dict]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import pandas
@@ -102,23 +103,30 @@ def direction(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, 
     lean = reasoning_direction.leans(measure_each(reasoning_direction.distances, seeds, scale, **on))
     probe = reasoning_direction.selectivity(measure_each(reasoning_direction.probes, seeds, scale, **on))
     flips = activation_patching.chosen_flips(measure_each(activation_patching.patches, seeds, scale, **on))
-    return pandas.concat([lean, probe, flips], ignore_index=True)
+    return pandas.concat([_by(reasoning_direction, lean), _by(reasoning_direction, probe),
+                          _by(activation_patching, flips)], ignore_index=True)
 
 
 def units(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
     """Numbers of the second pillar: notebooks 03 and 04."""
-    return pandas.concat([ablation_table.changes(table1(seeds, scale, **on)),
-                          attribute_transfer.moves(transfers(seeds, scale, **on))], ignore_index=True)
+    return pandas.concat([_by(ablation_table, ablation_table.changes(table1(seeds, scale, **on))),
+                          _by(attribute_transfer, attribute_transfer.moves(transfers(seeds, scale, **on)))],
+                         ignore_index=True)
 
 
 def freezing(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
     """Numbers of the third pillar: notebook 05."""
-    return finetuning_tables.as_records(attacks(seeds, scale, orders, **on))
+    return _by(finetuning_arms, finetuning_tables.as_records(attacks(seeds, scale, orders, **on)))
 
 
 def budget(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
     """Numbers of the fourth pillar: notebook 07."""
-    return budget_tables.best_against_each_other(budgets(seeds, scale, **on), scale)
+    return _by(alignment_budget, budget_tables.best_against_each_other(budgets(seeds, scale, **on), scale))
+
+
+def _by(module: ModuleType, table: pandas.DataFrame) -> pandas.DataFrame:
+    """A table of numbers with the module that measured them."""
+    return table.assign(code=module.__name__)
 
 
 PILLARS: Mapping[str, Callable[..., pandas.DataFrame]] = {
@@ -135,7 +143,7 @@ def measure_primaries(seeds: Sequence[int] = TEST, scale: str = "organism", orde
     for name in pillars:
         start = time.time()
         table = PILLARS[name](seeds, scale, orders, **on)
-        record_rows(table, scale=scale, model=model, code=f"{__name__}.{name}")
+        record_rows(table, scale=scale, model=model, code=__name__)
         print(f"{name}: {table.record.nunique()} numbers, {time.time() - start:.0f} s", flush=True)
         tables.append(table)
     return pandas.concat(tables, ignore_index=True)
