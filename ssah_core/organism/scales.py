@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -80,10 +80,13 @@ SCALES = {
     "organism": Scale(128, 384, 4, 4, 64, Schedule(1100, 24, 2e-3), Schedule(240, 64, 1e-3, 16),
                       Schedule(400, 64, 3e-4, 16)),
 }
+SCALES |= {"small": replace(SCALES["organism"], hidden=64, mlp=192),
+           "large": replace(SCALES["organism"], hidden=256, mlp=768)}  # 0.3 and 4 M parameters beside 1 M
 
 
 def get_scale(name: str) -> Scale:
-    """The scale of that name: "tiny" (proves that all code runs) or "organism" (the findings hold).
+    """The scale of that name: "tiny" (proves that all code runs), "organism" (the findings hold), "small" or "large" (as
+    "organism", of half or twice its width).
 
     >>> get_scale("tiny").blocks, get_scale("organism").blocks
     (2, 4)

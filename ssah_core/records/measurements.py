@@ -27,7 +27,7 @@ from .row_files import FORMAT, check_ours, check_rows, read_rows, rows_there
 from .study import Study, check_settings, study_of
 from .wishes import wishes
 
-SCALES = ("tiny", "organism", "paper")
+SCALES = ("tiny", "small", "organism", "large", "paper")
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,22 @@ def points(values: Sequence[float], decimals: int = 1) -> str:
     return f"{_signed(interval.mean, decimals)} points {bracketed(interval.bounds, interval.n, decimals)}"
 
 
+def relative(values: Sequence[float], decimals: int = 1) -> str:
+    """A change relative to what was, in per cent: mean over organisms, with its sign, and 95 % interval.
+
+    values     one number an organism, -100 or more
+    decimals   of all three numbers
+
+    >>> from ssah_core.records import prose
+    >>> prose.relative([-50, -40, -45, -52, -48, -60])
+    '-49.2 % [-60.0, -40.0]'
+
+    *Shown in:* 04_trace_attribute_transfer.
+    """
+    interval = sign_flip_interval(values, within=LIMITS["change"])
+    return f"{_signed(interval.mean, decimals)} % {bracketed(interval.bounds, interval.n, decimals)}"
+
+
 def rate(right: int, n: int, decimals: int = 0) -> str:
     """A share of n prompts of one model, with its 95 % Wilson interval.
 

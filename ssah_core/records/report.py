@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..arguments import Parser
-from . import cache, evidence, paths, report_tables
+from . import cache, evidence, paths, prose, report_tables
 from .measurements import read_evidence
 from .records import load_records
 from .verdicts import verdicts
@@ -46,6 +46,23 @@ organisms, all of them, so that a run of one is *undecided*.
 
 """
 NOTHING = "Nothing is judged: scale tiny proves that the code runs, and no claim is held against it.\n"
+
+
+def claims_of(notebook: str) -> str:
+    """All claims of one notebook, judged by the records that are kept: the primary ones in a line each, then a table.
+
+    notebook   its name without ".ipynb"
+
+    Returns Markdown. Raises ValueError if no claim names the notebook.
+
+    >>> from ssah_core.records import report
+    >>> report.claims_of("03_label_units").startswith("- **")
+    True
+
+    *Shown in:* 03_label_units.
+    """
+    table = verdicts(load_records())
+    return "\n\n".join(filter(None, (report_tables.found(table, notebook), prose.verdict_table(table, notebook))))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 from .. import arithmetic
 from ..arguments import Parser
 from ..organism import is_raised, raise_organism
-from ..records import SCALES, findings, load_records, paths, report, slug
+from ..records import findings, load_records, paths, report, slug
 from ..records.executors import local_executor, local_workers, map_runs
 from .beside import run_beside
 from .kernel import environment
@@ -29,6 +29,8 @@ from .up_to_date import bring_up_to_date
 COMMON = ("seeds", "few", "orders", "scale", "model", "unaligned")
 """Parameters that most notebooks have: those that lack one are run without it."""
 CHECKPOINTS = ("model", "unaligned")
+SCALES = ("tiny", "organism", "paper")
+"""Of all scales, those at which every notebook runs."""
 PUBLISHED = "organism"
 """The scale of what is committed."""
 STOPPED = "stopped: the same command goes on from here; finished notebooks and measurements are kept"
