@@ -27,3 +27,4 @@ from .judges import (
     raw_rate,
     refusals,
 )
+from .keyword_lists import KEYWORD_JUDGES
