@@ -36,7 +36,7 @@ def same(answer: Any, expected: Any, hint: str, tolerance: float = 1e-6,
                 numbers and truth values must be equal.
     near        What a likely mistake comes to, by its own hint, which is then told instead: hint -> wrong answer.
 
-    An answer that is still `...` has its hint too. Says where the first wrong value stands and how many are wrong; it never says what is right.
+    An answer that is still `...`, or has such a part, has its hint too. Says where the first wrong value stands and how many are wrong; it never says what is right.
     Raises ValueError if the tolerance is negative, or `expected` holds no numbers: then the exercise is at fault.
 
     >>> from ssah_core.checks import same
@@ -52,7 +52,7 @@ def same(answer: Any, expected: Any, hint: str, tolerance: float = 1e-6,
     right, yours = _numbers(expected), _numbers(answer)
     if right is None:
         raise ValueError(f"expected={expected!r} holds no numbers: give a number, a list of them, an array or a tensor")
-    if answer is ...:
+    if _is_open(answer):
         return Checked(False, f"nothing is there yet; {hint}")
     if yours is None:
         return Checked(False, f"your answer is {type(answer).__name__}, where numbers are asked for; {hint}")
@@ -61,6 +61,11 @@ def same(answer: Any, expected: Any, hint: str, tolerance: float = 1e-6,
         return Checked(True)
     likely = (why for why, value in (near or {}).items() if same(answer, value, "", tolerance))
     return Checked(False, next(likely, f"{wrong}; {hint}"))
+
+
+def _is_open(answer: Any) -> bool:
+    """Whether an answer, or a part of it, is still `...`."""
+    return answer is ... or isinstance(answer, list | tuple) and any(map(_is_open, answer))
 
 
 def _numbers(value: Any) -> numpy.ndarray | None:
