@@ -50,7 +50,7 @@ html_show_sphinx = False
 html_math_renderer = "mathml"
 html_theme_options = {"navigation_with_keys": True}
 pygments_style = "friendly"
-pygments_dark_style = "native"
+pygments_dark_style = "github-dark"
 
 
 def write_formula(translator: Any, node: Any) -> None:
@@ -76,7 +76,7 @@ def offer_download(app: Any, page: str, template: str, context: dict[str, Any], 
     file = FILES / f"{page}.ipynb"
     if file.is_file():
         words = "Download without solutions" if "exercises" in page else "Download this notebook"
-        line = f'<p class="download"><a href="{file.name}" download>{words}</a> (.ipynb)</p>'
+        line = f'<p class="offer"><a href="{file.name}" download>{words}</a> (.ipynb)</p>'
         context["body"] = context["body"].replace("</h1>", f"</h1>\n{line}", 1)
 
 
