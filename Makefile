@@ -15,6 +15,7 @@ ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+SITE_INSTALLED := .venv/.site-installed
 
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
@@ -59,7 +60,7 @@ test -n $(call GIVEN,MODEL) || { echo "MODEL is not set; name a folder or a hub 
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce publish trial verify golden test bench faults paper rehearse lab figures report audit lock clean
+.PHONY: help env reproduce publish trial verify golden test bench faults paper rehearse lab student site figures report audit lock clean
 
 help:  ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -122,6 +123,15 @@ lab: export JUPYTER_PREFER_ENV_PATH := 1
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	cd notebooks && ../$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 $(ALLOW_ROOT)
 
+student: $(INSTALLED)  ## write the exercises without their solutions into student/
+	$(BIN)/python -m ssah_core.checks student
+
+site: $(SITE_INSTALLED)  ## build a site of notebooks, report, glossary and API into site/_build/html, and check it
+	$(BIN)/python site/gather.py
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --conf-dir site \
+		--doctree-dir site/_build/doctrees site/_build/source site/_build/html
+	$(BIN)/python site/check.py site/_build/html
+
 figures: $(INSTALLED)  ## draw every figure again from its record; no model is needed
 	$(BIN)/python -m ssah_core.plots
 
@@ -144,7 +154,7 @@ lock:  ## renew requirements.lock (TORCH=2.13.0 is the torch it pins)
 	rm -rf .venv-lock build
 
 clean:  ## remove .venv and the caches in this folder; the organisms stay
-	rm -rf .venv .venv-lock build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-lock build dist site/_build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
 	find . -name .git -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
 
 # The stamp comes last: an environment without one was interrupted, and is made anew.
@@ -154,4 +164,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 	rm -f $@
 	$(INSTALL_LOCKED)
 	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What the site is built with, beside the pinned versions, which stay as they are.
+$(SITE_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --constraint requirements.lock --no-build-isolation --editable '.[site]'
 	@touch $@

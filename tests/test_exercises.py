@@ -9,6 +9,7 @@ import io
 import nbformat
 import pytest
 
+from ssah_core.checks import __main__ as command
 from ssah_core.checks import exercises
 from ssah_core.records import paths
 
@@ -85,12 +86,26 @@ def test_a_students_notebook_has_no_solution_in_it(notebook):
 def test_students_work_is_never_overwritten(tmp_path):
     source = tmp_path / "exercises"
     source.mkdir()
-    nbformat.write(nbformat.v4.new_notebook(), source / "00.ipynb")
+    text = nbformat.v4.new_markdown_cell("[00](../00.ipynb)")
+    nbformat.write(nbformat.v4.new_notebook(cells=[text]), source / "00.ipynb")
+    files = exercises.write_student(source, tmp_path / "mine" / "student")
+    assert read(files[0]).cells[0].source == "[00](../../00.ipynb)"
     files = exercises.write_student(source, tmp_path / "student")
     files[0].write_text("mine")
     with pytest.raises(ValueError, match="may be somebody's work"):
         exercises.write_student(source, tmp_path / "student")
     assert files[0].read_text() == "mine"
+
+
+def test_the_command_writes_once_and_then_says_why_not(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command.paths, "notebooks", lambda: tmp_path)
+    assert command.main([]) == 2 and "has no exercises" in capsys.readouterr().err
+    (tmp_path / "exercises").mkdir()
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "exercises" / "00.ipynb")
+    assert command.main([]) == 0 and "student: 1 notebooks" in capsys.readouterr().out
+    assert command.main([]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: student is there already") and said.count("\n") == 1
 
 
 def test_a_stub_without_a_solution_is_refused():

@@ -8,6 +8,7 @@ is to get, for the tests.
 
 from __future__ import annotations
 
+import os
 import re
 from copy import deepcopy
 from pathlib import Path
@@ -38,11 +39,12 @@ def solved(notebook: NotebookNode) -> NotebookNode:
     made = deepcopy(notebook)
     stubs = [cell for cell in made.cells if tagged(cell, "stub")]
     answers = [_BLOCK.search(cell.source) for cell in made.cells if tagged(cell, "solution")]
-    if len(stubs) != len(answers) or not all(answers):
-        raise ValueError(f"the notebook has {len(stubs)} stubs and {sum(map(bool, answers))} solutions with Python in "
-                         "them: give each stub one, in order")
-    for stub, answer in zip(stubs, answers, strict=True):
-        stub.source = answer.group(1)
+    told = [answer.group(1) for answer in answers if answer]
+    if not len(stubs) == len(answers) == len(told):
+        raise ValueError(f"the notebook has {len(stubs)} stubs and {len(told)} solutions with Python in them: give "
+                         "each stub one, in order")
+    for stub, code in zip(stubs, told, strict=True):
+        stub.source = code
         stub.metadata.pop("near_misses", None)
     return made
 
@@ -59,14 +61,22 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
 
 
 def write_student(exercises: Path, folder: Path) -> list[Path]:
-    """Write every notebook of a folder for students into another; returns the files.
+    """Write every notebook of a folder for students into another, its links led there; returns the files.
 
-    Raises ValueError if a file is there already, which may be somebody's work: nothing is written then.
+    Raises ValueError if there are no exercises, or the folder has anything in it, which may be somebody's work: nothing
+    is written then.
     """
     sources = sorted(exercises.glob("[0-9][0-9]*.ipynb"))
-    if there := [folder / source.name for source in sources if (folder / source.name).exists()]:
-        raise ValueError(f"{there[0]} is there already, and may be somebody's work: name another folder, or move it away")
+    if not sources:
+        raise ValueError(f"{exercises} has no exercises: name the folder of the numbered ones")
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ValueError(f"{folder} is there already, and may be somebody's work: name another folder, or move it away")
     folder.mkdir(parents=True, exist_ok=True)
+    above = Path(os.path.relpath(exercises.parent, folder)).as_posix()
     for source in sources:
-        nbformat.write(without_solutions(nbformat.read(source, as_version=4)), folder / source.name)
+        made = without_solutions(nbformat.read(source, as_version=4))
+        for cell in made.cells:
+            if cell.cell_type == "markdown":
+                cell.source = cell.source.replace("](../", f"]({above}/")
+        nbformat.write(made, folder / source.name)
     return [folder / source.name for source in sources]

@@ -127,7 +127,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     >>> print(mean_interval([80.0, 90.0, 100.0]))
     +90.0 [65.2, 114.8]
 
-    *Shown in:* 03_identify_safety_neurons.
+    *Shown in:* 02_probe_reasoning_direction.
     """
     _check_level(level)
     check_filled("pass one finite number an organism, at least one", values=values)
