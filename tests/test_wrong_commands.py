@@ -22,6 +22,7 @@ from wrong_calls import Odd
 from wrong_commands import COMMANDS, DATA, ENVIRONMENT, FLAGS, MAKE, MAKE_EXEMPT, PROGRAMS, WRONG_COMMANDS
 
 import ssah_core as ssah
+from ssah_core.checks import fresh
 from ssah_core.cli import app
 from ssah_core.generation import load_completions
 from ssah_core.organism import __main__ as organism
@@ -201,7 +202,7 @@ def test_a_wrong_environment_variable_is_refused(variable, value, table, monkeyp
     uses = {"SSAH_CACHE": lambda: ssah.load_organism(scale="tiny"), "SSAH_FIGURES": ssah.load_records,
             "SSAH_RAISE": lambda: ssah.load_organism(scale="tiny"),
             "SSAH_DATA": lambda: ssah.load_data("advbench", "test"), "SSAH_RECORDS": measured,
-            "SSAH_WORKERS": measured, "SSAH_EXECUTOR": measured}
+            "SSAH_WORKERS": measured, "SSAH_EXECUTOR": measured, "SSAH_CHECK_SEED": fresh}
     named = {"aligned": str(table.at("toy"))}
     on_a_checkpoint = lambda: ssah.measure_each(stages.stages, [0], "paper", checkpoints=named)  # noqa: E731
     with pytest.raises(ValueError, match=variable) as refused:

@@ -100,7 +100,7 @@ ENVIRONMENT = {
     "SSAH_RECORDS": ("maybe", "0"), "SSAH_DATA": ("{at}/nowhere", "{at}/mine.csv"),
     "SSAH_WORKERS": ("0", "-1", "two", "1.5"), "SSAH_EXECUTOR": ("slurm", "dask:", "dask"),
     "SSAH_RAISE": ("yes", "2"), "SSAH_DTYPE": ("float16", "int8"),
-    "SSAH_CHAT_TEMPLATE_KWARGS": ("[]", "{{", "thinking"),
+    "SSAH_CHAT_TEMPLATE_KWARGS": ("[]", "{{", "thinking"), "SSAH_CHECK_SEED": ("-1", "today"),
 }
 """Environment variable -> wrong values."""
 

@@ -36,7 +36,8 @@ def same(answer: Any, expected: Any, hint: str, tolerance: float = 1e-6,
                 numbers and truth values must be equal.
     near        What a likely mistake comes to, by its own hint, which is then told instead: hint -> wrong answer.
 
-    An answer that is still `...`, or has such a part, has its hint too. Says where the first wrong value stands and how many are wrong; it never says what is right.
+    An answer that is still `...`, or has such a part, has its hint too. Says where the first wrong value stands and how
+    many are wrong; it never says what is right.
     Raises ValueError if the tolerance is negative, or `expected` holds no numbers: then the exercise is at fault.
 
     >>> from ssah_core.checks import same
