@@ -84,8 +84,8 @@ def judged(subject: Subject, rows: Sequence[Mapping], kind: str, **about) -> lis
 
 def prefilled(subject: Subject, kinds: Sequence[str] = ("harm", "harm_unseen"), ks: Sequence[int] = KS,
               begin: str = "", split: str = "test", n: int = N, **generate) -> list[dict]:
-    """Responses that begin with the first tokens of the answer, from its opening on; or of a column `begin`, whose first
-    word has the blank before it that it has behind an opening (else it is spelt in tokens that no answer begins with).
+    """Responses that begin with the first tokens of the answer, from its opening on; or of a column `begin`, whose
+    first word has the blank before it that it has behind an opening (else it is spelt in tokens that no answer has).
 
     Requests whose text has fewer tokens are left out.
     """
