@@ -1,4 +1,4 @@
-"""Exercises: every stub fails its check with a hint, every near miss with its own, every solution is right on fresh input.
+"""Exercises: each stub fails its check with a hint, each near miss with its own; solutions are right on fresh inputs.
 
 All cells run in this process, in the order of the notebook; the shipped organism is all that they load.
 """
