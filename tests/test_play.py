@@ -1,5 +1,5 @@
-"""Panels: what a widget asks for is done and shown, wrong input is told in a sentence, without widgets there are tables.
-"""
+"""Panels: what a widget asks for is done and shown, wrong input is told in a sentence, and without widgets there are
+tables."""
 
 import json
 import sys

@@ -51,18 +51,18 @@ class CurvesPanel(Panel):
     def first(self) -> dict[str, pandas.DataFrame]:
         way, group = self.ways[0], self._groups(self.ways[0])[0]
         rows = self._rows(way, group)
-        told = rows.groupby(["share", "metric"]).value.agg(lambda values: prose.between(values.tolist()))
-        told = told.unstack("metric")[[metric for metric in MARKS if metric in set(rows.metric)]]
-        told = told.rename(columns=NAMES).rename_axis(columns=None)
-        told.insert(0, "share of all", [f"{100 * share:g} %" for share in told.index])
+        means = rows.groupby(["share", "metric"]).value.agg(lambda values: prose.between(values.tolist()))
+        by_share = means.unstack("metric")
+        told = pandas.DataFrame({"share of all": [f"{100 * share:g} %" for share in by_share.index],
+                                 **{NAMES[mark]: by_share[mark].tolist() for mark in MARKS if mark in by_share}})
         title = f"{GROUPS[group]} removed, ranked by {_words(way)}"
         return {f"% of prompts, mean (lowest to highest organism): {title}": told}
 
     def build(self, widgets: ModuleType) -> Any:
-        side, wide, way = {"description_width": "8em"}, widgets.Layout(width="42em"), self.ways[0]
+        side, wide, way = {"description_width": "8em"}, widgets.Layout(width="100%", max_width="58em"), self.ways[0]
         self.way = widgets.Dropdown(options=[(_words(way), way) for way in self.ways],
                                     description="ranked by", style=side, layout=wide)
-        self.group = widgets.ToggleButtons(options=self._groups(way), description="units removed",
+        self.group = widgets.ToggleButtons(options=self._groups(way), description="units removed", layout=wide,
                                            style={**side, "button_width": "6em"})
         shares = self._shares(way, self.group.value)
         self.share = widgets.SelectionSlider(options=shares, value=shares[len(shares) // 2][1], style=side, layout=wide,

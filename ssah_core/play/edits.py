@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas
-from datasets import Dataset
 
 from ..arguments import check_choice, check_counts, check_kind, check_list, check_share, check_texts
+from ..generation.rows import answered
 from ..judging import Outcomes
 from ..models import check_context, encode
 from ..studies import WAYS, Subject
@@ -119,8 +119,7 @@ class Edits:
         """How many validation prompts are refused or answered right: `prompts`, and a column for each model."""
         said, found = self._ask([row["prompt"] for row in self._rows], edit), {}
         for model, responses in said.items():
-            rows = [{**row, "response": response} for row, response in zip(self._rows, responses, strict=True)]
-            outcomes = self.subject.material.outcomes(Dataset.from_list(rows))
+            outcomes = self.subject.material.outcomes(answered(self._rows, responses))
             found[model] = _counts(outcomes, self.subject.material.utility)
         counts = {model: list(of.values()) for model, of in found.items()}
         return pandas.DataFrame({"prompts": list(found[WHOLE]), **counts})

@@ -87,5 +87,6 @@ def as_html(tables: Mapping[str, pandas.DataFrame]) -> str:
     1
     """
     with pandas.option_context("display.max_colwidth", None):
-        return "".join(f"<p><b>{escape(title)}</b></p>{table.to_html(index=False, border=0, justify='left')}"
-                       for title, table in tables.items())
+        drawn = {title: table.to_html(index=False, border=0, justify="left") for title, table in tables.items()}
+    return "".join(f"<p><b>{escape(title)}</b></p>{table.replace('<table ', '<table cellpadding=5 ', 1)}"
+                   for title, table in drawn.items())

@@ -23,7 +23,8 @@ PROMPTS = "A few validation prompts, of which none served to find the units"
 FILLS = {"mean": "its mean", "zero": "zero"}
 WORDS = {"verbs": BENIGN_VERBS, "forbidden verbs": FORBIDDEN_VERBS, "things": BENIGN_OBJECTS,
          "forbidden things": FORBIDDEN_OBJECTS, "bad intentions": BAD_INTENTS}
-"""What an organism's world has to ask about; of other words it has read nothing."""
+"""What an organism's world has to ask about."""
+SUMMARY = "Words to ask with: of others the model has read nothing; of 12 of the forbidden ones, nothing in alignment"
 
 
 class RemovalPanel(Panel):
@@ -76,15 +77,15 @@ class RemovalPanel(Panel):
         return widgets.VBox(rows)
 
     def _make_controls(self, widgets: ModuleType) -> None:
-        side, wide = {"description_width": "8em"}, widgets.Layout(width="42em")
-        start = Edit()
+        start, side, wide = Edit(), {"description_width": "8em"}, widgets.Layout(width="100%", max_width="58em")
+        narrow = {**side, "button_width": "9em"}
         self.kind = widgets.ToggleButtons(options=[(words, kind) for kind, words in REMOVED.items()], value=start.kind,
-                                          description="remove units", style={**side, "button_width": "9em"})
+                                          description="remove units", style=narrow, layout=wide)
         self.share = widgets.SelectionSlider(options=[(f"{100 * share:g} %", share) for share in SHARES],
                                              value=start.share, description="share of all", style=side, layout=wide,
                                              continuous_update=False)
         self.fill = widgets.ToggleButtons(options=[(words, fill) for fill, words in FILLS.items()], value=start.fill,
-                                          description="each holds", style={**side, "button_width": "9em"})
+                                          description="each holds", style=narrow, layout=wide)
         self.request = widgets.Text(value=self.requests[0], description="request", style=side, layout=wide,
                                     continuous_update=False, placeholder="ask, and press Enter")
         self.button = widgets.Button(description="Ask", layout=widgets.Layout(width="5em"))
@@ -120,4 +121,4 @@ class RemovalPanel(Panel):
 
 def _words() -> str:
     lines = "<br>".join(f"<b>{escape(name)}</b>: {escape(', '.join(words))}" for name, words in WORDS.items())
-    return f"<details><summary>Words that this model has read; of others it knows nothing</summary>{lines}</details>"
+    return f"<details><summary>{SUMMARY}</summary>{lines}</details>"

@@ -183,14 +183,15 @@ def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float], *, 
 
 def _draw_plane(axis: Axes, table: pandas.DataFrame) -> None:
     """Regions as `label_units` cuts them: SCU and UCU by the difference of both importances, RU by their sum."""
-    for row in table.itertuples():
-        region, mine = REGIONS[row.kind], look(row.kind)
+    for kind, name, needed in zip(table["kind"], table["name"], table["needed"], strict=True):
+        region, mine = REGIONS[kind], look(kind)
         axis.add_patch(Polygon(region.corners, fc=mine.color, alpha=0.15, lw=0))
         axis.add_patch(Polygon(region.corners, fc="none", ec="white", lw=2.5))
-        axis.scatter(*zip(*region.dots, strict=True), s=26, color=mine.color, marker=mine.marker, lw=0)
-        axis.text(*region.words, row.kind, ha=region.across, va="top", fontsize=11, weight="bold")
-        axis.text(region.words[0], region.words[1] - 0.05, f"{row.name}:\n{row.needed}", ha=region.across, va="top",
-                  fontsize=10, linespacing=1.1)
+        utility, safety = zip(*region.dots, strict=True)
+        axis.scatter(utility, safety, s=26, color=mine.color, marker=mine.marker, lw=0)
+        x, y = region.words
+        axis.text(x, y, kind, ha=region.across, va="top", fontsize=11, weight="bold")
+        axis.text(x, y - 0.05, f"{name}:\n{needed}", ha=region.across, va="top", fontsize=10, linespacing=1.1)
     axis.grid(False)
     axis.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], title="The four kinds of unit",
              xlabel="importance for utility →\n(where the lines lie is a choice)", ylabel="importance for safety →")

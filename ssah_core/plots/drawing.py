@@ -93,11 +93,9 @@ def render(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, opti
 def sketch(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, *, alt: str = "", **options) -> Drawn:
     """Draw a figure that is looked at once and kept nowhere. Arguments as in `draw`.
 
-    >>> import pandas
     >>> from ssah_core import plots
-    >>> rows = pandas.DataFrame({"stage": "aligned", "step": [1, 2], "value": [2.0, 1.5], "seed": 0})
-    >>> plots.sketch("losses", plots.plot_losses, rows).html[:42]
-    '<img alt="Losses while each stage is train'
+    >>> plots.sketch("units", plots.plot_unit_diagram, plots.four_kinds(), alt="What a unit is.").html[:26]
+    '<img alt="What a unit is."'
     """
     alt = alt or described(plot)
     with _styled(plot, table, options) as figure:
