@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ssah_core import arithmetic, load_organism
 from ssah_core.records import cache as cache_of
@@ -250,6 +250,13 @@ def test_an_injected_cell_goes_only_if_it_repeats_the_defaults(tmp_path, source,
     nb.metadata["widgets"] = {"state": {}}
     nb = strip_noise(nb)
     assert bool(parameters.tagged(nb, "injected-parameters")) is kept and "widgets" not in nb.metadata
+
+
+def test_a_widget_leaves_what_is_shown_beside_it():
+    view, text = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}}, {"text/plain": "a table"}
+    outputs = [new_output("display_data", data=data) for data in (view | text, view)]
+    nb = strip_noise(new_notebook(cells=[new_code_cell("panel", outputs=outputs)]))
+    assert [output.data for output in nb.cells[0].outputs] == [text, view]
 
 
 # --- all of them ---

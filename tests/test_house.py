@@ -38,6 +38,7 @@ ROOMS = {
     "runner": "execute parameters run_notebook",
     "planning": "__main__ estimate random_checkpoint rehearsal",
     "checks": "",
+    "play": "",
 }
 """The rooms, and the files that the plan of the house names in each. A room may have more."""
 DOOR = {"__init__.py", "__init__.pyi", "py.typed", "arguments.py", "arithmetic.py", "cli.py", "hub.py", "moved.py",

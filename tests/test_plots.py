@@ -5,20 +5,23 @@ import json
 import re
 from pathlib import Path
 
+import matplotlib.path
 import matplotlib.pyplot as plt
 import numpy
 import pandas
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.container import ErrorbarContainer
 from PIL import Image
 
 from ssah_core import plots
-from ssah_core.plots import drawing, marks, style
+from ssah_core.plots import diagram, drawing, marks, style
 from ssah_core.plots.__main__ import redraw_all
 from ssah_core.records import paths
 from ssah_core.records.effects import sign_flip_interval
+from ssah_core.units import UnitKind
 
 ROOM = Path(plots.__file__).parent
 COMMITTED = sorted(file.with_suffix(".json") for file in (Path(__file__).parents[1] / "figures").glob("*.svg"))
@@ -177,6 +180,16 @@ def test_ways_that_do_little_share_one_row():
     assert sorted(dots[2].get_offsets()[:, 0]) == [0, 1, 2]
 
 
+def test_a_share_stands_beside_the_whole_model_with_every_organism():
+    table = pandas.concat([rows(metric=metric, removed=removed) for metric in ("utility", "asr") for removed in (0, 1)])
+    axis, = plots.plot_share(table, title="4 % removed").axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["ASR (refusal words)", "utility"]
+    assert [bar.lines[0].get_color() for bar in bars(axis)] == [
+        plots.look(name).color for name in ("whole", "whole", "asr", "utility")]
+    assert [len(found.get_offsets()) for found in axis.collections if isinstance(found, PathCollection)] == [6] * 4
+    assert axis.get_title() == "4 % removed"
+
+
 def test_conditions_have_a_row_each_and_marks_side_by_side():
     table = pandas.concat([rows(state=state, by=by, mark=mark) for state in ("before", "after") for by in ("x", "y")
                            for mark in ("asr", "utility")])
@@ -194,6 +207,52 @@ def test_courses_have_a_line_a_condition_over_all_places():
     table = pandas.concat([rows(metric="asr", units=units, count=n) for units in ("SCU", "random") for n in (1, 2, 4)])
     axis, = plots.plot_courses(table, panel="metric", x="count", line="units", xlabel="units removed").axes
     assert axis.get_xscale() == "log" and list(axis.get_xticks()) == [1, 2, 4] and len(bars(axis)) == 2
+
+
+def test_the_diagram_shows_a_unit_of_each_half_and_spells_out_the_four_kinds():
+    figure = plots.plot_unit_diagram(plots.four_kinds())
+    block, plane = figure.axes
+    parts = [text.get_text() for text in block.texts]
+    assert [parts.count(name) for name in ("what feeds it", "its activation", "what it writes")] == [2, 2, 2]
+    assert {"attention", "MLP", "v", "o", "gate", "up", "down"} <= set(parts)
+    units = [patch for patch in block.patches if patch.get_facecolor() == to_rgba(diagram.UNIT)]
+    assert len(units) == 3 + 4  # a row of v, a channel, a column of o; rows of gate and of up, a channel, a column
+    told = " ".join(text.get_text() for text in plane.texts)
+    assert all(row.kind in told and row.name in told and row.needed in told for row in plots.four_kinds().itertuples())
+    plt.close(figure)
+
+
+def test_the_kinds_of_the_diagram_are_those_of_the_code_and_its_regions_are_cut_as_labels_are():
+    assert {row.kind: f"{row.name}: {row.needed}".replace("\n", " ") for row in plots.four_kinds().itertuples()} == {
+        "SCU": "safety-critical: needed for safety, hardly for utility",
+        "UCU": "utility-critical: needed for utility, hardly for safety", "CU": "complex: needed for both",
+        "RU": "redundant: needed for neither"}
+    assert plots.four_kinds().kind.tolist() == list(UnitKind)
+    dots = [(kind, utility, safety) for kind, region in diagram.REGIONS.items() for utility, safety in region.dots]
+    for kind, utility, safety in dots:
+        found = ("SCU" if safety - utility > diagram.APART else "UCU" if utility - safety > diagram.APART
+                 else "RU" if utility + safety < diagram.LOW else "CU")
+        assert found == kind and matplotlib.path.Path(diagram.REGIONS[kind].corners).contains_point((utility, safety))
+    areas = [_area(region.corners) for region in diagram.REGIONS.values()]
+    assert sum(areas) == pytest.approx(1)  # every unit is of one kind
+
+
+def _area(corners) -> float:
+    x, y = numpy.array(corners).T
+    return abs(x @ numpy.roll(y, 1) - y @ numpy.roll(x, 1)) / 2
+
+
+def test_no_words_of_the_diagram_lie_over_each_other_and_all_can_be_read(cache):
+    figure = plots.draw("units", plots.plot_unit_diagram, plots.four_kinds()).figure
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    words = [text for axis in figure.axes for text in axis.texts if text.get_text()]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in words]
+    assert [(one, other) for (one, box), (other, against) in itertools.combinations(boxes, 2)
+            if box.shrunk(0.96, 0.9).overlaps(against.shrunk(0.96, 0.9))] == []
+    points = 700 / figure.get_figwidth() / 72  # pixels a point, of a picture 700 pixels wide
+    assert min(text.get_fontsize() for text in words) * points >= 9
 
 
 @pytest.mark.parametrize("file", COMMITTED, ids=lambda file: file.stem)
@@ -224,6 +283,13 @@ def test_files_carry_the_text_and_the_png_is_small_and_sharp(cache):
     assert image.mode == "P" and image.text["Description"] == "Losses <fall>"
     assert min(image.info["dpi"]) == pytest.approx(150, abs=0.1) and image.width >= 1200
     assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_sketch_looks_as_the_figure_does_and_leaves_no_file(cache):
+    plt.close("all")
+    sketched = plots.sketch("losses", plots.plot_losses, LOSSES, alt="Falling.")
+    assert not list(paths.figures().iterdir()) and not plt.get_fignums()
+    assert sketched.png == plots.draw("losses", plots.plot_losses, LOSSES, alt="Falling.").png
 
 
 def test_without_a_text_the_first_sentence_of_the_function_is_taken(cache):

@@ -84,6 +84,23 @@ def plot_curves(table: pandas.DataFrame) -> Figure:
     return figure
 
 
+def plot_share(table: pandas.DataFrame, title: str = "") -> Figure:
+    """Marks of every organism, whole and with one share of a kind of unit removed.
+
+    table   `removed` (true or false), `metric`, `value` (%), `seed`
+    title   what is removed
+    """
+    shown = [metric for metric in MARKS if metric in set(table.metric)]
+    figure, axis = plt.subplots(figsize=(8, 0.7 * len(shown) + 1.3))
+    for removed, shift in ((False, -0.22), (True, 0.2)):
+        colors = {metric: look(metric if removed else "whole") for metric in shown}
+        draw_dots(axis, table[table.removed == removed], "metric", shown, colors, shift=shift, height=0.6)
+    name_rows(axis, [NAMES[metric].replace("requests ", "requests\n") for metric in shown])
+    axis.set(title=title, xlabel=f"% of prompts (black: whole model; colour: units removed)\n"
+             f"{LEGEND.replace(chr(10), '; ')}", xlim=(-3, 103))
+    return figure
+
+
 def plot_choices(table: pandas.DataFrame, best: int = 10) -> Figure:
     """What removing units changes for each way of ranking them: the best ways, and the means of all others in one row.
 
