@@ -262,3 +262,14 @@ def test_a_run_has_a_report_of_its_own_with_links_that_work_from_there(file, tmp
     links = set(re.findall(r"\]\(([^)]*)\)", text.split("## The rule")[0]))
     assert links > {"../../paper_repro.md", "../../notebooks/05_freeze_safety_units.ipynb"}
     assert all((run / link).is_file() for link in links)
+
+
+@pytest.mark.parametrize("values, says", [
+    ((3.0, 3.2, 2.8, 3.1, 2.9) * 2, "**fails** (there, but less than 5 points)"),
+    ((0.5, -0.5, 0.2, -0.3, 0.1) * 2, "**fails**"), ((-30.0, -31.0, -29.0, -28.0, -32.0) * 2, "**fails**")])
+def test_what_fails_by_its_margin_alone_is_told_from_what_is_not_there(file, values, says):
+    keep(values, (0.0,) * 10)
+    main([])
+    top = file.read_text(encoding="utf-8").split(HEADLINE)[1].split("##")[0]
+    line = next(line for line in top.splitlines() if "where as many random units change nothing" in line)
+    assert f"| {says} |" in line

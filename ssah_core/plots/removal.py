@@ -31,9 +31,10 @@ def plot_removal(table: pandas.DataFrame) -> Figure:
         part = table[table.question == panel].set_index("removed")
         for place, name in enumerate(removed):
             _bar(axis, place, int(part.right[name]), int(part.n[name]), look(name).color)
-        axis.set(title=panel, xlabel="% answered right, with 95 % interval", xlim=(0, 122))
+        axis.set(title=panel, xlim=(0, 130))
         axis.set_xticks(range(0, 101, 25))
         name_rows(axis, [REMOVED[name] for name in removed], grid=False)
+    figure.supxlabel("% answered right, with 95 % interval", fontsize=10)
     return figure
 
 

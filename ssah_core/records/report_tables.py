@@ -53,7 +53,7 @@ def render(table: pandas.DataFrame, told: str = "", link: Callable[[str], str] =
 def headlines(primary: Rows, link: Callable[[str], str] = IN_REPOSITORY) -> str:
     """The first table: of the primary claims those that say the most, in plain words."""
     return _table(_HEADLINE, (
-        (row.statement, f"**{WORDS[row.verdict]}**{scale(row)}", number(row.ours, row.unit),
+        (row.statement, f"{said(row)}{scale(row)}", number(row.ours, row.unit),
          effect(row) if row.seeds else "–", paper(row), f"[{row.notebook[:2]}]({link(row.notebook)})")
         for row in primary if row.headline))
 
@@ -64,7 +64,7 @@ def short(table: pandas.DataFrame) -> str:
     table   that of `verdicts`
     """
     return _table(("claim", "verdict", "effect [95 % interval]"), (
-        (row.statement, f"**{WORDS[row.verdict]}**{scale(row)}", effect(row) if row.seeds else "–")
+        (row.statement, f"{said(row)}{scale(row)}", effect(row) if row.seeds else "–")
         for row in table.itertuples(index=False) if row.headline))
 
 
@@ -75,7 +75,7 @@ def found(table: pandas.DataFrame, notebook: str) -> str:
     notebook   its name without ".ipynb"
     """
     rows = [row for row in table.itertuples(index=False) if row.pillar and row.notebook == notebook]
-    return "\n".join(f"- **{WORDS[row.verdict]}**{scale(row)}: {row.statement}"
+    return "\n".join(f"- {said(row)}{scale(row)}: {row.statement}"
                      f"{f' {effect(row)}, in {often(row)}' if row.seeds else ''}" for row in rows)
 
 
@@ -133,6 +133,14 @@ def _secondary_cells(row) -> tuple[str, ...]:
 def _table(header: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
     lines = [header, ("---",) * len(header), *cells]
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+
+
+def said(row) -> str:
+    """A verdict in words; of a claim that fails by its margin alone, that the effect is there, but smaller."""
+    way, _, margin = row.rule.partition(" by at least ")
+    signed = {"rises": 1, "falls": -1}.get(way)
+    is_there = row.verdict == FAILS and signed and min(signed * bound for bound in row.effect.bounds or (0,)) > 0
+    return f"**{WORDS[row.verdict]}**{f' (there, but less than {margin})' if is_there else ''}"
 
 
 def sample(row) -> str:
