@@ -43,6 +43,7 @@ from .published_rows import (
     rows_of,
     shuffled,
     unlike,
+    unseen_of,
 )
 
 CONTEXT = 2048
@@ -58,7 +59,7 @@ NEW_TASKS = ("closed_qa", "classification", "information_extraction")
 ATTACKS = ("benign", "new")
 REPEATS = 8
 """Times that a malicious request may be trained on, on average: there are few."""
-UNSEEN = ("harmbench", "strongreject", "jailbreakbench")
+UNSEEN = ("harmbench", "strongreject", "jailbreakbench", "refusal_direction_harmful")
 INSTRUCTIONS = ("alpaca_cleaned", "alpaca")
 """Of these the first that can be had."""
 
@@ -213,7 +214,7 @@ class Published(Material):
         name = first_that_loads(*UNSEEN)
         if name is None:
             return []
-        return unlike(self._drawn(name, split), rows_of("advbench", "calibration") + rows_of("advbench", split))
+        return unlike(shuffled(unseen_of(name, split), f"{name}-{split}-{self.seed}"), rows_of("advbench", None))
 
     def new_tasks(self, n: int) -> list[Row]:
         rests_on("new_tasks")
