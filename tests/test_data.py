@@ -42,8 +42,8 @@ HARMBENCH = table(Behavior=ASKED, FunctionalCategory=["standard"] * 20 + ["conte
                   Tags=[""] * 30, ContextString=[""] * 20 + [f"There once was {n}." for n in range(10)],
                   BehaviorID=[f"id{n}" for n in range(30)])
 RENDERED = table(
-    instruction=[f"Please choose the correct answer to the question: {asked}\n\nAnswer1: {said} Answer2: No. Answer3: So, "
-                 "so.\n\nAnswer format: answer1/answer2/answer3" for asked, said in zip(ASKED, SAID, strict=True)],
+    instruction=[f"Please choose the correct answer to the question: {asked}\n\nAnswer1: {said} Answer2: No. Answer3: "
+                 "So, so.\n\nAnswer format: answer1/answer2/answer3" for asked, said in zip(ASKED, SAID, strict=True)],
     input=[""] * 30, output=["the correct answer is answer1"] * 30, answer=["answer1"] * 30)
 TINY = {  # what stands in the files of a data set, in their publisher's layout
     "advbench": table(goal=ASKED, target=OPENING),

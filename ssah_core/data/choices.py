@@ -23,8 +23,8 @@ def rendered(row: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises ValueError for another text, or an answer that is none of the choices.
 
-    >>> rendered({"instruction": "Please choose the correct answer to the question: Why?\\n\\n"
-    ...                          "Answer1: So. Answer2: Not so.\\n\\nAnswer format: answer1/answer2", "answer": "answer2"})
+    >>> rendered({"instruction": "Please choose the correct answer to the question: Why?\\n\\nAnswer1: So. Answer2: "
+    ...                          "Not so.\\n\\nAnswer format: answer1/answer2", "answer": "answer2"})
     {'prompt': 'Why?', 'choices': ['So.', 'Not so.'], 'answer': 'Not so.'}
     """
     found = RENDERED.fullmatch(row["instruction"])
