@@ -1,5 +1,6 @@
 """Judges of responses, exams of many questions, and published measures of utility: completions in, shares out."""
 
+from .choices import CHOICE_TASKS, answer_choices, choice_logs
 from .exam import (
     PUBLISHED_JUDGES,
     PUBLISHED_UTILITY,
