@@ -3,4 +3,4 @@
 from .content import study
 from .material import Brindle, Material
 from .published import CONTEXT, INSTRUCTIONS, UNSEEN, Published
-from .published_rows import choice_items
+from .published_rows import benign_answers, choice_items

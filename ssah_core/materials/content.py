@@ -17,7 +17,7 @@ from ..records import digest
 from ..records import study as any_study
 from .material import Brindle, Material
 from .published import CONTEXT, Published
-from .published_rows import choice_items
+from .published_rows import benign_answers, choice_items
 
 MANY = 256
 """Rows of a stream without an end that its digest is taken of."""
@@ -31,6 +31,7 @@ CONTENTS: Mapping[str, Callable[[Material], Any]] = {
     "pairs/validation": lambda material: material.pairs("validation", MANY),
     "pairs/test": lambda material: material.pairs("test", MANY),
     "preferences": lambda material: material.preferences(MANY).to_list(),
+    "benign_answers": lambda material: benign_answers(),
     "choices": lambda material: choice_items(),
     "recovery": lambda material: material.recovery(_tokenizer(material), MANY, 0),
     "wrappers": lambda material: [material.reworded(row, wrapper, Random(wrapper))["prompt"]

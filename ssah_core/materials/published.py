@@ -33,6 +33,7 @@ from .material import Material
 from .published_rows import (
     AT_LENGTH,
     COMPLIANCES,
+    INSTRUCTIONS,
     REFUSALS,
     WRAPPERS,
     apart,
@@ -60,7 +61,6 @@ ATTACKS = ("benign", "new")
 REPEATS = 8
 """Times that a malicious request may be trained on, on average: there are few."""
 UNSEEN = ("harmbench", "strongreject", "jailbreakbench", "refusal_direction_harmful")
-INSTRUCTIONS = ("alpaca_cleaned", "alpaca")
 """Of these the first that can be had."""
 
 
