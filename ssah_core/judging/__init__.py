@@ -1,5 +1,6 @@
 """Judges of responses, exams of many questions, and published measures of utility: completions in, shares out."""
 
+from .agreement import agreement, drawn, judged
 from .beside import rows_beside, verdicts_beside
 from .choices import CHOICE_TASKS, answer_choices, choice_logs
 from .exam import (

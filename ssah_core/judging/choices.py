@@ -53,13 +53,15 @@ class ChoiceTask:
 
 _QUESTION = "Question: {prompt}\nAnswer:"
 CHOICE_TASKS: Mapping[str, ChoiceTask] = {
-    "arc_easy": ChoiceTask(_QUESTION, by_length=True),
+    "arc_easy": ChoiceTask(_QUESTION),
     "arc_challenge": ChoiceTask(_QUESTION, by_length=True),
-    "piqa": ChoiceTask(_QUESTION, by_length=True),
+    "piqa": ChoiceTask(_QUESTION),
     "openbookqa": ChoiceTask("{prompt}", by_length=True),
     "winogrande": ChoiceTask(),
     "boolq": ChoiceTask("{context}\nQuestion: {prompt}?\nAnswer:"),
 }
+"""The harness gives both marks; it is custom to take that per character for OpenBookQA and ARC-Challenge, and for the
+others the plain one. `choice_logs` is what both are made of."""
 
 
 def answer_choices(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, items: Mapping[str, Sequence[Item]], *,
