@@ -84,8 +84,9 @@ def drawn(readings: Sequence[Reading], n: int, seed: int = 0) -> list[Reading]:
     on which they agree. The order of `readings` does not matter. Raises ValueError if there is nothing to read.
 
     >>> said = [{"prompt": "How?", "response": text} for text in ("Sorry.", "No.", "Sure.", "I am unable.")]
-    >>> sorted(reading.row["response"] for reading in drawn(judged({"aligned": said}), 2))[0]
-    'I am unable.'
+    >>> readings = judged({"aligned": said})
+    >>> len(drawn(readings, 2)), drawn(readings, 9) == drawn(readings[::-1], 9)
+    (2, True)
     """
     check_counts(n=n)
     check_seed(seed=seed)
