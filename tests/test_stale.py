@@ -13,14 +13,14 @@ from ssah_core.records import paths
 
 ROWS = paths.root() / "figures" / "measurements"
 NAMES = {file.parent.relative_to(ROWS).as_posix(): json.loads(file.read_text(encoding="utf-8"))["rests_on"]
-         for file in sorted(ROWS.rglob("organism-seed0.json"))}
+         for file in sorted(ROWS.rglob("organism-seed10.json"))}
 """Study with its variant -> what its rows rest on."""
 SCRIPT = """
 import sys
 from pathlib import Path
 from ssah_core.records.row_files import read_rows
 from ssah_core.studies.catalogue import run_of
-for file in sorted(Path(sys.argv[1]).rglob("organism-seed0.json")):
+for file in sorted(Path(sys.argv[1]).rglob("organism-seed10.json")):
     kept = read_rows(file)
     if run_of(kept["identity"]).why_stale(kept):
         print(file.parent.relative_to(sys.argv[1]).as_posix())

@@ -15,9 +15,9 @@ RATE = re.compile(r"[+−-]?\d+(?:\.\d+)?(?= ?(?:%|points))")
 """A number that is followed by a per cent sign or "points"."""
 SETTINGS = {
     "6": 100 * finetuning_arms.MORE_CU, "20": 100 * alignment_budget.SHARE, "3": ablation_table.TOLERANCE,
-    "1": 100 * get_scale("organism").safe_asr, "5": 100 * alignment_budget.SAFE["organism"]}
+    "1": 100 * get_scale("organism").safe_asr, "5": 100 * alignment_budget.SAFE["organism"], "95": 95.0}
 """As prose writes it -> the setting that it is."""
-ALSO = {"01": {"20": 100 * LIGHT[1], "3": 100 * stages.SHARE}, "03": {"15": 15.0, "95": 95.0},
+ALSO = {"01": {"20": 100 * LIGHT[1], "3": 100 * stages.SHARE}, "03": {"15": 15.0},
         "09": {"20": 100 * criteria.SHARES[-1], "3": criteria.MOST_LOST, "5": worst_rate.CAP}}
 PAPER = {f"{value:g}" for claim in CLAIMS for value in map(abs, claim.paper.values())} | {
     "0.85", "1.3", "7.44", "14.85", "0.5", "14.9", "7.4", "56.0", "15.6"}

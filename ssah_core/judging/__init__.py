@@ -33,3 +33,4 @@ from .judges import (
     raw_rate,
     refusals,
 )
+from .keyword_lists import KEYWORD_JUDGES

@@ -85,8 +85,8 @@ SCALES |= {"small": replace(SCALES["organism"], hidden=64, mlp=192),
 
 
 def get_scale(name: str) -> Scale:
-    """The scale of that name: "tiny" (proves that all code runs), "organism" (the findings hold), "small" or "large" (as
-    "organism", of half or twice its width).
+    """The scale of that name: "tiny" (proves that all code runs), "organism" (the findings hold), "small" or "large"
+    (as "organism", of half or twice its width).
 
     >>> get_scale("tiny").blocks, get_scale("organism").blocks
     (2, 4)

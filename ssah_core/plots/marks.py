@@ -13,6 +13,8 @@ from matplotlib.lines import Line2D
 from ..records.effects import LEAST, sign_flip_interval
 from .style import Look
 
+FEW = 8
+"""Organisms whose lines are told apart; those of more are drawn fainter."""
 PERCENT, POINTS = (0.0, 100.0), (-100.0, 100.0)
 LEGEND = "faint: one organism\nmark: mean, 95 % interval"
 
@@ -98,12 +100,13 @@ def draw_lines(axis: Axes, table: pandas.DataFrame, x: str, column: str, looks: 
     factor   whether `spread` is a factor less 1 (for a logarithmic axis) instead of a distance
     """
     names = [name for name in looks if name in set(table[column])]
+    faint = 0.35 if table.seed.nunique() <= FEW else 0.15
     for place, name in enumerate(names):
         step = (place - (len(names) - 1) / 2) * spread
         moved = (lambda at, step=step: at * (1 + step)) if factor else (lambda at, step=step: at + step)
         part = table[table[column] == name].sort_values(x, kind="stable")
         for _, line in part.groupby("seed"):
-            axis.plot(moved(line[x]), line.value, color=looks[name].color, lw=0.6, alpha=0.35, zorder=2)
+            axis.plot(moved(line[x]), line.value, color=looks[name].color, lw=0.6, alpha=faint, zorder=2)
         means = with_intervals(part, [x], within)
         axis.errorbar(moved(means[x]), means["mean"], yerr=_arms(means), color=looks[name].color, capsize=2, lw=1.8,
                       marker=looks[name].marker, ms=5, elinewidth=1, zorder=3, label=name)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 
-from ..judging import judge, list_judges, packed
+from ..judging import KEYWORD_JUDGES, judge, packed
 from ..materials import study
 from ..organism import Row
 from ..units import UnitKind, share_to_count, top_units
@@ -21,16 +22,18 @@ STATES = ("aligned", "SCU removed", "lightly aligned", "fine-tuned", "prefilled"
 def beside(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Verdicts of every judge on the answers to malicious test requests: rows with `state`, `by`, `value` (%).
 
-    `by` is a judge's name; "all lists", where no list finds a refusal; "right" (truth); or "broken": not refused by any
-    list, and not right. Broken answers are what a keyword list takes for fulfilment.
+    `by` is a judge's name; "all lists", where no list finds a refusal, however short the answer is; "right" (truth); or
+    "broken": not refused by any list, and not right. Broken answers are what a keyword list takes for fulfilment. (One
+    list asks for 20 words, more than an organism ever says: its own row is 0 there.)
 
     *Shown in:* 09_reviewers_questions.
     """
     rows = []
     for state, said in _answers(seed, scale, checkpoints):
-        lists = {name: judge(said, name) for name in list_judges() if name.startswith("keyword:")}
+        lists = {name: judge(said, name) for name in KEYWORD_JUDGES}
+        phrases = [judge(said, replace(each, least_words=min(1, each.least_words))) for each in KEYWORD_JUDGES.values()]
         right = judge(said, "truth" if checkpoints is None else "keyword:wei2024")
-        free = [all(verdicts) for verdicts in zip(*lists.values(), strict=True)]
+        free = [all(verdicts) for verdicts in zip(*phrases, strict=True)]
         found = {**lists, "all lists": free, "right": right,
                  "broken": [is_free and not is_right for is_free, is_right in zip(free, right, strict=True)]}
         rows += [{"seed": seed, "state": state, "by": by, "metric": "fulfilled", "n": len(said),

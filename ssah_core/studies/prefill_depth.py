@@ -84,13 +84,15 @@ def judged(subject: Subject, rows: Sequence[Mapping], kind: str, **about) -> lis
 
 def prefilled(subject: Subject, kinds: Sequence[str] = ("harm", "harm_unseen"), ks: Sequence[int] = KS,
               begin: str = "", split: str = "test", n: int = N, **generate) -> list[dict]:
-    """Responses that begin with the first tokens of the answer, from its opening on; or of a column `begin`.
+    """Responses that begin with the first tokens of the answer, from its opening on; or of a column `begin`, whose
+    first word has the blank before it that it has behind an opening (else it is spelt in tokens that no answer has).
 
     Requests whose text has fewer tokens are left out.
     """
     attack = f"prefill, {begin} alone" if begin else "prefill"
     asked = requests(subject, kinds, split, n)
-    together = [{**row, "part": kind} for kind, rows in asked.items() for row in rows]
+    together = [{**row, "part": kind, **({begin: f" {row[begin]}"} if row.get(begin) else {})}
+                for kind, rows in asked.items() for row in rows]
     made = []
     for k in ks:
         column = begin or ("response" if k <= LONG else "told")

@@ -136,7 +136,7 @@ def guard_of(subject: Subject) -> Callable[[], DirectionGuard]:
 # -- arms, on test prompts -------------------------------------------------------------------------------
 
 
-@study("again", version=2)
+@study("again", version=3)
 def arms(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Every attack and the exam, for a model as it is and choosing again: rows with `arm`.
 
