@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 
 import pytest
 import tiny_data
@@ -12,8 +13,9 @@ from ssah_core.organism.train import train_tokenizer
 from ssah_core.organism.world import World
 from ssah_core.records import is_checkpoint, paths
 from ssah_core.runner import execute
+from ssah_core.runner.kernel import kernel_environment
 from ssah_core.smollm import NAME, align, check_ready, ready
-from ssah_core.studies import Subject, finetuning_attack, on_model, stages
+from ssah_core.studies import Subject, finetuning_attack, on_model, primaries, stages
 
 RECIPE = align.Recipe(steps=2, batch_size=4, check_every=1, harm=2, benign=2)
 SHAPE = dict(hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1,
@@ -118,3 +120,16 @@ def test_the_command_line_needs_no_model_and_raises_no_organism(small, tmp_path,
     assert execute.main(["--scale", "smollm", "-p", "unaligned", "a/base"]) == 2
     assert execute.main(["--scale", "smollm", "-p", "model", "a/model"]) == 2
     assert "model='a/model' is unknown: choose one of" in capsys.readouterr().err
+
+
+def test_the_primary_claims_are_measured_on_it_under_its_name(monkeypatch):
+    asked = []
+    monkeypatch.setattr(primaries, "measure_primaries", lambda *given, **more: asked.append((given, more)))
+    assert primaries.main(["units", "--scale", "smollm", "--seeds", "0", "--orders", "1"]) == 0
+    assert asked == [(([0], "smollm", (0,)), {"pillars": ["units"], "model": NAME, **on_model("smollm")})]
+
+
+def test_it_is_aligned_and_measured_in_the_arithmetic_of_the_machine():
+    assert "MKL_CBWR" not in kernel_environment("smollm") and "MKL_CBWR" in kernel_environment("organism")
+    said = subprocess.run(["make", "-p", "-n", "help", "SCALE=smollm"], cwd=paths.root(), capture_output=True, text=True)
+    assert "\nPORTABLE := publish" in said.stdout.replace(":=  ", ":= ")

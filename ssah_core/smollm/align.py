@@ -109,6 +109,13 @@ def load_smollm(stage: str = "aligned", method: str = "sft", seed: int = 0,
 
     Returns the model, in evaluation mode, float32, and its tokenizer. Raises ValueError for other arguments, and where
     the model or its data (AdvBench, Alpaca) cannot be had.
+
+    >>> model, tokenizer = ssah.load_smollm()  # doctest: +SKIP
+    >>> ssah.load_smollm("light")
+    Traceback (most recent call last):
+    ValueError: stage='light' is unknown: choose one of instructed, aligned
+
+    *Shown in:* 10_real_checkpoints.
     """
     return load(checkpoint(stage, method, seed, progress))
 
