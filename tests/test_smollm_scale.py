@@ -53,7 +53,7 @@ def test_the_recipe_and_the_file_are_part_of_what_rows_are_of(small, monkeypatch
 
 
 @pytest.mark.parametrize("given, says", [(("a/model",), "model='a/model' is unknown: choose one of SmolLM2-135M"),
-                                         ((NAME, "a/base"), "unaligned='a/base', but scale=\"smollm\" begins with its")])
+                                         ((NAME, "a/base"), "unaligned='a/base', but scale=\"smollm\" begins")])
 def test_another_model_is_refused(given, says, small):
     with pytest.raises(ValueError, match=says):
         on_model("smollm", *given)
@@ -131,5 +131,6 @@ def test_the_primary_claims_are_measured_on_it_under_its_name(monkeypatch):
 
 def test_it_is_aligned_and_measured_in_the_arithmetic_of_the_machine():
     assert "MKL_CBWR" not in kernel_environment("smollm") and "MKL_CBWR" in kernel_environment("organism")
-    said = subprocess.run(["make", "-p", "-n", "help", "SCALE=smollm"], cwd=paths.root(), capture_output=True, text=True)
+    said = subprocess.run(["make", "-p", "-n", "help", "SCALE=smollm"], cwd=paths.root(), capture_output=True,
+                          text=True)
     assert "\nPORTABLE := publish" in said.stdout.replace(":=  ", ":= ")

@@ -174,7 +174,7 @@ def _carry_out(plan: Plan, options: argparse.Namespace) -> list[NotebookFailed]:
             check_ready([notebook.name[:2] for notebook in plan], _seeds(plan), options.parameters["model"])
         elif not is_checkpoint(options.scale):  # which takes the organism's place
             _raise(_seeds(plan), options.scale)
-        jobs = 1 if is_checkpoint(options.scale) else local_workers(len(plan))  # a checkpoint may need all of the memory
+        jobs = 1 if is_checkpoint(options.scale) else local_workers(len(plan))  # which may need all memory
         failures = run_beside(plan, folder, jobs) if jobs > 1 else _run_each(plan, folder)
         if options.publish and not failures:
             report.main([])

@@ -52,7 +52,8 @@ def check_memory(memory: float) -> None:
 
 def check_data(notebooks: Collection[str]) -> None:
     """Raise ValueError that names every data set that these notebooks need and that cannot be had."""
-    missing = {names: of for names, of in NEEDED.items() if set(of or notebooks) & set(notebooks) and not _is_had(names)}
+    missing = {names: of for names, of in NEEDED.items()
+               if set(of or notebooks) & set(notebooks) and not _is_had(names)}
     if missing:
         each = "; ".join(f"{names[0]} ({SOURCES[names[0]].source}), for {_those(of)}" for names, of in missing.items())
         raise ValueError(f"data sets that cannot be had: {each}. Put them below the folder that SSAH_DATA names, as "

@@ -45,8 +45,8 @@ UNALIGNED = {
 def on_model(scale: str, model: str = "", unaligned: str = "") -> dict[str, dict[str, str]]:
     """What to add to `measure_each` so that a study runs on a checkpoint: its `checkpoints`; nothing for organisms.
 
-    model       Hub id or folder of an aligned chat checkpoint, at scale "paper". At scale "smollm", which has a model of
-                its own, empty or that one's name.
+    model       Hub id or folder of an aligned chat checkpoint, at scale "paper". At scale "smollm", which has
+                a model of its own, empty or that one's name.
     unaligned   The checkpoint that it was aligned from; where this is empty, `UNALIGNED` may name it.
 
     Says how answers to malicious requests are judged there. Rows are kept by the checkpoint's name: give new weights a
