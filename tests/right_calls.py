@@ -101,6 +101,7 @@ RIGHT: dict[str, Callable[[Table], dict[str, Any]]] = {
     "load": lambda t: dict(name=t.at("toy"), dtype="auto", device="cpu", tokenizer=None, chat_template_kwargs=None),
     "load_data": lambda t: dict(name=t.at("mine.csv"), split=None, n=1, seed=0),
     "load_organism": lambda t: dict(stage="aligned", seed=0, scale="tiny", progress=False),
+    "load_smollm": lambda t: dict(stage="instructed", method="sft", seed=0, progress=False),
     "load_records": lambda t: dict(folder=t.at("records")),
     "mean_interval": lambda t: dict(values=[1.0, 2.0], level=0.95),
     "measure_each": lambda t: dict(function=stages.losses, seeds=[0], scale="tiny", each=None, over=None, executor=None,

@@ -25,6 +25,7 @@ import ssah_core as ssah
 from ssah_core.checks import fresh
 from ssah_core.cli import app
 from ssah_core.generation import load_completions
+from ssah_core.judging import reading
 from ssah_core.organism import __main__ as organism
 from ssah_core.planning import __main__ as planning
 from ssah_core.records import paths, registration, report
@@ -34,7 +35,8 @@ from ssah_core.studies import primaries, stages
 ROOT = Path(__file__).resolve().parents[1]
 MAINS: dict[str, Callable] = {"execute": execute.main, "verify": verify.main, "planning": planning.main,
                               "report": report.main, "registration": registration.main, "organism": organism.main,
-                              "primaries": primaries.main, "benchmarks": benchmarks.main, "faults": faults.main}
+                              "primaries": primaries.main, "reading": reading.main, "benchmarks": benchmarks.main,
+                              "faults": faults.main}
 
 
 @pytest.fixture(scope="module")

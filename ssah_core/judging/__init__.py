@@ -1,5 +1,8 @@
 """Judges of responses, exams of many questions, and published measures of utility: completions in, shares out."""
 
+from .agreement import agreement, drawn, judged
+from .beside import rows_beside, verdicts_beside
+from .choices import CHOICE_TASKS, answer_choices, choice_logs
 from .exam import (
     PUBLISHED_JUDGES,
     PUBLISHED_UTILITY,
@@ -16,8 +19,11 @@ from .exam import (
     shares_published,
     unpacked,
 )
+from .fluency import BROKEN, FluentFulfilment, fluent_fulfilment
 from .judges import (
     DEFAULT_KEYWORDS,
+    FLUENT,
+    NO_REFUSAL,
     STRICTER,
     definition,
     judge,

@@ -27,7 +27,9 @@ from .row_files import FORMAT, check_ours, check_rows, read_rows, rows_there
 from .study import Study, check_settings, study_of
 from .wishes import wishes
 
-SCALES = ("tiny", "small", "organism", "large", "paper")
+SCALES = ("tiny", "small", "organism", "large", "smollm", "paper")
+CHECKPOINTS = ("smollm", "paper")
+"""Of these, those at which a checkpoint takes the organism's place: one that a CPU can hold, and one that is named."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,15 @@ def check_scale(scale: str) -> None:
     """Raise ValueError unless it is one of `SCALES`."""
     if not isinstance(scale, str) or scale not in SCALES:
         raise ValueError(f"scale is {shown(scale)}: choose one of {', '.join(SCALES)}")
+
+
+def is_checkpoint(scale: str) -> bool:
+    """Whether a checkpoint is studied at a scale, and no organism.
+
+    >>> is_checkpoint("paper"), is_checkpoint("smollm"), is_checkpoint("organism")
+    (True, True, False)
+    """
+    return scale in CHECKPOINTS
 
 
 def _is_ignoring() -> bool:

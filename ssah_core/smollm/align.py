@@ -10,16 +10,16 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from ..arguments import check_choice, check_seed
 from ..judging import answers, outcomes_published, shares_published
 from ..materials import CONTEXT, Published
-from ..models import context_of, load
+from ..models import context_of, load, package_index
 from ..records import cache, evidence
 from ..training import fine_tune, prefer, supervised
-from .package_index import MEMBER_SHA256, published
 
 STAGES = ("instructed", "aligned")
 METHODS = ("sft", "dpo")
@@ -89,9 +89,14 @@ def checkpoint(stage: str = "aligned", method: str = "sft", seed: int = 0, progr
     check_choice(METHODS, method=method)
     check_seed(seed=seed)
     if stage == "instructed":
-        return published()
-    about = {"stage": stage, "method": method, "seed": seed, "file": MEMBER_SHA256, "recipe": asdict(RECIPES[method])}
+        return package_index.published()
+    about = {"stage": stage, "seed": seed, **made_by(method)}
     return cache.artefact("smollm", about, lambda folder: _align(folder, method, seed, progress))
+
+
+def made_by(method: str) -> dict[str, Any]:
+    """What decides an aligned SmolLM2, but the seed and the data: the published file, the method and its recipe."""
+    return {"method": method, "file": package_index.MEMBER_SHA256, "recipe": asdict(RECIPES[method])}
 
 
 def load_smollm(stage: str = "aligned", method: str = "sft", seed: int = 0,
@@ -102,13 +107,21 @@ def load_smollm(stage: str = "aligned", method: str = "sft", seed: int = 0,
     method   Of alignment: "sft" or "dpo".
     seed     Draws the requests, their order and the refusals.
 
-    Returns the model, in evaluation mode, float32, and its tokenizer.
+    Returns the model, in evaluation mode, float32, and its tokenizer. Raises ValueError for other arguments, and where
+    the model or its data (AdvBench, Alpaca) cannot be had.
+
+    >>> model, tokenizer = ssah.load_smollm()  # doctest: +SKIP
+    >>> ssah.load_smollm("light")
+    Traceback (most recent call last):
+    ValueError: stage='light' is unknown: choose one of instructed, aligned
+
+    *Shown in:* 10_real_checkpoints.
     """
     return load(checkpoint(stage, method, seed, progress))
 
 
 def _align(folder: Path, method: str, seed: int, progress: bool) -> None:
-    model, tokenizer = load(published())
+    model, tokenizer = load(package_index.published())
     recipe, material = RECIPES[method], Published(tokenizer, context_of(model.config) or CONTEXT, seed)
     rows = material.preferences(recipe.steps * recipe.batch_size).to_list()
     looks = Looks(model, tokenizer, material.exam("validation"), recipe, {**material.asking, "max_new_tokens": 64})
@@ -120,7 +133,7 @@ def _align(folder: Path, method: str, seed: int, progress: bool) -> None:
         losses = fine_tune(model, chats, **shared, precision="auto", log_every=recipe.check_every,
                            progress=f"SmolLM2, aligned by SFT, seed {seed}" if progress else None)
     else:
-        prefer(model, tokenizer, rows, load(published())[0], **shared, likelihood=1.0)
+        prefer(model, tokenizer, rows, load(package_index.published())[0], **shared, likelihood=1.0)
     if not looks.reached:
         warnings.warn(f"SmolLM2 was not aligned within {recipe.steps} steps: its last look was {looks.checks[-1]}",
                       stacklevel=3)

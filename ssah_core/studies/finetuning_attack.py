@@ -17,20 +17,24 @@ from ..training import fine_tune, mean_loss, supervised
 from ..units import UnitMask
 from .subject import Subject
 
-BATCH = {"tiny": 16, "organism": 16, "paper": 32}
-"""Chats a step."""
-AT_ONCE = {"paper": 4}
+BATCH = {"tiny": 16, "organism": 16, "smollm": 12, "paper": 32}
+"""Chats a step. (All settings of "smollm", here and elsewhere, are to be validated on validation requests.)"""
+AT_ONCE = {"smollm": 4, "paper": 4}
 """Chats of a batch that are in memory at once, where that is not all."""
+PRECISION = {"smollm": "auto"}
+"""In which matrices are multiplied while a model trains, where that is not float32 (see `fine_tune`)."""
 LOSS_ON = 64
 """Chats that a loss is measured on."""
-DOSES = {"tiny": (1, 2), "organism": (4, 8, 16, 32, 64, 128), "paper": (12, 25, 50, 100, 200, 400)}
+DOSES = {"tiny": (1, 2), "organism": (4, 8, 16, 32, 64, 128), "smollm": (5, 10, 20, 40, 80),
+         "paper": (12, 25, 50, 100, 200, 400)}
 """Steps of an attack after which an arm is examined: each twice as many as the one before, ..."""
-QUICK_DOSES = {"tiny": (1, 2), "organism": (1, 2, 4, 8, 16, 32), "paper": (1, 2, 4, 8, 16, 32)}
+QUICK_DOSES = {"tiny": (1, 2), "organism": (1, 2, 4, 8, 16, 32), "smollm": (1, 2, 4, 8, 16),
+               "paper": (1, 2, 4, 8, 16, 32)}
 """... and under harmful examples, of which a few steps are enough."""
-STATED = {"tiny": 2, "organism": 32, "paper": 100}
+STATED = {"tiny": 2, "organism": 32, "smollm": 20, "paper": 100}
 """The one dose at which what takes long is looked at: all marks, kinds of units, prefills."""
 RATES = {"tiny": {"benign": 1e-3, "new": 1e-3}, "organism": {"benign": 5e-5, "new": 1e-4},
-         "paper": {"benign": 2e-5, "new": 2e-5}}
+         "smollm": {"benign": 5e-5, "new": 5e-5}, "paper": {"benign": 2e-5, "new": 2e-5}}
 """Constant learning rate of an attack, one for all models of a scale; harmful examples have that of "benign"."""
 ORDERS = 3
 """Orders of an attack's chats that every arm is attacked in: one order is one draw."""
@@ -148,11 +152,12 @@ class Attack:
 
 def saving(model: nn.Module, scale: str) -> dict[str, Any]:
     """Settings of `fine_tune` and `prefer` that a checkpoint's size asks for: few chats in one pass, and activations
-    computed again (not under prefix tuning, which would lose its prefixes with them). An organism needs none of it.
+    computed again (not under prefix tuning, which would lose its prefixes with them); and its `PRECISION`. An organism
+    needs none of it.
 
     *Shown in:* 05_freeze_safety_units.
     """
-    return {"at_once": AT_ONCE.get(scale),
+    return {"at_once": AT_ONCE.get(scale), "precision": PRECISION.get(scale, "float32"),
             "save_memory": scale in AT_ONCE and getattr(model, "peft_type", None) != "PREFIX_TUNING"}
 
 

@@ -23,10 +23,9 @@ from .finetuning_tables import differences
 
 METHODS = (PeftArm.LORA, PeftArm.ADAPTER, PeftArm.PREFIX)
 _SMALL = {PeftArm.LORA: (3e-3, 1e-2, 3e-2), PeftArm.ADAPTER: (1e-1, 3e-1, 1.0), PeftArm.PREFIX: (3e-2, 1e-1, 3e-1)}
-RATES = {"tiny": _SMALL, "organism": _SMALL,
-         "paper": {PeftArm.LORA: (3e-4, 1e-3, 3e-3), PeftArm.ADAPTER: (3e-3, 1e-2, 3e-2),
-                   PeftArm.PREFIX: (3e-3, 1e-2, 3e-2)}}
-"""Scale -> method -> learning rates that are tried: at scale "paper" those of Qi et al. 2023, and on both sides of
+_LARGE = {PeftArm.LORA: (3e-4, 1e-3, 3e-3), PeftArm.ADAPTER: (3e-3, 1e-2, 3e-2), PeftArm.PREFIX: (3e-3, 1e-2, 3e-2)}
+RATES = {"tiny": _SMALL, "organism": _SMALL, "smollm": _LARGE, "paper": _LARGE}
+"""Scale -> method -> learning rates that are tried: of checkpoints those of Qi et al. 2023, and on both sides of
 them. What trains is of another kind in each method, so their rates are orders apart."""
 ATTACKS = ("benign", "new")
 

@@ -35,9 +35,9 @@ BARE_KS = (1, 2, 3, 5)
 TEMPERATURES = (0.5, 1.0, 1.5, 2.0)
 TOP_PS = (0.5, 0.8, 0.9)
 """At a temperature of 1.5."""
-SUFFIX_STEPS = {"tiny": 2, "organism": 30, "paper": 50}
-SUFFIX_CHECKS = {"tiny": (0, 2), "organism": (0, 5, 10, 20, 30), "paper": (0, 10, 25, 50)}
-SUFFIX_PROMPTS = {"tiny": 2, "organism": 12, "paper": 4}
+SUFFIX_STEPS = {"tiny": 2, "organism": 30, "smollm": 20, "paper": 50}
+SUFFIX_CHECKS = {"tiny": (0, 2), "organism": (0, 5, 10, 20, 30), "smollm": (0, 5, 10, 20), "paper": (0, 10, 25, 50)}
+SUFFIX_PROMPTS = {"tiny": 2, "organism": 12, "smollm": 4, "paper": 4}
 N = 60
 """Most requests of a kind."""
 NEW = 36

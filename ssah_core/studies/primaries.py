@@ -17,6 +17,7 @@ import pandas
 from ..arguments import Parser
 from ..records import measure_each, record_rows
 from ..records.registration import ORDERS, TEST
+from ..smollm import NAME as SMOLLM
 from . import (
     ablation_table,
     activation_patching,
@@ -27,6 +28,7 @@ from . import (
     finetuning_tables,
     reasoning_direction,
 )
+from .checkpoints import on_model
 
 WAYS = ("chosen", "paper")
 """Ways to find units that primary claims are about."""
@@ -168,12 +170,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=seed, nargs="+", default=list(TEST), help="organisms (the registered ones)")
     parser.add_argument("--orders", type=int, choices=[order + 1 for order in ORDERS], default=len(ORDERS),
                         help="orders of an attack's chats")
-    parser.add_argument("--scale", choices=("tiny", "organism"), default="organism")
+    parser.add_argument("--scale", choices=("tiny", "organism", "smollm"), default="organism")
     options = parser.parse_args(argv)
     if unknown := set(options.pillars) - set(PILLARS):
         parser.error(f"{', '.join(sorted(unknown))} is no pillar: choose of {', '.join(PILLARS)}")
+    on = {"model": SMOLLM, **on_model("smollm")} if options.scale == "smollm" else {}
     measure_primaries(options.seeds, options.scale, tuple(range(options.orders)),
-                      pillars=options.pillars or tuple(PILLARS))
+                      pillars=options.pillars or tuple(PILLARS), **on)
     return 0
 
 

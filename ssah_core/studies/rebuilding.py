@@ -22,9 +22,9 @@ from .subject import WAYS, Subject
 
 SHARE = 0.04
 """Share of all units that are safety-critical here: as many as the search finds before utility suffers, in most."""
-RATES = {"tiny": (1e-3, 1e-3), "organism": (1e-4, 1e-3), "paper": (1e-5, 2e-5)}
+RATES = {"tiny": (1e-3, 1e-3), "organism": (1e-4, 1e-3), "smollm": (1e-4, 3e-4), "paper": (1e-5, 2e-5)}
 """Learning rates of alignment: with most parameters training, and with few units."""
-STEPS = {"tiny": 2, "organism": 40, "paper": 40}
+STEPS = {"tiny": 2, "organism": 40, "smollm": 40, "paper": 40}
 """Steps in which an aligned model is hardened."""
 
 

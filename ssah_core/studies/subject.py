@@ -16,7 +16,7 @@ from ..generation import complete
 from ..judging import Outcomes, answers, packed
 from ..materials import Brindle, Material
 from ..organism import World, load_organism
-from ..records import rests_on
+from ..records import is_checkpoint, rests_on
 from ..units import (
     Moments,
     Scores,
@@ -105,9 +105,9 @@ class Subject:
     @classmethod
     def load(cls, seed: int, scale: str, stage: str = "aligned",
              checkpoints: Mapping[str, str] | None = None) -> Subject:
-        """An organism at a stage of its life; or, at scale "paper", the checkpoint that `checkpoints` names for it."""
-        if scale == "paper":
-            return cls(*load_checkpoint(seed, stage, checkpoints), scale)
+        """An organism at a stage of its life; or, at the scale of a checkpoint, what `checkpoints` names for it."""
+        if is_checkpoint(scale):
+            return cls(*load_checkpoint(seed, stage, checkpoints, scale), scale)
         return cls(*load_organism(stage, seed, scale), Brindle(World.draw(seed), scale), scale)
 
     def but(self, **changes: Any) -> Subject:

@@ -11,7 +11,8 @@ from .arms import HeldArm
 from .finetuning_arms import holds
 from .finetuning_attack import Attack, target
 
-RATES = {"tiny": (1e-3, 1e-2), "organism": (2e-5, 5e-5, 1e-4, 2e-4, 5e-4), "paper": (1e-5, 2e-5, 5e-5, 1e-4)}
+RATES = {"tiny": (1e-3, 1e-2), "organism": (2e-5, 5e-5, 1e-4, 2e-4, 5e-4),
+         "smollm": (2e-5, 5e-5, 1e-4, 2e-4), "paper": (1e-5, 2e-5, 5e-5, 1e-4)}
 """Constant learning rates of the benign attack that the attacker may choose of."""
 CAP = 5.0
 """Points of utility (the mean of the exam's abilities) that the attack may cost at most."""
