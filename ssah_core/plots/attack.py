@@ -7,7 +7,7 @@ import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .marks import LEGEND, draw_dots, draw_lines, legend_of, name_rows
+from .marks import LEGEND, LINES, draw_dots, draw_lines, legend_of, name_rows
 from .style import GUIDE, NAMES, look, looks
 
 MARKS = ("asr", "harm_right", "utility")
@@ -46,7 +46,7 @@ def plot_attack(table: pandas.DataFrame, legend: str = "held") -> Figure:
         row[0].set_ylabel(ASR)
     named = {ARMS.get(arm, arm): mine for arm, mine in arms.items()}
     figure.legend(handles=legend_of(named, line=True), loc="outside right upper",
-                  title=f"{legend}\n(thin: one organism;\nthick: mean, 95 % interval)", alignment="left")
+                  title=f"{legend}\n({LINES})", alignment="left")
     return figure
 
 

@@ -64,6 +64,5 @@ def plot_courses(table: pandas.DataFrame, panel: str, x: str, line: str, xlabel:
         axis.xaxis.set_major_formatter("{x:g}")
         axis.set(title=NAMES.get(title, title), xlabel=xlabel, ylim=(-4, 104))
     axes[0, 0].set_ylabel("% of test prompts")
-    legend_below(figure, shown, title="thin: one organism; thick: mean, 95 % interval", columns=min(4, len(shown)),
-                 line=True)
+    legend_below(figure, shown, columns=min(4, len(shown)), line=True)
     return figure

@@ -17,6 +17,7 @@ FEW = 8
 """Organisms whose lines are told apart; those of more are drawn fainter."""
 PERCENT, POINTS = (0.0, 100.0), (-100.0, 100.0)
 LEGEND = "faint: one organism\nmark: mean, 95 % interval"
+LINES = "thin: one organism;\nthick: mean, 95 % interval"
 
 
 def with_intervals(table: pandas.DataFrame, by: Sequence[str], within: tuple[float, float] | None = PERCENT,
@@ -122,16 +123,16 @@ def legend_of(looks: Mapping[str, Look], *, line: bool = False) -> list[Line2D]:
             for name, mine in looks.items()]
 
 
-def legend_below(figure: Figure, looks: Mapping[str, Look], *, title: str = LEGEND.replace("\n", "; "),
-                 columns: int | None = None, line: bool = False) -> None:
-    """A legend of names under the panels, with a title that says what a dot is.
+def legend_below(figure: Figure, looks: Mapping[str, Look], *, columns: int | None = None,
+                 line: bool = False) -> None:
+    """A legend of names under the panels, with a title that says what a dot, or a line, is.
 
     figure    whose legend
     looks     by name
-    title     of the legend
     columns   names side by side; all of them if left out
-    line      whether a line goes through the markers
+    line      whether what is drawn are lines
     """
+    title = LINES.replace("\n", " ") if line else LEGEND.replace("\n", "; ")
     figure.legend(handles=legend_of(looks, line=line), title=title, loc="outside lower center",
                   ncol=columns or len(looks))
 

@@ -32,7 +32,7 @@ def _lines(axis: Axes, table: pandas.DataFrame, x: str, column: str, shown: Mapp
 
 def _legend(figure: Figure, shown: Mapping[str, Look], table: pandas.DataFrame, column: str) -> None:
     there = {name: mine for name, mine in shown.items() if name in set(table[column])}
-    legend_below(figure, there, title="thin: one organism; thick: mean, 95 % interval", line=True)
+    legend_below(figure, there, line=True)
 
 
 def _grid(values: pandas.DataFrame, axis: Axes, low: float) -> None:

@@ -81,7 +81,7 @@ def plot_curves(table: pandas.DataFrame) -> Figure:
             axis.set(ylim=(-4, 104), xlabel="% of units removed" if way == ways[-1] else "",
                      ylabel=f"{WAYS.get(way, way)}\n% of prompts" if group == "SCU" else "",
                      title=title if way == ways[0] else "")
-    legend_below(figure, marks, title="thin: one organism; thick: mean, 95 % interval", line=True)
+    legend_below(figure, marks, line=True)
     return figure
 
 

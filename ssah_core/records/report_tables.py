@@ -10,11 +10,12 @@ import pandas
 
 from . import paths
 from .claim import PILLARS
+from .claim_list import CLAIMS
 from .effects import FAILS, HOLDS, IN_PART, UNDECIDED
 from .history import told as told_before
 from .prose import bracketed
 from .registration import registered
-from .rules import RULE
+from .rules import RULE, Falls, Rises, amount
 from .statistics import NOT_RUN
 
 VERDICTS = (HOLDS, IN_PART, FAILS, UNDECIDED, NOT_RUN)
@@ -31,6 +32,7 @@ _HEADLINE = ("in plain words", "verdict", "ours", "beyond its control", "the pap
 _PRIMARY = ("claim", "rule", "ours", "control", "effect", "could be seen", "points there in", "p (Holm)", "paper",
             "verdict", "where")
 _SECONDARY = ("claim", "paper", "ours", "control; effect", "verdict")
+_RULES = {claim.id: claim.rule for claim in CLAIMS}
 Rows = Sequence[Any]
 
 
@@ -137,10 +139,10 @@ def _table(header: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
 
 def said(row) -> str:
     """A verdict in words; of a claim that fails by its margin alone, that the effect is there, but smaller."""
-    way, _, margin = row.rule.partition(" by at least ")
-    signed = {"rises": 1, "falls": -1}.get(way)
-    is_there = row.verdict == FAILS and signed and min(signed * bound for bound in row.effect.bounds or (0,)) > 0
-    return f"**{WORDS[row.verdict]}**{f' (there, but less than {margin})' if is_there else ''}"
+    rule = _RULES[row.id]
+    is_there = (row.verdict == FAILS and isinstance(rule, Rises | Falls) and row.effect.bounds is not None
+                and all(map(rule.meets, row.effect.bounds)))
+    return f"**{WORDS[row.verdict]}**{f' (there, but less than {amount(rule.margin, row.unit)})' if is_there else ''}"
 
 
 def sample(row) -> str:
