@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas
 
 from .effects import LEAST, sign_flip_interval
+from .measurements import is_checkpoint
 from .statistics import LIMITS, wilson
 
 _DECIMALS = {"points": 1, "%": 1, "change": 1, "ratio": 2, "cosine": 3}
@@ -174,6 +175,15 @@ def how_many(truths: Iterable[bool], what: str = "organisms") -> str:
     """
     truths = [bool(truth) for truth in truths]
     return f"in {sum(truths)} of {len(truths)} {what}"
+
+
+def who(seeds: Sequence[int], scale: str) -> str:
+    """Over what a number is taken: organisms, or, of a checkpoint, draws of data.
+
+    >>> prose.who([10, 11, 12], "organism")
+    '3 organisms'
+    """
+    return f"the draws of data {list(seeds)}" if is_checkpoint(scale) else f"{len(seeds)} organisms"
 
 
 def verdict_table(verdicts: pandas.DataFrame, notebook: str) -> str:
