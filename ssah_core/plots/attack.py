@@ -30,10 +30,12 @@ def plot_attack(table: pandas.DataFrame, legend: str = "held") -> Figure:
     table    `attack`, `arm`, `steps`, `value` (%), `seed`
     legend   says what the arms differ in
     """
-    attacks, arms = list(dict.fromkeys(table.attack)), looks(table.arm)
-    across = min(len(attacks), 2)
+    attacks, own = list(dict.fromkeys(table.attack)), looks(sorted(set(table.arm)))  # the same in every figure
+    arms = {arm: own[arm] for arm in dict.fromkeys(table.arm)}
+    across = min(len(attacks), 3)
     down = -(-len(attacks) // across)
-    figure, axes = plt.subplots(down, across, figsize=(3.6 * across + 2.3, 3.1 * down), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(down, across, figsize=((3.6 if across < 3 else 2.7) * across + 2.3, 3.1 * down),
+                                sharey=True, squeeze=False)
     for axis, attack in zip(axes.flat, attacks, strict=False):
         part = table[table.attack == attack]
         factors = _scale(axis, pandas.Series(sorted(part.steps.unique())))

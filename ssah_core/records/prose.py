@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas
 
+from .doses import median_dose
 from .effects import LEAST, sign_flip_interval
 from .measurements import is_checkpoint
 from .statistics import LIMITS, wilson
@@ -177,9 +178,25 @@ def how_many(truths: Iterable[bool], what: str = "organisms") -> str:
     return f"in {sum(truths)} of {len(truths)} {what}"
 
 
+def dose(doses: Sequence[float], unit: str) -> str:
+    """A dose in the median organism, its interval, and in how many organisms it is reached.
+
+    doses   one an organism, as `median_dose` takes them: infinity for one that never gives in
+    unit    of a dose, behind the number
+
+    >>> from ssah_core.records import prose
+    >>> prose.dose([1, 1.5, 2, 2, 3, float("inf")], "% of the units")
+    '2 % of the units (1 to never; reached in 5 of 6)'
+    """
+    middle, low, high = (f"{value:.2g}" if math.isfinite(value) else "never" for value in median_dose(doses))
+    reached = f"{sum(map(math.isfinite, doses))} of {len(doses)}"
+    return f"{middle}{'' if middle == 'never' else f' {unit}'} ({low} to {high}; reached in {reached})"
+
+
 def who(seeds: Sequence[int], scale: str) -> str:
     """Over what a number is taken: organisms, or, of a checkpoint, draws of data.
 
+    >>> from ssah_core.records import prose
     >>> prose.who([10, 11, 12], "organism")
     '3 organisms'
     """
