@@ -14,8 +14,8 @@ def test_an_interval_is_inside_what_is_possible():
 
 
 def test_of_fewer_than_six_organisms_it_is_said_that_there_is_none():
-    assert prose.percent([94.5, 99]) == "96.8 % (2 organisms, too few for an interval)"
-    assert prose.points([-98, -100, -100]) == "-99.3 points (3 organisms, too few for an interval)"
+    assert prose.percent([94.5, 99]) == "96.8 % (94.5 to 99.0 in 2 organisms)"
+    assert prose.points([-98, -100, -100]) == "-99.3 points (-100.0 to -98.0 in 3 organisms)"
     assert prose.points([3]) == "+3.0 points (one run, no interval)"
 
 

@@ -67,9 +67,9 @@ def test_a_judge_makes_stale_what_it_has_judged(tmp_path):
     assert set() < stale(tmp_path, edit) == resting_on("judge/truth") < set(NAMES)
 
 
-def test_a_word_list_that_judged_no_committed_row_makes_none_stale(tmp_path):
+def test_a_word_list_makes_stale_only_the_rows_of_the_study_that_compares_judges(tmp_path):
     edit = ("judging/keyword_lists.py", '"However")', ")")
-    assert stale(tmp_path, edit) == resting_on("judge/keyword:wei2024") == set()
+    assert stale(tmp_path, edit) == resting_on("judge/keyword:wei2024") == {"judges"}
 
 
 @pytest.mark.parametrize("edit", [

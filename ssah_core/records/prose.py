@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas
 
@@ -38,7 +38,7 @@ def percent(values: Sequence[float], decimals: int = 1) -> str:
     if not all(0 <= value <= 100 for value in values):
         raise ValueError(f"values is {list(values)}: pass levels from 0 to 100, or write a change with points()")
     interval = sign_flip_interval(values, within=LIMITS["%"])
-    return f"{_plain(interval.mean, decimals)} % {bracketed(interval.bounds, interval.n, decimals)}"
+    return f"{_plain(interval.mean, decimals)} % {_spread(values, interval.bounds, decimals, _plain)}"
 
 
 def points(values: Sequence[float], decimals: int = 1) -> str:
@@ -47,18 +47,18 @@ def points(values: Sequence[float], decimals: int = 1) -> str:
     values     one number an organism
     decimals   of all three numbers
 
-    Fewer than six organisms are too few for exact sign flips to give an interval, and it says so.
+    Fewer than six organisms are too few for exact sign flips to give an interval: then it is their lowest and highest.
 
     >>> from ssah_core.records import prose
     >>> prose.points([10, 20, 30])
-    '+20.0 points (3 organisms, too few for an interval)'
+    '+20.0 points (+10.0 to +30.0 in 3 organisms)'
     >>> prose.points([98, 100, 100, 97, 100, 99])
     '+99.0 points [97.0, 100.0]'
 
     *Shown in:* 05_freeze_safety_units.
     """
     interval = sign_flip_interval(values, within=LIMITS["points"])
-    return f"{_signed(interval.mean, decimals)} points {bracketed(interval.bounds, interval.n, decimals)}"
+    return f"{_signed(interval.mean, decimals)} points {_spread(values, interval.bounds, decimals, _signed)}"
 
 
 def relative(values: Sequence[float], decimals: int = 1) -> str:
@@ -74,7 +74,7 @@ def relative(values: Sequence[float], decimals: int = 1) -> str:
     *Shown in:* 04_trace_attribute_transfer.
     """
     interval = sign_flip_interval(values, within=LIMITS["change"])
-    return f"{_signed(interval.mean, decimals)} % {bracketed(interval.bounds, interval.n, decimals)}"
+    return f"{_signed(interval.mean, decimals)} % {_spread(values, interval.bounds, decimals, _signed)}"
 
 
 def rate(right: int, n: int, decimals: int = 0) -> str:
@@ -245,6 +245,13 @@ def _runs(row) -> str:
 
 def _listed(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+
+
+def _spread(values: Sequence[float], bounds: Sequence[float] | None, decimals: int,
+            write: Callable[[float, int], str]) -> str:
+    if 1 < len(values) < LEAST:
+        return f"({write(min(values), decimals)} to {write(max(values), decimals)} in {len(values)} organisms)"
+    return bracketed(bounds, len(values), decimals)
 
 
 def bracketed(bounds: Sequence[float] | None, n: int, decimals: int) -> str:
