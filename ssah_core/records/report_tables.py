@@ -45,7 +45,7 @@ def render(table: pandas.DataFrame, told: str = "", link: Callable[[str], str] =
     """
     rows = list(table.itertuples(index=False))
     primary, secondary = ([row for row in rows if bool(row.pillar) is is_primary] for is_primary in (True, False))
-    parts = ["## What holds, and what does not", headlines(primary, link), registered_line(), *([told] if told else []),
+    parts = ["## What holds, and what does not", headlines(primary, link), registered_line(primary), *([told] if told else []),
              "## Does the hypothesis hold here?", *(pillar(name, primary) for name in PILLARS), told_before(),
              "## The primary claims", UNITS, _table(_PRIMARY, (_primary_cells(row, link) for row in primary)),
              "## Appendix: secondary claims", *_appendix(secondary, link), "## The rule", RULE]
@@ -81,15 +81,25 @@ def found(table: pandas.DataFrame, notebook: str) -> str:
                      f"{f' {effect(row)}, in {often(row)}' if row.seeds else ''}" for row in rows)
 
 
-def registered_line() -> str:
-    """When the primary claims were registered, and on which organisms; nothing where there is no registration yet."""
+def registered_line(primary: Rows) -> str:
+    """When the primary claims were registered, on which organisms, and of which pillars not all of these are measured.
+
+    primary   rows of the verdicts, of primary claims
+    """
     if not paths.registration().is_file():
         return "Not registered yet: the primary claims have no verdict."
     kept = registered()
     return (f"The primary claims, their rules and margins were registered on {kept['date']} (code `{kept['code']}`), "
             f"before organisms {kept['test'][0]} to {kept['test'][-1]} were raised, on which they are judged: "
             f"{len(kept['test'])} of them, none left out, each attacked in {len(kept['orders'])} orders. Choices were "
-            f"made on organisms {kept['development'][0]} to {kept['development'][-1]} and on validation prompts.")
+            f"made on organisms {kept['development'][0]} to {kept['development'][-1]} and on validation prompts."
+            + "".join(_unfinished(name, [row for row in primary if row.pillar == name], kept["test"])
+                      for name in PILLARS))
+
+
+def _unfinished(name: str, rows: Rows, test: Sequence[int]) -> str:
+    least = min((len(set(row.seeds) & set(test)) for row in rows), default=len(test))
+    return f" {name.capitalize()} is not decided: {least} of the {len(test)} are measured." * (least < len(test))
 
 
 def pillar(name: str, primary: Rows) -> str:
