@@ -45,7 +45,8 @@ def render(table: pandas.DataFrame, told: str = "", link: Callable[[str], str] =
     """
     rows = list(table.itertuples(index=False))
     primary, secondary = ([row for row in rows if bool(row.pillar) is is_primary] for is_primary in (True, False))
-    parts = ["## What holds, and what does not", headlines(primary, link), registered_line(primary), *([told] if told else []),
+    parts = ["## What holds, and what does not", headlines(primary, link), registered_line(primary),
+             *([told] if told else []),
              "## Does the hypothesis hold here?", *(pillar(name, primary) for name in PILLARS), told_before(),
              "## The primary claims", UNITS, _table(_PRIMARY, (_primary_cells(row, link) for row in primary)),
              "## Appendix: secondary claims", *_appendix(secondary, link), "## The rule", RULE]
