@@ -103,7 +103,7 @@ def test_the_same_seed_raises_the_same_organism_elsewhere(raised, cache):
 @pytest.mark.parametrize("wrong, sentence", [
     (lambda: load_organism("chat", 0, "tiny"), "'chat' is unknown: choose one of pretrained, instructed, light, al"),
     (lambda: training_log("chat", 0, "tiny"), "'chat' is unknown: choose one of pretrained, instructed, light, al"),
-    (lambda: load_organism("aligned", 0, "small"), "scale='small' has no organism: choose one of tiny, organism"),
+    (lambda: load_organism("aligned", 0, "huge"), "scale='huge' has no organism: choose one of tiny, organism"),
     (lambda: raise_organism(0, "paper"), "scale='paper' has no organism.*load a checkpoint with ssah.load")])
 def test_an_unknown_stage_or_scale_is_refused(cache, wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
