@@ -95,7 +95,7 @@ def chance(a: UnitMask, b: UnitMask) -> float:
 
 
 def alike(places: pandas.DataFrame) -> pandas.DataFrame:
-    """How alike two organisms are in where their units of a kind lie: one row a kind and pair.
+    """How alike two organisms are in where their units of a kind lie: one row a kind and pair; of one organism, none.
 
     places   Rows of `ablation_table.places`.
 
@@ -119,4 +119,4 @@ def alike(places: pandas.DataFrame) -> pandas.DataFrame:
             chance = sum(part[seed].clip(upper=even).sum() for seed in (one, other)) / 2
             rows.append({"kind": kind, "one": one, "other": other, "chance": 100 * chance,
                          "overlap": 100 * part[[one, other]].min(axis=1).sum()})
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(rows, columns=["kind", "one", "other", "chance", "overlap"])
