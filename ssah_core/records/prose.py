@@ -95,7 +95,7 @@ def rate(right: int, n: int, decimals: int = 0) -> str:
 
 
 def between(values: Sequence[float], decimals: int = 0, *, sign: bool = False) -> str:
-    """A mean and the range of the organisms, for a cell of a table: no unit, which stands in the table's head.
+    """A mean and the range of organisms, where they are several, for a cell of a table, whose head has the unit.
 
     values     one number an organism
     decimals   of all three numbers
@@ -109,7 +109,7 @@ def between(values: Sequence[float], decimals: int = 0, *, sign: bool = False) -
     """
     write = _signed if sign else _plain
     mean, least, most = (write(x, decimals) for x in (math.fsum(values) / len(values), min(values), max(values)))
-    return f"{mean} ({least} to {most})"
+    return mean if len(values) == 1 else f"{mean} ({least} to {most})"
 
 
 def by_group(rows: pandas.DataFrame, by: Sequence[str], metric: str, decimals: int = 0) -> pandas.Series:
@@ -200,7 +200,9 @@ def who(seeds: Sequence[int], scale: str) -> str:
     >>> prose.who([10, 11, 12], "organism")
     '3 organisms'
     """
-    return f"the draws of data {list(seeds)}" if is_checkpoint(scale) else f"{len(seeds)} organisms"
+    if is_checkpoint(scale):
+        return f"the draws of data {list(seeds)}"
+    return f"{len(seeds)} organism{'s' * (len(seeds) > 1)}"
 
 
 def verdict_table(verdicts: pandas.DataFrame, notebook: str) -> str:
