@@ -75,7 +75,7 @@ ROPE_THETA = 500.0
 """Base of the rotary angles. Prompts are tens of tokens, and more channels must tell a token from its neighbour."""
 SCALES = {
     # Learns to refuse and nothing else: enough for its numbers to move.
-    "tiny": Scale(32, 64, 2, 2, 32, Schedule(60, 16, 3e-3), Schedule(40, 16, 2e-3), Schedule(60, 16, 2e-3),
+    "tiny": Scale(32, 64, 2, 2, 32, Schedule(60, 16, 3e-3), Schedule(40, 16, 3e-3), Schedule(140, 16, 4e-3),
                   check_every=20, exam=16, calibration=16),
     "organism": Scale(128, 384, 4, 4, 64, Schedule(1100, 24, 2e-3), Schedule(240, 64, 1e-3, 16),
                       Schedule(400, 64, 3e-4, 16)),
