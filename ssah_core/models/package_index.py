@@ -79,8 +79,9 @@ def convert(file: Path, folder: Path) -> None:
     """
     where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(**where)
-        read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
+        read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32,
+                                                    trust_remote_code=False)
     except ImportError as error:
         raise ValueError(f"the package gguf, which reads the published file, cannot be imported ({error}): install it "
                          "with pip install 'ssah[smollm]'") from None
