@@ -185,6 +185,15 @@ MUTATIONS = {
     "budget/primary": ("budget/primary/sft", [("studies.alignment_budget:train_only", nothing_frozen)]),
     "again": ("again", [("probing.linear_probe:Readout.__call__", swapped_sign)]),
     "deep_units": ("deep_units", [("studies.subject:Subject.removed", nothing_removed)]),
+    "criteria": ("criteria/Fisher", [("studies.subject:Subject.removed", nothing_removed)]),
+    "stability": ("stability/chosen", [("studies.stability:top_units", reversed_order)]),
+    "specificity": ("specificity", [("studies.subject:Subject.removed", nothing_removed)]),
+    "few_units": ("few_units", [("studies.subject:Subject.removed", nothing_removed)]),
+    "rebuilt": ("rebuilt", [("studies.subject:Subject.removed", nothing_removed)]),
+    "hardened": ("hardened", [("studies.rebuilding:train_only", nothing_frozen)]),
+    "restored": ("restored", [("studies.finetuning_attack:fine_tune", one_step_less)]),
+    "judges": ("judges", [("studies.subject:Subject.removed", nothing_removed)]),
+    "worst_rate": ("worst_rate", [("studies.finetuning_attack:fine_tune", one_step_less)]),
 }
 """Study -> one of its files, and what is done to its code: a wrong axis, a dropped mask, a swapped sign."""
 RAISED = ("losses", "alignment")

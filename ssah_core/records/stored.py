@@ -23,8 +23,8 @@ from .row_files import DAMAGE
 WHOLE, STOPPED, UNFINISHED, OTHERS = "whole", "stopped", "unfinished", "not by ssah"
 """States of what lies there: complete; completions that a run goes on with; what a killed run left; no work of ssah."""
 KEY = "[0-9a-f]{12}"
-_CHECKPOINT = (r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|training|evidence)"
-               r"\.json|model\.safetensors|chat_template\.jinja")
+_CHECKPOINT = (r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|training"
+               r"|evidence)\.json|model\.safetensors|chat_template\.jinja")
 FILES = {"organisms": _CHECKPOINT,
          "scores": r"(safety|utility|contrast)\.safetensors",
          "spaces": r"space\.json",
