@@ -189,7 +189,7 @@ MUTATIONS = {
     "stability": ("stability/chosen", [("studies.stability:top_units", reversed_order)]),
     "specificity": ("specificity", [("studies.subject:Subject.removed", nothing_removed)]),
     "few_units": ("few_units", [("studies.subject:Subject.removed", nothing_removed)]),
-    "rebuilt": ("rebuilt", [("studies.subject:Subject.removed", nothing_removed)]),
+    "rebuilt": ("rebuilt", [("studies.rebuilding:follow", lambda old: lambda *course: None)]),
     "hardened": ("hardened", [("studies.rebuilding:train_only", nothing_frozen)]),
     "restored": ("restored", [("studies.finetuning_attack:fine_tune", one_step_less)]),
     "judges": ("judges", [("studies.subject:Subject.removed", nothing_removed)]),
