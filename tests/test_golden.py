@@ -19,6 +19,9 @@ from ssah_core.studies.catalogue import STUDIES, TIMED, study_named
 GOLDEN = Path(__file__).parent / "golden"
 FILES = {file.parent.relative_to(GOLDEN).as_posix(): file for file in sorted(GOLDEN.rglob("tiny-seed*.json"))}
 """Study with its variant -> its file."""
+SATURATED = {"depth"}
+"""Patching flips every pair in a model of two blocks, however little it is aligned, and no pair of the same side. That
+these rows move with the code is shown by `test_golden_rows_bite` alone."""
 
 
 def here(rows: dict) -> None:
@@ -42,10 +45,10 @@ def test_every_study_has_golden_rows():
 
 @pytest.mark.parametrize("name", FILES)
 def test_golden_rows_can_move(name):
-    """Not all of a study's numbers are 0 or 100, whatever the code does."""
+    """Not all of a study's numbers are 0 or 100, whatever the code does; of a saturated one, they are at least both."""
     values = [row["value"] for other, file in FILES.items() if study_named(other) == study_named(name)
               for row in read_rows(file)["rows"]]
-    assert any(value not in (0, 100) for value in values)
+    assert set(values) == {0, 100} if name in SATURATED else not set(values) <= {0, 100}
 
 
 def test_a_number_changed_by_hand_is_named():
