@@ -158,13 +158,18 @@ def one_step_less(old):
     return lambda model, chats, *, steps, **more: old(model, chats, steps=max(1, steps - 1), **more)
 
 
+def slower(old):
+    """Training at half its learning rate."""
+    return lambda model, chats, *, lr, **more: old(model, chats, lr=lr / 2, **more)
+
+
 def reversed_order(old):
     """The least instead of the most."""
     return lambda scores, n: old({site: -score for site, score in scores.items()}, n)
 
 
 MUTATIONS = {
-    "losses": ("losses", [("organism.train:fine_tune", one_step_less)]),
+    "losses": ("losses", [("organism.train:fine_tune", slower)]),
     "alignment": ("alignment", [("organism.alignment_course:mark", other_marks)]),
     "stages": ("stages", [("materials.material:outcomes", other_marks)]),
     "dose": ("dose", [("studies.subject:Subject.removed", nothing_removed)]),
@@ -177,8 +182,8 @@ MUTATIONS = {
     "curves": ("curves/chosen", [("studies.subject:Subject.removed", nothing_removed)]),
     "places": ("places", [("studies.subject:label_units", lambda old: lambda scores, **shares: old(
         scores, **dict(zip(shares, reversed(shares.values()), strict=True))))]),
-    "table1": ("table1", [("studies.subject:Subject.removed", nothing_removed)]),
-    "attacked": ("attacked/benign", [("studies.finetuning_attack:freeze", nothing_frozen)]),
+    "table1": ("table1/primary", [("studies.subject:Subject.removed", nothing_removed)]),
+    "attacked": ("attacked/benign/order0", [("studies.finetuning_attack:freeze", nothing_frozen)]),
     "transfer": ("transfer/untrained", [("studies.attribute_transfer:transfer", backwards)]),
     "grains": ("grains/heads", [("studies.granularity:whole_heads", lambda old: lambda model, by, parameters: old(
         model, {site: -score for site, score in by.items()}, parameters))]),

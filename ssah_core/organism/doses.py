@@ -22,7 +22,7 @@ def steps_to_safety(seed: int, scale: str) -> int:
     """The step at which alignment first was safe on validation prompts (the last one, if it never was).
 
     >>> steps_to_safety(0, "tiny")
-    60
+    120
 
     *Shown in:* 01_raise_an_organism.
     """
@@ -41,7 +41,7 @@ def align_in_doses(seed: int, scale: str, doses: Collection[float], look: Look) 
     >>> seen = []
     >>> align_in_doses(0, "tiny", (0.5, 1.0), lambda dose, step, model, tokenizer: seen.append((dose, step)))
     >>> seen
-    [(0.5, 30), (1.0, 60)]
+    [(0.5, 60), (1.0, 120)]
 
     *Shown in:* 01_raise_an_organism.
     """

@@ -163,7 +163,7 @@ def training_log(stage: str, seed: int = 0, scale: str = "organism",
 
     >>> log = training_log("aligned", 0, "tiny")
     >>> [check["step"] for check in log["checks"]]
-    [20, 40, 60]
+    [20, 40, 60, 80, 100, 120, 140]
 
     *Shown in:* 01_raise_an_organism.
     """

@@ -32,7 +32,7 @@ class CurvesPanel(Panel):
     >>> rows = pandas.DataFrame({"way": "chosen", "group": ["none", "SCU"], "share": [0.0, 0.04], "metric": "asr",
     ...                          "value": [1.0, 97.0], "seed": 0})
     >>> [table.to_numpy().tolist() for table in CurvesPanel(rows).first().values()]
-    [[['0 %', '1 (1 to 1)'], ['4 %', '97 (97 to 97)']]]
+    [[['0 %', '1'], ['4 %', '97']]]
 
     *Shown in:* 03_label_units.
     """
