@@ -183,7 +183,7 @@ MUTATIONS = {
     "places": ("places", [("studies.subject:label_units", lambda old: lambda scores, **shares: old(
         scores, **dict(zip(shares, reversed(shares.values()), strict=True))))]),
     "table1": ("table1/primary", [("studies.subject:Subject.removed", nothing_removed)]),
-    "attacked": ("attacked/benign/order0", [("studies.finetuning_attack:freeze", nothing_frozen)]),
+    "attacked": ("attacked/benign/all", [("studies.finetuning_attack:freeze", nothing_frozen)]),
     "transfer": ("transfer/untrained", [("studies.attribute_transfer:transfer", backwards)]),
     "grains": ("grains/heads", [("studies.granularity:whole_heads", lambda old: lambda model, by, parameters: old(
         model, {site: -score for site, score in by.items()}, parameters))]),
