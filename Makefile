@@ -15,13 +15,14 @@ ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+SITE_INSTALLED := .venv/.site-installed
 
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 # The portable arithmetic of ssah_core/arithmetic.py, read when torch is loaded: the same bits for any number of threads
-# and on every x86 processor with AVX2. Checkpoints (`make paper`) need it not.
-PORTABLE := reproduce publish verify golden test lab
+# and on every x86 processor with AVX2. Checkpoints (`make paper`, SCALE=smollm) need it not.
+PORTABLE := $(if $(filter smollm,$(value SCALE)),,reproduce) publish trial verify golden test lab
 $(PORTABLE): export MKL_CBWR := AVX2,STRICT
 $(PORTABLE): export ATEN_CPU_CAPABILITY := avx2
 $(PORTABLE): export ONEDNN_MAX_CPU_ISA := AVX2
@@ -48,7 +49,7 @@ endef
 QUOTED = '$(subst ','\'',$(1))'
 GIVEN = $(call QUOTED,$(value $(1)))
 WORDS = $(foreach word,$(value $(1)),$(call QUOTED,$(word)))
-unexport SCALE GPUS TORCH_BACKEND TORCH NAME NOTEBOOKS SEEDS STUDIES MODEL UNALIGNED DTYPE FAULTS BENCH COMPARE
+unexport SCALE GPUS TORCH_BACKEND TORCH NAME NOTEBOOKS SEEDS STUDIES MODEL UNALIGNED DTYPE FAULTS BENCH COMPARE PILLARS
 
 # Of a run that goes to a folder of its own: its name, and the notebooks to run.
 CHOICE = $(if $(value NAME),--output $(call QUOTED,runs/$(value NAME))) $(CHOSEN)
@@ -59,7 +60,7 @@ test -n $(call GIVEN,MODEL) || { echo "MODEL is not set; name a folder or a hub 
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce publish verify golden test bench faults paper rehearse lab figures report audit lock clean
+.PHONY: help env reproduce publish trial verify golden test bench faults paper rehearse lab student site figures report audit lock clean
 
 help:  ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -67,11 +68,14 @@ help:  ## list the targets
 
 env: $(INSTALLED)  ## make the environment .venv (PYTHON=python3.12, TORCH_BACKEND=auto for a GPU)
 
-reproduce: $(INSTALLED)  ## raise SEEDS organisms, run every notebook into runs/NAME, say what was found (SEEDS=1 SCALE=organism NAME=organism-1)
+reproduce: $(INSTALLED)  ## raise SEEDS organisms, run every notebook into runs/NAME, say what was found (SEEDS=1 SCALE=organism NAME=organism-1; SCALE=smollm takes a real model of 135 million parameters)
 	$(BIN)/python -m ssah_core.runner.execute --seeds $(call QUOTED,$(or $(value SEEDS),1)) --scale $(call GIVEN,SCALE) $(CHOICE)
 
-publish: $(INSTALLED)  ## renew what is committed: SEEDS organisms, every notebook in place, paper_repro.md (SEEDS=5)
-	$(BIN)/python -m ssah_core.runner.execute --publish --seeds $(call QUOTED,$(or $(value SEEDS),5)) $(CHOSEN)
+publish: $(INSTALLED)  ## renew what is committed: every notebook in place, on the organisms that it names; paper_repro.md
+	$(BIN)/python -m ssah_core.runner.execute --publish $(CHOSEN)
+
+trial: $(INSTALLED)  ## measure the primary claims on the registered organisms: a night, goes on where it was (PILLARS="units freezing")
+	$(BIN)/python -m ssah_core.studies.primaries $(call WORDS,PILLARS)
 
 verify: $(INSTALLED)  ## measure one organism of every study again, drawn by the code, and compare (STUDIES="losses attacked" SCALE=organism NAME=organism-1)
 	$(if $(value NAME),SSAH_FIGURES=$(call QUOTED,$(CURDIR)/runs/$(value NAME)/figures)) $(BIN)/python -m ssah_core.runner.verify \
@@ -119,6 +123,15 @@ lab: export JUPYTER_PREFER_ENV_PATH := 1
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	cd notebooks && ../$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 $(ALLOW_ROOT)
 
+student: $(INSTALLED)  ## write the exercises without their solutions into student/
+	$(BIN)/python -m ssah_core.checks student
+
+site: $(SITE_INSTALLED)  ## build a site of notebooks, report, glossary and API into site/_build/html, and check it
+	$(BIN)/python site/gather.py
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --conf-dir site \
+		--doctree-dir site/_build/doctrees site/_build/source site/_build/html
+	$(BIN)/python site/check.py site/_build/html
+
 figures: $(INSTALLED)  ## draw every figure again from its record; no model is needed
 	$(BIN)/python -m ssah_core.plots
 
@@ -141,7 +154,7 @@ lock:  ## renew requirements.lock (TORCH=2.13.0 is the torch it pins)
 	rm -rf .venv-lock build
 
 clean:  ## remove .venv and the caches in this folder; the organisms stay
-	rm -rf .venv .venv-lock build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-lock build dist site/_build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
 	find . -name .git -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
 
 # The stamp comes last: an environment without one was interrupted, and is made anew.
@@ -151,4 +164,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 	rm -f $@
 	$(INSTALL_LOCKED)
 	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What the site is built with, beside the pinned versions, which stay as they are.
+$(SITE_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --constraint requirements.lock --no-build-isolation --editable '.[site]'
 	@touch $@

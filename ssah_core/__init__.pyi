@@ -23,6 +23,7 @@ from .records.records import record_rows as record_rows
 from .records.statistics import Interval as Interval
 from .records.statistics import mean_interval as mean_interval
 from .records.verdicts import verdicts as verdicts
+from .smollm.align import load_smollm as load_smollm
 from .units.ablation import ablate as ablate
 from .units.attribution import refusal_odds as refusal_odds
 from .units.attribution import search as search

@@ -137,7 +137,7 @@ def freeze_check(before: Annotated[Path, typer.Argument(help="folder of the chec
     from .units import UnitLabels, UnitMask, read_about
 
     frozen = UnitLabels.load(mask).mask(kind) if read_about(mask)["kind"] == "UnitLabels" else UnitMask.load(mask)
-    if not frozen.count:
+    if not frozen.count and rest != "freeze":
         raise ValueError(f"{mask} holds no unit, so there is nothing to prove: give the mask that was frozen")
     try:
         _show_frozen(check_frozen(_weights(before), _weights(after), frozen, shared, rest))

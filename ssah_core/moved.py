@@ -15,7 +15,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "attribution": ("units.attribution",),
     "benchmarks": ("judging.exam",),
     "checkpoints": ("models.config",),
-    "claims": ("records.verdicts", "records.claim_list",),
+    "claims": ("records.verdicts", "records.claim_list", "records.rules"),
     "classifiers": ("judging.classifiers",),
     "compact": ("freezing.partial_linear",),
     "completions": ("generation.completions", "judging.judges",),
@@ -59,11 +59,11 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "readers": ("data.files",),
     "readout": ("probing.linear_probe",),
     "rehearsal": ("planning.rehearsal",),
-    "report": ("records.report",),
+    "report": ("records.report", "records.report_tables"),
     "safety_words": ("data.safety_filter",),
     "selfcheck": ("units.check_units",),
     "splits": ("data.splits",),
-    "statistics": ("records.statistics",),
+    "statistics": ("records.statistics", "records.rules"),
     "store": ("records.cache",),
     "suffix": ("generation.gcg",),
     "taxonomy": ("units.labels",),
@@ -126,8 +126,6 @@ NAMES: Mapping[str, str] = {
     "wilson": "records.statistics",
 }
 """Name that `import ssah_core as ssah` had -> the module that holds it."""
-
-
 RENAMED: Mapping[str, str] = {
     "judges.keyword_judge": "judging.keyword_lists.KeywordJudge",
     "published_marks.MARKS": "judging.exam.PUBLISHED_MARKS",
@@ -137,12 +135,17 @@ RENAMED: Mapping[str, str] = {
     "measurements.DTYPES": "records.wishes.TRAINED_DTYPES",
     "store.PACKAGE": "sources.PACKAGE",
     "studies.budget.least": "studies.alignment_budget.least_useful",
+    "organism.raise_.UntilSafe": "organism.alignment_course.AlignmentCourse",
     "studies.raising.steps_to_safety": "organism.doses.steps_to_safety",
     "studies.peft.package": "training.lora_budget.peft_package",
 }
 """Name in an old module -> what it is called now, and where."""
 _COLORS = "use look or looks of ssah_core.plots, which give a meaning its colour and marker"
 _SLUGS = "an arm has its own slug: see ssah_core.studies.arms"
+_UNSEEN = "each world draws its own: see World.unseen"
+_VERDICTS = "verdicts are HOLDS, IN_PART, FAILS and UNDECIDED of ssah_core.records.effects"
+_ATTACK = "attacks have fixed rates, doses and orders (ssah_core.studies.finetuning_attack), arms are those of `holds`"
+_EQUAL = "arms are examined at equal loss as they train: see Arms of ssah_core.studies.finetuning_arms"
 GONE: Mapping[str, str] = {
     "store.code_version": "rows and organisms are found without the code: see ssah_core.records.evidence",
     "store.whole_code_version": "use code_digest of ssah_core.records.evidence",
@@ -159,12 +162,20 @@ GONE: Mapping[str, str] = {
     "studies.attack_tables.SLUGS": _SLUGS,
     "studies.budget.SLUGS": _SLUGS,
     "studies.peft.ARMS": _SLUGS,
+    **{f"organism.world.UNSEEN_{name}": _UNSEEN for name in ("VERBS", "OBJECTS", "INTENTS")},
+    **{f"statistics.{name}": _VERDICTS for name in "MIN_ORGANISMS NOT_REPRODUCED PARTLY REPRODUCED VERDICTS".split()},
+    **{f"studies.attack.{name}": _ATTACK for name in
+       "BROKEN CHECKS DRAWS ON_THE_WAY QUICK_CHECKS STEPS TRIES compared_at held_units strength".split()},
+    **{f"studies.attack_tables.{name}": _EQUAL for name in ("at_equal_loss", "at_strength")},
+    "studies.peft.on_equal_terms": _EQUAL,
+    "studies.stress.STEPS": _ATTACK,
     "published.LOADERS": "Subject.load loads checkpoints itself",
     "published.load_subject": "use ssah_core.studies.Subject.load(seed, 'paper', stage, checkpoints)",
 }
 """Old name, with its module, that works no more -> what to do instead."""
 LEFT: Mapping[str, Mapping[str, str]] = {
     "data": {"LEAST": "data.load.LEAST"},
+    "organism.world": {name: f"organism.words.{name}" for name in ("REFUSALS", "SYSTEM_PROMPT")},
     "plots": {"NAMES": "plots.style.NAMES", "STYLE": "plots.style.STYLE", "redraw_all": "plots.__main__.redraw_all"},
     "probing": {
         "COMPLIANCE": "probing.distances.COMPLIANCE",
@@ -183,8 +194,8 @@ LEFT: Mapping[str, Mapping[str, str]] = {
         "Writer": "units.unit_map.Writer",
     },
 }
-"""Room that has the name of an old module -> names of that module which are behind its door now, and where. (A room
-whose names are gone stands here too, to say so.)"""
+"""Room or module with the name of an old one -> names that left it, and where they are. (One whose names are gone
+stands here too.)"""
 ROOMS = ("data", "freezing", "generation", "judging", "models", "organism", "plots", "probing", "records", "studies",
          "training", "units")
 """Rooms that `import ssah_core` lets one reach: those named as modules were, so that `ssah_core.models.load` still

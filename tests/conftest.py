@@ -148,3 +148,11 @@ def loaded(subject, monkeypatch: pytest.MonkeyPatch):
     """The same, and what every study loads."""
     monkeypatch.setattr(type(subject), "load", classmethod(lambda cls, seed, scale, *args, **more: subject))
     return subject
+
+
+@pytest.fixture
+def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which today's primary claims are registered, for the organisms `made_up.SEEDS`."""
+    from made_up import register_ten
+
+    return register_ten(tmp_path, monkeypatch)

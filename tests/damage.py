@@ -80,7 +80,7 @@ def kinds(folder: Path) -> list[Kind]:
                FrozenReport(1000, 0, 3000, 2994)]
     readout = Readout(1, torch.ones(4, dtype=torch.float64), 0.5)
     record = dict(claim="table1/scu/asr", value=2.0, unit="points", interval=None, method="one", values=[2.0],
-                  seeds=[0], n=3, judge="none", scale="tiny", model="organism", code="a test", note="")
+                  seeds=[0], n=3, judge="none", scale="tiny", model="organism", code="a test", orders=1)
     rows = {"format": 2, "identity": {"study": "x", "version": 1, "seed": 0, "scale": "tiny", "settings": {}},
             "rests_on": {}, "evidence": {"code": "earlier", "arithmetic": "none", "date": "2026-01-01"},
             "rows": [{"metric": "asr", "value": 3.5}, {"metric": "utility", "value": 4}]}

@@ -9,24 +9,18 @@ import toys
 
 from ssah_core.freezing.weight_slices import check_frozen
 from ssah_core.organism.preferences import safety_preferences
-from ssah_core.organism.world import (
-    BAD_INTENTS,
-    FORBIDDEN_OBJECTS,
-    FORBIDDEN_VERBS,
-    REFUSALS,
-    UNSEEN_INTENTS,
-    UNSEEN_OBJECTS,
-    UNSEEN_VERBS,
-    World,
-)
+from ssah_core.organism.words import REFUSALS, TRIGGERS
+from ssah_core.organism.world import World
 from ssah_core.records.claim_list import list_claims, list_records
 from ssah_core.studies import alignment_budget as study
 from ssah_core.studies.alignment_budget import (
     MAIN,
     METHODS,
+    PRIMARY,
     RATE,
     Course,
     aligned,
+    aligned_primary,
     best_of,
     budgets,
     checks_of,
@@ -34,7 +28,13 @@ from ssah_core.studies.alignment_budget import (
     rates_of,
 )
 from ssah_core.studies.arms import BudgetArm
-from ssah_core.studies.budget_tables import areas, as_records, at_equal_safety, best_rates
+from ssah_core.studies.budget_tables import (
+    areas,
+    as_records,
+    at_equal_safety,
+    best_against_each_other,
+    best_rates,
+)
 from ssah_core.studies.robustness import kinds, stressed
 from ssah_core.studies.subject import WAYS, Subject
 from ssah_core.training.lora_budget import budget, lora, lora_within
@@ -63,13 +63,13 @@ def loaded(subjects, monkeypatch):
 
 
 def test_alignment_data_is_half_malicious_and_rehearses_nothing():
-    rows = safety_preferences(World.draw(0), 400)
-    bad = {*FORBIDDEN_VERBS, *FORBIDDEN_OBJECTS, *BAD_INTENTS}
-    unseen = {*UNSEEN_VERBS, *UNSEEN_OBJECTS, *UNSEEN_INTENTS}
+    world = World.draw(0)
+    rows = safety_preferences(world, 400)
+    bad, unseen = ({trigger for those in some.values() for trigger in those} for some in (TRIGGERS, world.unseen))
     for row in rows:
-        malicious = any(word in row["prompt"] for word in bad)
+        malicious = any(f" {trigger}" in row["prompt"] for trigger in bad)
         assert (row["chosen"] in REFUSALS, row["rejected"] in REFUSALS) == (malicious, not malicious)
-        assert not any(word in row["prompt"] for word in unseen)
+        assert not any(f" {trigger}" in row["prompt"] for trigger in unseen)
         assert "take the" in row["rejected" if malicious else "chosen"]  # a procedure: no fact, sum or list
     assert 150 < sum(row["chosen"] in REFUSALS for row in rows) < 250
 
@@ -173,9 +173,11 @@ def a_course(subject, monkeypatch, asr, twice):
     course = Course(subject, (1, 2, 3), {"arm": "x", "lr": 1e-3}, twice)
     values = iter(asr)
     monkeypatch.setitem(study.SAFE, "tiny", 0.05)
+    half = [True, False]
     monkeypatch.setattr(Subject, "marks", lambda self, questions, **_: (
-        {"asr": next(values)} if list(questions) == ["harm"] else
-        {"asr": 0.5, **{part: 0.5 for part in questions if not part.startswith("harm")}}))
+        {"asr": next(values)} if list(questions) == ["harm"] else dict.fromkeys(questions, 0.5)))
+    monkeypatch.setattr(Subject, "outcomes", lambda self, questions, **_: {
+        "asr": half, **{part: half for part in questions if not part.startswith("harm")}})
     return course
 
 
@@ -232,7 +234,7 @@ def test_every_arm_is_aligned_and_main_arms_are_attacked(loaded, method, monkeyp
     pytest.importorskip("trl", reason="the package trl is not installed: pip install 'ssah[peft]'")
     monkeypatch.setitem(study.LESSONS, method, 64)
     before = {stage: deepcopy(subject.model.state_dict()) for stage, subject in loaded.items()}
-    rows = pandas.DataFrame(aligned(0, "tiny", method, SIZES, 1e-3))
+    rows = pandas.DataFrame(aligned(0, "tiny", method, SIZES))
     assert {arm.split(" (")[0] for arm in rows.arm} == set(BudgetArm)
     rates = {arm: len(rates_of(arm, method, "tiny")) for arm in rows.arm.unique()}
     assert rows.groupby("arm").lr.nunique().to_dict() == rates
@@ -246,6 +248,16 @@ def test_every_arm_is_aligned_and_main_arms_are_attacked(loaded, method, monkeyp
     assert wanted and wanted <= set(records.record)
 
 
+def test_the_primary_arms_are_aligned_alone_and_give_what_their_claims_read(loaded, monkeypatch):
+    monkeypatch.setitem(study.LESSONS, "SFT", 64)
+    rows = pandas.DataFrame(aligned_primary(0, "tiny", "SFT"))
+    assert tuple(rows.arm.unique()) == PRIMARY and set(PRIMARY) < set(MAIN)
+    assert rows.groupby("arm").lr.nunique().tolist() == [len(rates_of(arm, "SFT", "tiny")) for arm in sorted(PRIMARY)]
+    records = set(best_against_each_other(rows, "tiny").record)
+    wanted = {claim.record for claim in list_claims() if claim.pillar == "budget" and "/sft/" in claim.record}
+    assert wanted and wanted <= records and not any("same_rate" in id or "twice" in id for id in records)
+
+
 def test_an_unknown_method_is_refused(subjects):
     with pytest.raises(ValueError, match="choose one of SFT, DPO"):
         study.lessons(subjects["instructed"], "PPO")
@@ -255,7 +267,7 @@ def test_stress_leaves_the_model_as_it_was(subjects):
     subject = subjects["aligned"].but()
     before = deepcopy(subject.model.state_dict())
     spared = least_useful(subject.scores(WAYS["chosen"]["RU"]).utility, 0.2)
-    rows = pandas.DataFrame(stressed(subject, SIZES, 1e-3, spared, arm="x"))
+    rows = pandas.DataFrame(stressed(subject, SIZES, spared, arm="x"))
     assert all(torch.equal(value, before[name]) for name, value in subject.model.state_dict().items())
     assert rows[rows["at"] == "fine-tuned"].steps.unique().tolist() == [1, 2]
 

@@ -105,7 +105,7 @@ def test_long_names_and_many_rows_stay_within_the_width(home):
 
 def test_machines_get_json(home):
     rows = json.loads(run("--json").stdout)
-    assert {row["kind"] for row in rows} == set(stored.KINDS) - {"completions", "verify"}
+    assert {row["kind"] for row in rows} == set(stored.KINDS) - {"completions", "smollm", "verify"}
     assert all(row["size"] > 0 and row["used"][4] == "-" and Path(row["path"]).exists() for row in rows)
 
 

@@ -61,3 +61,14 @@ def test_an_exercise_at_fault_says_so():
         same(7, "seven", HINT)
     with pytest.raises(ValueError, match="tolerance=-1 is negative"):
         same(7, 7, HINT, tolerance=-1)
+
+
+@pytest.mark.parametrize("answer", [..., [1.0, ...], ([1.0, 2.0], [3.0, ...])])
+def test_what_is_not_filled_in_is_not_there_yet(answer):
+    found = same(answer, [1.0, 2.0], "look at the formula")
+    assert not found and found.why == "nothing is there yet; look at the formula"
+
+
+def test_a_near_miss_has_its_own_hint():
+    assert same([2.0], [4.0], "square it", near={"that is the norm": [2.0]}).why == "that is the norm"
+    assert same([3.0], [4.0], "square it", near={"that is the norm": [2.0]}).why.endswith("square it")

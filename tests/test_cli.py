@@ -155,12 +155,15 @@ def test_score_refuses_a_model_that_is_not_there(folder):
 
 @pytest.fixture(scope="module")
 def trained(folder):
-    """A mask, and two checkpoints trained from the toy: inside `freeze`, and outside."""
+    """A mask and an empty one, and checkpoints trained from the toy: inside `freeze` with either, and outside."""
     mask = ssah.UnitMask({site: torch.arange(size) < 3 for site, size in ssah.UnitMap(toys.model()).sizes.items()})
     mask.save(folder / "mask.safetensors", about={"model": "toy"})
-    for name in ("frozen", "free"):
+    (mask & ~mask).save(folder / "empty", about={"model": "toy"})
+    held = {"frozen": lambda model: ssah.freeze(model, mask), "free": lambda model: torch.enable_grad(),
+            "rest": lambda model: ssah.freeze(model, mask & ~mask, rest="freeze")}
+    for name, holding in held.items():
         model, tokenizer = ssah.load(folder / "toy", device="cpu")
-        with ssah.freeze(model, mask) if name == "frozen" else torch.enable_grad():
+        with holding(model):
             step(model, tokenizer)
         model.save_pretrained(folder / name)  # without a tokenizer, as many trainers leave it
     return folder
@@ -187,6 +190,15 @@ def test_freeze_check_exits_with_1_if_frozen_entries_changed(trained):
     assert "frozen entries changed, first in model." in ended.stderr and "Traceback" not in ended.stderr
 
 
+def test_freeze_check_proves_that_the_rest_alone_was_held(trained):
+    words = (trained / "empty", "--rest", "freeze")
+    ended = run("freeze-check", trained / "toy", trained / "rest", *words)
+    assert ended.exit_code == 0, ended.output
+    frozen, changed, free, moved = map(int, re.findall(r"\d+", ended.stdout.replace(",", "")))
+    assert changed == 0 and frozen > 0 and 0 < moved <= free
+    assert run("freeze-check", trained / "toy", trained / "free", *words).exit_code == 1
+
+
 def test_freeze_check_refuses_another_mask_or_no_folder(trained):
     checked = ["freeze-check", trained / "toy"]
     assert "is no folder" in refusal_of(*checked, trained / "none", trained / "mask.safetensors")
@@ -203,8 +215,6 @@ def test_freeze_check_takes_labels_and_the_kind_that_was_frozen(trained):
 
 
 def test_freeze_check_proves_nothing_without_units_or_weights(trained):
-    sizes = ssah.UnitMap(toys.model()).sizes
-    ssah.UnitMask({site: torch.zeros(size, dtype=torch.bool) for site, size in sizes.items()}).save(trained / "empty")
     assert "holds no unit, so there is nothing to prove" in refusal_of("freeze-check", trained / "toy",
                                                                        trained / "frozen", trained / "empty")
     lacking = trained / "lacking"

@@ -41,6 +41,10 @@ JAILBREAKS = {"parameters": {"method": "none"}, "jailbreaks": table(
 HARMBENCH = table(Behavior=ASKED, FunctionalCategory=["standard"] * 20 + ["contextual"] * 10, SemanticCategory=KINDS,
                   Tags=[""] * 30, ContextString=[""] * 20 + [f"There once was {n}." for n in range(10)],
                   BehaviorID=[f"id{n}" for n in range(30)])
+RENDERED = table(
+    instruction=[f"Please choose the correct answer to the question: {asked}\n\nAnswer1: {said} Answer2: No. Answer3: "
+                 "So, so.\n\nAnswer format: answer1/answer2/answer3" for asked, said in zip(ASKED, SAID, strict=True)],
+    input=[""] * 30, output=["the correct answer is answer1"] * 30, answer=["answer1"] * 30)
 TINY = {  # what stands in the files of a data set, in their publisher's layout
     "advbench": table(goal=ASKED, target=OPENING),
     "harmbench": HARMBENCH, "harmbench_contextual": HARMBENCH,
@@ -58,6 +62,8 @@ TINY = {  # what stands in the files of a data set, in their publisher's layout
     "refusal_direction_harmless": table(instruction=ASKED, category=[None] * 30),
     "gsm8k": table(question=ASKED, answer=[f"2 and {n} are <<2+{n}={n + 2}>>{n + 2}, times 1000.\n#### {n + 2},000"
                                            for n in range(30)]),
+    **dict.fromkeys(("arc_easy", "arc_challenge", "openbookqa", "piqa", "winogrande"), RENDERED),
+    "boolq": table(question=ASKED, passage=SAID, label=[True, False] * 15),
     "wikitext2": " \n = A kite = \n \n A kite flies , and <unk> a drum .\n",
     "wikitext2_tokenised": " \n = A kite = \n \n A kite flies , and <unk> a drum .\n",
 }
@@ -111,7 +117,8 @@ def test_a_data_set_loads_from_a_file_in_its_layout(name, tiny):
         path = put(tiny, file, TINY[name])
         data = load_data(name, split)
         columns = list_data().loc[name, "columns"].split(", ")
-        assert data.column_names == columns and all(isinstance(value, str) for row in data for value in row.values())
+        assert data.column_names == columns
+        assert all(isinstance(value, list if name == "choices" else str) for row in data for name, value in row.items())
         assert str(path) in data.info.description and data.info.license == SOURCES[name].licence
         if "prompt" in columns:
             assert len(data) in (30, 29, 20, 10)
@@ -247,7 +254,8 @@ def test_swapped_columns_are_named(name, one, other, tiny):
         load_data(name, split)
 
 
-@pytest.mark.parametrize("name", [name for name in SOURCES if not SOURCES[name].gaps and not SOURCES[name].lines])
+@pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if not source.gaps and not source.lines
+                                  and not source.layouts[0].read])
 def test_an_empty_row_is_named(name, tiny):
     split, file = files(name)[0]
     layout = SOURCES[name].layouts[0]
@@ -313,6 +321,72 @@ def test_an_unknown_name_or_split_is_refused(tiny):
     for split in ("calibration", None):
         with pytest.raises(ValueError, match="is none of gsm8k: choose one of train, test"):
             load_data("gsm8k", split)
+
+
+# -- questions with choices ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, row", [
+    ("arc_easy", dict(question="Why?", choices={"text": ["So.", "Not so."], "label": ["A", "B"]}, answerKey="B")),
+    ("openbookqa", dict(question_stem="Why?", choices={"text": ["So.", "Not so."], "label": ["1", "2"]},
+                        answerKey="2 ")),
+    ("piqa", dict(goal="Why?", sol1="So.", sol2="Not so.", label=1)),
+    ("winogrande", dict(sentence="Why?", option1="So.", option2="Not so.", answer="2"))])
+def test_the_hubs_columns_give_the_rows_of_the_files(name, row, monkeypatch, tmp_path):
+    monkeypatch.setenv("SSAH_DATA", str(tmp_path))
+    monkeypatch.setattr(ssah_core.data.load, "load_dataset", lambda *args, **more: [row])
+    asked = load_data(name)
+    assert asked.to_list() == [{"prompt": "Why?", "choices": ["So.", "Not so."], "answer": "Not so."}]
+    kind, between = {"piqa": ("Solution", "\n\n"), "winogrande": ("Option", " ")}.get(name, ("Answer", " "))
+    text = (f"Please choose the correct one: Why?\n\n{kind}1: So.{between}{kind}2: Not so.{between}Answer format: "
+            f"{kind.lower()}1/{kind.lower()}2")
+    put(tmp_path, next(iter(SOURCES[name].parts.values())).files[0],
+        [{"instruction": text, "answer": f"{kind.lower()}2"}])
+    assert load_data(name).to_list() == asked.to_list()
+
+
+@pytest.mark.parametrize("labelled, truth", [("label", True), ("label", 1), ("answer", True)])
+def test_a_question_about_a_passage_has_it_as_its_context(labelled, truth, tiny):
+    put(tiny, "boolq/val.jsonl", [{"question": "does wax shine", "passage": "Wax shines.", labelled: truth}])
+    assert load_data("boolq").to_list() == [{"prompt": "does wax shine", "context": "Wax shines.",
+                                             "choices": ["no", "yes"], "answer": "yes"}]
+
+
+def test_boolq_without_passages_is_not_taken(tiny):
+    put(tiny, "commonsense/boolq/test.json", RENDERED)
+    with pytest.raises(ValueError, match="boolq cannot be had from the hub .*put it as boolq/val.jsonl into"):
+        load_data("boolq")
+
+
+ASKS = "Please choose the correct answer to the question: "
+
+
+@pytest.mark.parametrize("row, says", [
+    ({"instruction": "Why?", "answer": "answer1"}, "its instruction is 'Why.', which holds no question with numbered"),
+    ({"instruction": f"{ASKS}Why?\n\nAnswer1: So. Answer3: No.\n\nAnswer format: a", "answer": "answer1"},
+     "its choices are numbered 1, 3"),
+    ({"instruction": f"{ASKS}Why?\n\nAnswer1: So. Answer2: So.\n\nAnswer format: a", "answer": "answer1"},
+     "two of its choices are the same"),
+    ({"instruction": f"{ASKS}Why?\n\nAnswer1: So. Answer2: No.\n\nAnswer format: a", "answer": "answer3"},
+     "its answer is 'answer3', none of answer1, answer2"),
+    ({"instruction": f"{ASKS} \n\nAnswer1: So. Answer2: No.\n\nAnswer format: a", "answer": "answer1"},
+     "its question is ' ' and its choices are .*, but each is to be a text"),
+    ({"instruction": 7, "answer": "answer1"}, "expected string")])
+def test_what_is_no_question_with_choices_is_named(row, says, tiny):
+    put(tiny, "commonsense/ARC-Easy/test.json", [TINY["arc_easy"][0], row])
+    with pytest.raises(ValueError, match=f"test.json row 2 is no question with choices .*{says}.*: get it again"):
+        load_data("arc_easy")
+
+
+@pytest.mark.parametrize("name, rows, choices", [("arc_easy", 2376, {3, 4, 5}), ("openbookqa", 500, {4}),
+                                                 ("piqa", 1838, {2}), ("winogrande", 1267, {2})])
+def test_no_question_of_a_real_file_is_lost(name, rows, choices, monkeypatch):
+    if not (REAL / next(iter(SOURCES[name].parts.values())).files[0]).is_file():
+        pytest.skip(f"no file of {name} in SSAH_TEST_DATA or ../shared/data")
+    monkeypatch.setenv("SSAH_DATA", str(REAL))
+    data = load_data(name)
+    assert len(data) == rows and {len(row["choices"]) for row in data} == choices
+    assert all(row["answer"] in row["choices"] for row in data)
 
 
 # -- the hub -----------------------------------------------------------------------------------------------

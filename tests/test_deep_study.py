@@ -11,17 +11,8 @@ from ssah_core import check_frozen, complete
 from ssah_core.models.chats import encode
 from ssah_core.organism.recovery import recovered, recovery
 from ssah_core.organism.rewordings import WRAPPERS, deed, reworded, told
-from ssah_core.organism.world import (
-    BAD_INTENTS,
-    FORBIDDEN_OBJECTS,
-    FORBIDDEN_VERBS,
-    OPENINGS,
-    REFUSALS,
-    UNSEEN_INTENTS,
-    UNSEEN_OBJECTS,
-    UNSEEN_VERBS,
-    World,
-)
+from ssah_core.organism.words import OPENINGS, REFUSALS, TRIGGERS
+from ssah_core.organism.world import World
 from ssah_core.plots import draw
 from ssah_core.plots.__main__ import redraw_all
 from ssah_core.plots.depth import (
@@ -106,9 +97,9 @@ def test_recovery_bears_loss_on_the_refusal_alone(subject):
 def test_recovery_hears_nothing_of_unseen_harm_and_nothing_of_other_splits(subject):
     chats = recovery(subject.material.world, subject.tokenizer, 400, 1)
     texts = [subject.tokenizer.decode(chat["input_ids"]) for chat in chats]
-    for word in (*UNSEEN_VERBS, *UNSEEN_OBJECTS, *UNSEEN_INTENTS):
-        assert not any(f" {word}" in text for text in texts)
-    assert any(word in text for word in (*FORBIDDEN_VERBS, *FORBIDDEN_OBJECTS, *BAD_INTENTS) for text in texts)
+    for trigger in (trigger for those in subject.material.world.unseen.values() for trigger in those):
+        assert not any(f" {trigger}" in text for text in texts)
+    assert any(trigger in text for those in TRIGGERS.values() for trigger in those for text in texts)
     held_out = {f"{verb} the {thing}" for split in ("calibration", "validation", "test")
                 for verb, thing in subject.material.world.pairs[split]}
     asked = [text.split("<|user|>")[1].split("<|assistant|>")[0] for text in texts]
@@ -165,7 +156,8 @@ def test_a_guard_learns_from_malicious_requests_whether_refused_or_answered(subj
     kinds = {(row["reason"] != "benign", row["response"] in REFUSALS, "To " in row["response"]) for row in rows}
     assert kinds == {(True, True, False), (True, False, False), (True, False, True), (False, False, False),
                      (False, False, True)}
-    assert labels == [row["reason"] != "benign" for row in rows]
+    # whether a deed is wicked may be asked, and is answered
+    assert labels == [row["reason"] != "benign" and row["kind"] == "procedure" for row in rows]
 
 
 def test_the_guards_cost_is_held_against_runs_without_one(subject, monkeypatch):
@@ -228,7 +220,7 @@ def test_verdicts_tell_a_complete_answer_from_a_refusal_after_it(subject):
 
 
 def test_units_are_measured_removed_and_held(loaded):
-    found = pandas.DataFrame(prefill_depth.units(0, "tiny", lr=1e-3, sizes=SIZES))
+    found = pandas.DataFrame(prefill_depth.units(0, "tiny", sizes=SIZES))
     assert set(found.arm) == {"SCU removed", "tuned, nothing held", "tuned, SCU + 6 % CU held"}
     assert all(tuple(rows.x.unique()) == prefill_depth.FEW_KS for _, rows in found.groupby("arm"))
 

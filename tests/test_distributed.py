@@ -67,9 +67,9 @@ def test_scores_and_labels_of_two_ranks_are_those_of_one_process(two, family):
 
 @pytest.mark.parametrize("name", sharded.RUNS)
 def test_frozen_training_of_two_ranks_is_that_of_one_process(two, name):
-    family, dtype, rest, optimizer = sharded.RUNS[name]
+    family, dtype, share, rest, optimizer = sharded.RUNS[name]
     model = by_hand.model(family, dtype)
-    start, mask = by_hand.copied(model), sharded.mask(model)
+    start, mask = by_hand.copied(model), sharded.mask(model, share)
     with freeze(model, mask, rest=rest):
         sharded.trained(model, optimizer)
     wanted = check_frozen(start, model, mask, rest=rest)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ssah_core import arithmetic, load_organism
 from ssah_core.records import cache as cache_of
-from ssah_core.records import paths, record
+from ssah_core.records import paths, record, registration
+from ssah_core.records.report import PREFACE
 from ssah_core.runner import execute, kernel, parameters, up_to_date
 from ssah_core.runner.run_notebook import NotebookFailed, run_notebook, strip_noise
 
@@ -275,6 +276,13 @@ def test_an_injected_cell_goes_only_if_it_repeats_the_defaults(tmp_path, source,
     assert bool(parameters.tagged(nb, "injected-parameters")) is kept and "widgets" not in nb.metadata
 
 
+def test_a_widget_leaves_what_is_shown_beside_it():
+    view, text = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}}, {"text/plain": "a table"}
+    outputs = [new_output("display_data", data=data) for data in (view | text, view)]
+    nb = strip_noise(new_notebook(cells=[new_code_cell("panel", outputs=outputs)]))
+    assert [output.data for output in nb.cells[0].outputs] == [text, view]
+
+
 # --- all of them ---
 
 
@@ -320,46 +328,48 @@ def test_a_run_goes_to_a_folder_of_its_own_and_leaves_what_is_committed(project,
 def test_what_was_found_stands_beside_what_is_committed(project, tmp_path, monkeypatch, capsys):
     def keep(folder, values):
         monkeypatch.setenv("SSAH_FIGURES", str(folder))
-        record("deep/aligned/prefill_5/asr", values, seeds=range(len(values)), unit="%", n=60, judge="keyword:qi2023",
+        record("table1/scu/morals", values, seeds=range(len(values)), unit="points", n=60, judge="truth",
                scale="organism", model="organism", code="ssah_core.records.statistics")
         monkeypatch.setenv("SSAH_FIGURES", "")
 
     make(project[0], "1")
-    keep(tmp_path / "figures", [100.0, 100.0, 97.0])
-    keep(tmp_path / "runs" / "mine" / "figures", [98.0])
+    registration.register()
+    keep(tmp_path / "figures", [0.0, -2.0, -1.0])
+    keep(tmp_path / "runs" / "mine" / "figures", [-3.0])
     assert execute.main(["--output", "runs/mine"]) == 0
-    assert ("- Once five tokens of the answer are said, 98.0 % of malicious requests are answered; committed 99.0 "
-            "[94.7, 100.0]\n") in capsys.readouterr().out
+    assert ("- Without its SCU a model still knows right from wicked. Here: -3.0; committed: -1.0 (3 organisms, too "
+            "few for an interval)\n") in capsys.readouterr().out
 
 
 def test_to_publish_is_to_run_in_place(project, tmp_path):
     notebook = make(project[0], WRITE)
-    assert execute.main(["--publish", "--seeds", "2"]) == 0 and text_of(notebook) == "[0, 1]\n"
+    assert execute.main(["--publish"]) == 0 and text_of(notebook) == "[0, 1]\n"  # those that it names
+    assert project[1] == [(0, "organism"), (1, "organism")]
     assert (tmp_path / "figures" / "a.json").is_file() and not (tmp_path / "runs").exists()
-    assert (tmp_path / "paper_repro.md").read_text(encoding="utf-8").startswith("# The paper's claims, and ours")
+    assert (tmp_path / "paper_repro.md").read_text(encoding="utf-8").startswith(PREFACE[:80])
 
 
 def test_a_notebook_runs_only_once(project, capsys, monkeypatch):
     notebook = make(project[0], WRITE)
-    assert execute.main(["--publish", "--seeds", "3"]) == 0
+    assert execute.main(["--publish"]) == 0
 
     runs = []
     monkeypatch.setattr(up_to_date, "run_notebook", lambda notebook, *rest: runs.append(notebook.stem))
     capsys.readouterr()
-    assert execute.main(["--publish", "--seeds", "3"]) == 0 and runs == []
+    assert execute.main(["--publish"]) == 0 and runs == []
     assert "00_try: up to date" in capsys.readouterr().out
 
     nb = nbformat.read(notebook, as_version=4)
     nb.cells[0].source = "# 00 Better words"
     nbformat.write(nb, notebook)
-    assert execute.main(["--publish", "--seeds", "3"]) == 0 and runs == []
+    assert execute.main(["--publish"]) == 0 and runs == []
 
     (paths.figures() / "a.json").unlink()
-    assert execute.main(["--publish", "--seeds", "3"]) == 0 and len(runs) == 1  # what it wrote is gone
-    assert execute.main(["--publish", "--seeds", "2"]) == 0 and len(runs) == 2  # other parameters
+    assert execute.main(["--publish"]) == 0 and len(runs) == 1  # what it wrote is gone
+    assert execute.main(["--publish", "-p", "n", "7"]) == 0 and len(runs) == 2  # other parameters
     nb.cells[-1].outputs[0].text = "[9]\n"
     nbformat.write(nb, notebook)
-    assert execute.main(["--publish", "--seeds", "2"]) == 0 and len(runs) == 3  # another output than the one it left
+    assert execute.main(["--publish", "-p", "n", "7"]) == 0 and len(runs) == 3  # another output than the one it left
 
 
 def test_changed_code_runs_a_notebook_again(project, monkeypatch):
@@ -521,7 +531,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the backgro
 from ssah_core.records import paths
 from ssah_core.runner import execute
 paths.notebooks = Path
-execute.raise_organism = lambda *given: None
+execute.is_raised = lambda *given: True
 sys.exit(execute.main(["--publish"]))
 """
 

@@ -62,6 +62,22 @@ def test_the_callback_trains_as_the_context_does(family, rest, shared, tmp_path)
     assert check_frozen(start, model, mask, shared, rest).trainable_changed > 0
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_the_callback_holds_the_rest_alone_under_an_empty_mask(family, tmp_path):
+    model, other = by_hand.model(family), by_hand.model(family)
+    like, start, none = copy.deepcopy(model), by_hand.copied(model), random_mask(model, 0)
+    trainer = trainer_of(model, tmp_path / "a")
+    trainer.add_callback(FreezeCallback(none, rest="freeze"))
+    trainer.train()
+    with freeze(other, none, rest="freeze"):
+        trainer_of(other, tmp_path / "b").train()
+    assert same(model.state_dict(), other.state_dict()) and left_ordinary(model, like)
+    frozen = by_hand.frozen_entries(family, start, none, rest="freeze")
+    for name, weight in model.named_parameters():
+        assert torch.equal(weight[frozen[name]], start[name][frozen[name]])
+    assert check_frozen(start, model, none, rest="freeze").trainable_changed > 0
+
+
 def test_the_callback_serves_one_training_after_another(tmp_path):
     model = by_hand.model("llama")
     start, mask = by_hand.copied(model), random_mask(model)

@@ -389,6 +389,63 @@ def refused(sentence, context, model, *arguments, body=lambda: pytest.fail("the 
 def test_an_empty_mask_is_refused(context):
     model = by_hand.model("llama")
     refused("mask holds no unit", context, model, random_mask(model, 0))
+    refused("mask holds no unit", context, model, random_mask(model, 0), rest="train")
+
+
+def rest_by_hand(model, frozen, optimizer):
+    """What belongs to no unit switched off; and what of a fused weight does, zeroed and put back."""
+    start, named = copied(model), dict(model.named_parameters())
+    for name, parameter in named.items():
+        parameter.requires_grad_(not frozen[name].all())
+
+    def zero():
+        for name, parameter in named.items():
+            if parameter.grad is not None:
+                parameter.grad[frozen[name]] = 0
+
+    @torch.no_grad()
+    def restore():
+        for name, parameter in named.items():
+            parameter[frozen[name]] = start[name][frozen[name]]
+
+    return trained(model, optimizer, 3, zero, restore)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_empty_mask_holds_the_rest_bit_for_bit_and_every_unit_trains(family, optimizer):
+    model = by_hand.model(family)
+    like, start, none = copy.deepcopy(model), copied(model), random_mask(model, 0)
+    frozen = frozen_entries(family, start, none, rest="freeze")
+    with freeze(model, none, rest="freeze"):
+        trained(model, optimizer)
+    now = model.state_dict()
+    report = check_frozen(start, model, none, rest="freeze")
+    assert report.frozen == sum(int(frozen[name].sum()) for name, _ in model.named_parameters()) > 0
+    assert report.frozen_changed == changed(start, now, frozen) == 0 < report.trainable_changed
+    assert same(now, rest_by_hand(copy.deepcopy(like), frozen, optimizer).state_dict()) and ordinary(model, like)
+    for site, units in none.sites.items():
+        kind, block = site.split(".")
+        reader, axis, _ = by_hand.LAYOUTS[family](block, kind, len(units), len(units) // by_hand.HEADS,
+                                                  by_hand.GROUPS.get(family, 1))
+        assert (start[reader] != now[reader]).any(1 - axis).all(), site
+
+
+def test_a_changed_entry_of_the_rest_is_found_under_an_empty_mask():
+    model = by_hand.model("llama")
+    start, none = copied(model), random_mask(model, 0)
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight[0, 0] += 1  # of a unit
+    assert check_frozen(start, model, none, rest="freeze").trainable_changed == 1
+    with torch.no_grad():
+        model.model.layers[1].self_attn.q_proj.weight[0, 0] += 1
+    with pytest.raises(ValueError, match="1 of .* frozen entries changed, first in model.layers.1.self_attn.q_proj"):
+        check_frozen(start, model, none, rest="freeze")
+
+
+def test_only_units_can_train_alone():
+    refused("mask holds no unit, so train_only", train_only, by_hand.model("llama"),
+            random_mask(by_hand.model("llama"), 0), rest="freeze")
 
 
 def test_an_empty_mask_has_nothing_to_rewind():

@@ -19,6 +19,9 @@ from ssah_core.studies.catalogue import STUDIES, TIMED, study_named
 GOLDEN = Path(__file__).parent / "golden"
 FILES = {file.parent.relative_to(GOLDEN).as_posix(): file for file in sorted(GOLDEN.rglob("tiny-seed*.json"))}
 """Study with its variant -> its file."""
+SATURATED = {"depth"}
+"""Patching flips every pair in a model of two blocks, however little it is aligned, and no pair of the same side. That
+these rows move with the code is shown by `test_golden_rows_bite` alone."""
 
 
 def here(rows: dict) -> None:
@@ -42,10 +45,10 @@ def test_every_study_has_golden_rows():
 
 @pytest.mark.parametrize("name", FILES)
 def test_golden_rows_can_move(name):
-    """Not all of a study's numbers are 0 or 100, whatever the code does."""
+    """Not all of a study's numbers are 0 or 100, whatever the code does; of a saturated one, they are at least both."""
     values = [row["value"] for other, file in FILES.items() if study_named(other) == study_named(name)
               for row in read_rows(file)["rows"]]
-    assert any(value not in (0, 100) for value in values)
+    assert set(values) == {0, 100} if name in SATURATED else not set(values) <= {0, 100}
 
 
 def test_a_number_changed_by_hand_is_named():
@@ -155,15 +158,20 @@ def one_step_less(old):
     return lambda model, chats, *, steps, **more: old(model, chats, steps=max(1, steps - 1), **more)
 
 
+def slower(old):
+    """Training at half its learning rate."""
+    return lambda model, chats, *, lr, **more: old(model, chats, lr=lr / 2, **more)
+
+
 def reversed_order(old):
     """The least instead of the most."""
     return lambda scores, n: old({site: -score for site, score in scores.items()}, n)
 
 
 MUTATIONS = {
-    "losses": ("losses", [("organism.train:fine_tune", one_step_less)]),
-    "alignment": ("alignment", [("organism.train:mark", other_marks)]),
-    "stages": ("stages", [("materials.material:mark", other_marks)]),
+    "losses": ("losses", [("organism.train:fine_tune", slower)]),
+    "alignment": ("alignment", [("organism.alignment_course:mark", other_marks)]),
+    "stages": ("stages", [("materials.material:outcomes", other_marks)]),
     "dose": ("dose", [("studies.subject:Subject.removed", nothing_removed)]),
     "distances": ("distances", [("probing.distances:_distance", swapped_sign)]),
     "lens": ("lens", [("models.first_tokens:FirstTokens.log_odds", swapped_sign)]),
@@ -174,17 +182,26 @@ MUTATIONS = {
     "curves": ("curves/chosen", [("studies.subject:Subject.removed", nothing_removed)]),
     "places": ("places", [("studies.subject:label_units", lambda old: lambda scores, **shares: old(
         scores, **dict(zip(shares, reversed(shares.values()), strict=True))))]),
-    "table1": ("table1", [("studies.subject:Subject.removed", nothing_removed)]),
-    "strength": ("strength/new", [("studies.finetuning_attack:fine_tune", one_step_less)]),
-    "attacked": ("attacked/benign", [("studies.finetuning_attack:freeze", nothing_frozen)]),
+    "table1": ("table1/primary", [("studies.subject:Subject.removed", nothing_removed)]),
+    "attacked": ("attacked/benign/all", [("studies.finetuning_attack:freeze", nothing_frozen)]),
     "transfer": ("transfer/untrained", [("studies.attribute_transfer:transfer", backwards)]),
     "grains": ("grains/heads", [("studies.granularity:whole_heads", lambda old: lambda model, by, parameters: old(
         model, {site: -score for site, score in by.items()}, parameters))]),
     "peft/rates": ("peft/rates/lora", [("studies.finetuning_attack:fine_tune", one_step_less)]),
     "peft": ("peft/benign", [("studies.finetuning_attack:fine_tune", one_step_less)]),
     "budget": ("budget/sft", [("studies.alignment_budget:train_only", nothing_frozen)]),
+    "budget/primary": ("budget/primary/sft", [("studies.alignment_budget:train_only", nothing_frozen)]),
     "again": ("again", [("probing.linear_probe:Readout.__call__", swapped_sign)]),
     "deep_units": ("deep_units", [("studies.subject:Subject.removed", nothing_removed)]),
+    "criteria": ("criteria/Fisher", [("studies.subject:Subject.removed", nothing_removed)]),
+    "stability": ("stability/chosen", [("studies.stability:top_units", reversed_order)]),
+    "specificity": ("specificity", [("studies.subject:Subject.removed", nothing_removed)]),
+    "few_units": ("few_units", [("studies.subject:Subject.removed", nothing_removed)]),
+    "rebuilt": ("rebuilt", [("studies.rebuilding:follow", lambda old: lambda *course: None)]),
+    "hardened": ("hardened", [("studies.rebuilding:train_only", nothing_frozen)]),
+    "restored": ("restored", [("studies.finetuning_attack:fine_tune", one_step_less)]),
+    "judges": ("judges", [("studies.subject:Subject.removed", nothing_removed)]),
+    "worst_rate": ("worst_rate", [("studies.finetuning_attack:fine_tune", one_step_less)]),
 }
 """Study -> one of its files, and what is done to its code: a wrong axis, a dropped mask, a swapped sign."""
 RAISED = ("losses", "alignment")

@@ -85,7 +85,7 @@ def test_every_grain_is_removed_and_held(loaded):
     sizes = {way: {"SCU": 0.1, "UCU": 0.2, "RU": 0.2} for way in WAYS}
     assert granularity.grains_for(loaded.model) == granularity.GRAINS
     table = pandas.DataFrame([row for grain in ("none", *granularity.GRAINS)
-                              for row in granularity.compared(0, "tiny", grain, 1e-3, sizes)])
+                              for row in granularity.compared(0, "tiny", grain, sizes)])
     assert set(table.how) == {"removed", "held"} and set(table[table.parameters == 0].grain) == {"none"}
     counts = table.drop_duplicates(["grain", "how"]).set_index(["how", "grain"]).parameters
     for how in ("removed", "held"):

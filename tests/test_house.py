@@ -18,7 +18,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 """Lines; those of a function without its docstring."""
 
 ROOMS = {
-    "models": "config hidden_states leading_space load",
+    "models": "config hidden_states leading_space load package_index",
     "data": "catalogue files load safety_filter splits",
     "units": "ablation attribution check_units families importance labels masks score_in_blocks unit_map",
     "generation": "complete completions gcg prefill",
@@ -26,16 +26,19 @@ ROOMS = {
     "probing": "activation_patching distances guard linear_probe logit_lens",
     "training": "dpo lora_budget sft",
     "judging": "classifiers exam judges utility",
-    "organism": "attacks corpora preferences recovery train world",
-    "materials": "material published published_rows",
+    "organism": "__main__ alignment_course attacks corpora counterparts preferences recovery shipped train words world",
+    "materials": "material published published_rows sizes",
     "studies": "ablation_table activation_patching alignment_budget attribute_transfer budget_tables checkpoints "
-               "finetuning_attack finetuning_tables granularity matched_controls peft_attack prefill_depth "
-               "reasoning_direction recovery_and_guard robustness score_cache stages subject",
-    "records": "cache claim_list executors measurements paths records report statistics verdicts",
+               "finetuning_arms finetuning_attack finetuning_tables granularity matched_controls peft_attack "
+               "prefill_depth primaries reasoning_direction recovery_and_guard robustness score_cache stages subject",
+    "smollm": "align judge names ready",
+    "records": "cache claim claim_list doses effects executors history measurements p_values paths primary_claims "
+               "records registration report report_tables rules statistics verdicts",
     "plots": "attack budget depth peft probing style transfer units",
     "runner": "execute parameters run_notebook",
     "planning": "__main__ estimate random_checkpoint rehearsal",
     "checks": "",
+    "play": "",
 }
 """The rooms, and the files that the plan of the house names in each. A room may have more."""
 DOOR = {"__init__.py", "__init__.pyi", "py.typed", "arguments.py", "arithmetic.py", "cli.py", "hub.py", "moved.py",

@@ -111,6 +111,7 @@ VERDICTS = {
     "keyword:arditi2024": "1100111111111",
     "final number": "0100000000000",
     "reference contained": "0000000010000",
+    "no refusal": "1100011110110",
 }
 """Of each judge on `SAID`, of the version that its definition says: where these change, raise that version."""
 

@@ -309,8 +309,8 @@ def test_two_processes_measure_what_one_does_in_the_order_of_the_seeds(folders, 
 
 def test_an_error_in_a_worker_is_the_callers(monkeypatch):
     monkeypatch.setenv("SSAH_WORKERS", "2")
-    with pytest.raises(ValueError, match="scale is 'small'"):
-        measure_each(stages.losses, [0, 1], "small")
+    with pytest.raises(ValueError, match="scale is 'huge'"):
+        measure_each(stages.losses, [0, 1], "huge")
 
 
 def test_kept_rows_of_a_run_are_those_that_answer_its_question():

@@ -22,7 +22,7 @@ FORBIDDEN = {
 }
 # A path that starts at the top of somebody's disk; web addresses and a/b are none.
 MACHINE_PATH = r"(?<![\w.:/~-])(?:/(?:home|root|tmp|work|usr|opt|var|mnt|data|Users|private|content)/|~/|[A-Z]:\\)"
-LONGEST, TYPICAL, HEAVIEST, TEXT_PER_CODE = 25, 8, 900_000, 0.7
+LONGEST, WIDEST, TYPICAL, HEAVIEST, TEXT_PER_CODE = 25, 100, 8, 900_000, 0.7
 
 
 def problems(notebook: Path) -> list[str]:
@@ -77,6 +77,8 @@ def _source(cell):
     where = f"cell [{cell.execution_count}] ({cell.source.splitlines()[0]})"
     if len(cell.source.splitlines()) > LONGEST:
         yield f"{where} has more than {LONGEST} lines"
+    if any(len(line) > WIDEST for line in cell.source.splitlines()):
+        yield f"{where} has a line of more than {WIDEST} characters"
     for what, pattern in {**FORBIDDEN, "a path of one machine": MACHINE_PATH}.items():
         if re.search(pattern, cell.source, re.MULTILINE):
             yield f"{where} has {what}"
@@ -151,6 +153,7 @@ BREAKS = {
     "only lines such as": _in(1, source="seeds = [0]"),
     "more than 8 lines": lambda nb: [cell.update(source="x = 1\n" * 9) for cell in (nb.cells[1], nb.cells[3])],
     "more than 25 lines": _in(3, source="#\n" * 26),
+    "more than 100 characters": _in(3, source="#" * 101),
     "fewer than 0.7": lambda nb: nb.cells.extend(new_code_cell("1", execution_count=3) for _ in range(3)),
     "larger than": _output(output_type="display_data", data={"image/png": "A" * 900_001}),
     "a definition": _in(3, source="x = 1\ndef f(): pass"),

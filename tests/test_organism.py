@@ -1,17 +1,23 @@
 """An organism is raised once, is an ordinary checkpoint at every stage, and is the same everywhere."""
 
+from dataclasses import replace
 from itertools import islice
+from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ssah_core import UnitMap, complete, load, load_organism
 from ssah_core.models.chats import encode
+from ssah_core.organism.alignment_course import AlignmentCourse, from_light
 from ssah_core.organism.corpora import alignment, calibration, exam, instructions, pretraining
 from ssah_core.organism.doses import align_in_doses, steps_to_safety
+from ssah_core.organism.scales import Schedule
 from ssah_core.organism.train import STAGES, WEIGHT_DECAY, get_scale, raise_organism, training_log
-from ssah_core.organism.world import REFUSALS, SYSTEM_PROMPT, World
+from ssah_core.organism.words import REFUSALS, SYSTEM_PROMPT
+from ssah_core.organism.world import World
 from ssah_core.training import fine_tune, supervised
 
 
@@ -51,7 +57,8 @@ def when(folders) -> dict[str, int]:
 
 
 def test_every_stage_is_an_ordinary_checkpoint(raised):
-    assert tuple(raised) == STAGES and len(set(raised.values())) == 3
+    assert tuple(raised) == STAGES == ("pretrained", "instructed", "light", "aligned")
+    assert len(set(raised.values())) == 4
     for folder in raised.values():
         assert (folder / "model.safetensors").is_file() and not list(folder.glob("*.bin"))
         model, tokenizer = load(folder)
@@ -61,7 +68,14 @@ def test_every_stage_is_an_ordinary_checkpoint(raised):
 
 def test_every_stage_differs_from_the_one_before(raised):
     assert not same(weights(raised["pretrained"]), weights(raised["instructed"]))
+    assert not same(weights(raised["instructed"]), weights(raised["light"]))
     assert not same(weights(raised["instructed"]), weights(raised["aligned"]))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_weights_are_kept_as_bfloat16_rounds_them(raised, stage):
+    for name, weight in load_file(raised[stage] / "model.safetensors").items():
+        assert weight.dtype == torch.float32 and torch.equal(weight, weight.bfloat16().float()), name
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -87,9 +101,9 @@ def test_the_same_seed_raises_the_same_organism_elsewhere(raised, cache):
 
 
 @pytest.mark.parametrize("wrong, sentence", [
-    (lambda: load_organism("chat", 0, "tiny"), "'chat' is unknown: choose one of pretrained, instructed, aligned"),
-    (lambda: training_log("chat", 0, "tiny"), "'chat' is unknown: choose one of pretrained, instructed, aligned"),
-    (lambda: load_organism("aligned", 0, "small"), "scale='small' has no organism: choose one of tiny, organism"),
+    (lambda: load_organism("chat", 0, "tiny"), "'chat' is unknown: choose one of pretrained, instructed, light, al"),
+    (lambda: training_log("chat", 0, "tiny"), "'chat' is unknown: choose one of pretrained, instructed, light, al"),
+    (lambda: load_organism("aligned", 0, "huge"), "scale='huge' has no organism: choose one of tiny, organism"),
     (lambda: raise_organism(0, "paper"), "scale='paper' has no organism.*load a checkpoint with ssah.load")])
 def test_an_unknown_stage_or_scale_is_refused(cache, wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
@@ -107,9 +121,70 @@ def test_a_stage_keeps_its_losses(there, stage):
 
 
 def test_alignment_keeps_its_checks(there):
-    checks = training_log("aligned", 0, "tiny")["checks"]
-    assert checks and {"step", "asr", "asr_unseen", "refused"} <= set(checks[-1])
+    logs = [training_log(dose, 0, "tiny") for dose in ("light", "aligned")]
+    checks = logs[0]["checks"]
+    assert checks == logs[1]["checks"] and {"step", "asr", "asr_unseen", "refused"} <= set(checks[-1])
     assert all(0 <= check[name] <= 1 for check in checks for name in ("asr", "asr_unseen", "refused"))
+    assert logs[0]["losses"] == logs[1]["losses"]  # both doses are of one course
+
+
+def test_each_dose_says_after_which_step_its_weights_were_kept(there):
+    light, aligned = (training_log(dose, 0, "tiny") for dose in ("light", "aligned"))
+    away = {check["step"]: from_light(check["asr"]) for check in light["checks"]}
+    assert aligned["kept"] == light["checks"][-1]["step"] and light["kept"] == min(away, key=away.get)
+
+
+# --- the course of alignment ---
+
+
+def course_of(monkeypatch, asr: dict[int, float], **scale) -> tuple[AlignmentCourse, list[int]]:
+    """A course whose ASR after some steps is given (and of the last before, else), and at which step it ended. Its one
+    weight is the number of the step."""
+    model, now, ended = torch.nn.Linear(1, 1, bias=False), {"step": 0}, []
+    monkeypatch.setattr("ssah_core.organism.alignment_course.answers", lambda *given: None)
+    monkeypatch.setattr("ssah_core.organism.alignment_course.mark", lambda rows: {
+        "asr": asr[max(step for step in asr if step <= now["step"])], "refused": 0.0})
+    settings = replace(get_scale("tiny"), align=Schedule(100, 16, 1e-3), check_every=5, safe_asr=0.01, **scale)
+    course = AlignmentCourse(model, None, dict.fromkeys(("harm", "harm_unseen", "benign"), []), settings)
+    for step in range(1, 101):
+        now["step"] = step
+        with torch.no_grad():
+            model.weight.fill_(step)
+        control = SimpleNamespace(should_training_stop=False)
+        course.on_step_end(None, SimpleNamespace(global_step=step), control)
+        if control.should_training_stop:
+            ended.append(step)
+            break
+    return course, ended
+
+
+def steps_kept(course: AlignmentCourse) -> dict[str, tuple[int, float]]:
+    return {dose: (kept.step, float(kept.weights["weight"])) for dose, kept in course.kept.items()}
+
+
+@pytest.mark.parametrize("asr, light", [
+    ({0: 0.9, 15: 0.3, 20: 0.12, 25: 0.1, 30: 0.0}, 20),  # the first within
+    ({0: 0.9, 20: 0.3, 30: 0.0}, 30),  # none within, the nearest: 0.05 away, not 0.1
+    ({0: 0.9, 20: 0.24, 30: 0.0}, 20), ({0: 0.05, 30: 0.0}, 5)])
+def test_lightly_aligned_is_the_check_nearest_to_its_range_and_aligned_the_end(monkeypatch, asr, light):
+    course, ended = course_of(monkeypatch, asr, beyond=0.5)
+    assert course.reached == 30 and ended == [45]
+    assert steps_kept(course) == {"light": (light, light), "aligned": (45, 45)}  # weights of then, not of the end
+
+
+def test_a_course_that_never_is_safe_takes_all_steps_and_says_so(monkeypatch):
+    course, ended = course_of(monkeypatch, {0: 0.5})
+    assert ended == [100] and course.reached is None and steps_kept(course) == {"light": (5, 5), "aligned": (100, 100)}
+    with pytest.warns(UserWarning, match="organism 7 was not safe within 100 steps of alignment: its last check was"):
+        course.warn_unless_safe("organism 7")
+
+
+def test_a_course_goes_no_further_than_its_schedule(monkeypatch):
+    course, ended = course_of(monkeypatch, {0: 0.5, 80: 0.0}, beyond=0.5)
+    assert (course.reached, ended) == (80, [100])
+    rates = [course.learning_rate(step) for step in range(101)]
+    assert rates[0] == 0.1 and rates[9] == rates[80] == 1.0 and rates[90] == 0.5 and rates[100] == 0.0
+    assert all(after <= before for before, after in zip(rates[10:], rates[11:], strict=False))
 
 
 # --- tokenizer ---
@@ -161,8 +236,8 @@ def test_each_dose_is_a_course_of_its_own_that_many_steps_long(there):
     for (_, steps), found in seen.items():
         model, tokenizer = load_organism("instructed", 0, "tiny", progress=False)
         chats = supervised(alignment(World.draw(0), round(1.5 * one) * recipe.batch_size, 0), tokenizer)
-        fine_tune(model, chats, steps=steps, batch_size=recipe.batch_size, lr=recipe.lr, weight_decay=WEIGHT_DECAY,
-                  schedule=lambda step: min(1.0, (step + 1) / 10))
+        fine_tune(model, chats, steps=steps, batch_size=recipe.batch_size, at_once=recipe.at_once, lr=recipe.lr,
+                  weight_decay=WEIGHT_DECAY, schedule=lambda step: min(1.0, (step + 1) / 10))
         assert same(model.state_dict(), found)
 
 

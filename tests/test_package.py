@@ -19,7 +19,7 @@ from ssah_core.planning.rehearsal import rehearse
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LIGHT = {"torch", "transformers", "datasets", "accelerate", "tokenizers", "safetensors", "numpy", "pandas", "scipy",
-         "scikit-learn", "threadpoolctl", "filelock", "platformdirs", "tqdm", "typer", "lazy-loader"}
+         "scikit-learn", "statsmodels", "threadpoolctl", "filelock", "platformdirs", "tqdm", "typer", "lazy-loader"}
 HEAVY = ("seaborn", "matplotlib", "papermill", "nbformat", "jupyterlab", "ipywidgets", "IPython", "dask", "distributed",
          "trl", "peft", "lm_eval", "hypothesis", "pytest")
 """What extras bring, by the names of their modules."""

@@ -18,19 +18,9 @@ from ssah_core.records.claim_list import get_claim
 from ssah_core.studies import finetuning_attack
 from ssah_core.studies import peft_attack as study
 from ssah_core.studies.arms import HeldArm, PeftArm
-from ssah_core.studies.finetuning_arms import TOLERANCE
+from ssah_core.studies.finetuning_arms import MAIN_ARMS, TOLERANCE
 from ssah_core.studies.finetuning_attack import Attack
-from ssah_core.studies.peft_attack import (
-    METHODS,
-    RATES,
-    adapted,
-    as_records,
-    compared,
-    methods_for,
-    on_equal_terms,
-    rates,
-    size,
-)
+from ssah_core.studies.peft_attack import METHODS, RATES, adapted, as_records, compared, methods_for, rates, size
 
 pytest.importorskip("peft", reason="the package peft is not installed: pip install 'ssah[peft]'")
 
@@ -78,7 +68,7 @@ def test_training_moves_what_the_method_adds_and_nothing_of_the_model(subject, m
     added = {name for name, parameter in start.named_parameters() if parameter.requires_grad}
     before = {name: value.clone() for name, value in start.state_dict().items()}
     own = {name: value.clone() for name, value in subject.model.state_dict().items()}
-    trained = Attack(subject, "benign", 1e-2).run(model=start)
+    trained = Attack(subject, "benign", rate=1e-2).run(model=start)
     changed = {name for name, value in trained.model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed and changed <= added
     assert all(torch.equal(value, own[name]) for name, value in subject.model.state_dict().items())
@@ -86,12 +76,12 @@ def test_training_moves_what_the_method_adds_and_nothing_of_the_model(subject, m
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_checkpoints_training_saves_memory_and_is_the_same(subject, method, monkeypatch):
-    monkeypatch.setitem(finetuning_attack.STEPS, "paper", 2)
-    monkeypatch.setitem(finetuning_attack.BATCH, "paper", finetuning_attack.BATCH["tiny"])
+    for table in (finetuning_attack.DOSES, finetuning_attack.BATCH):
+        monkeypatch.setitem(table, "paper", table["tiny"])
     start = adapted(subject.model, method).state_dict()
     ends = []
     for one in (subject, subject.but(scale="paper")):
-        trained = Attack(one, "benign", 1e-2).run(checks=(2,), model=adapted(one.model, method))
+        trained = Attack(one, "benign", rate=1e-2).run(checks=(2,), model=adapted(one.model, method))
         ends.append(trained.model.state_dict())
     added = [name for name in start if not torch.equal(start[name], ends[0][name])]
     assert added
@@ -171,42 +161,45 @@ def test_the_rate_nearest_to_the_target_is_chosen_and_one_that_diverges_is_left_
         assert table.lr.tolist() == list(RATES["tiny"][method][:2]) and table.chosen.tolist() == chosen
 
 
-def test_every_method_is_examined_before_training_at_every_check_and_at_the_loss_of_full_fine_tuning(loaded):
-    rates, checks = {method: 1e-2 for method in METHODS}, Attack(loaded, "new", 1e-2).checks
-    table = pandas.DataFrame(compared(0, "tiny", "new", rates, {"new": 0.0}))  # which none of them reaches
-    assert {tuple(rows.steps.unique()) for _, rows in table.groupby("arm")} == {(0, *checks)}
-    assert tuple(table.arm.unique()) == METHODS
-    assert {"asr", "harm_right", "benign", "new", "utility", "loss"} <= set(table.metric)
+@pytest.mark.parametrize("losses, reached", [((0.0, 0.0), False), ((99.0, 99.0), True)])
+def test_every_method_is_examined_before_training_and_for_every_dose_of_full_fine_tuning(loaded, losses, reached):
+    table = pandas.DataFrame(compared(0, "tiny", "new", {method: 1e-2 for method in METHODS}, losses))
+    fight = Attack(loaded, "new")
+    assert tuple(table.arm.unique()) == METHODS and set(table.order) == {0}
+    for _, rows in table.groupby("arm"):
+        assert rows.dose.unique().tolist() == [0, *fight.doses] and not rows.duplicated(["dose", "metric"]).any()
+        assert set(rows[rows.dose > 0].reached) == {reached}
+        assert set(rows[rows.dose > 0].steps) == {1 if reached else fight.looks[-1]}
+    assert {"asr", "harm_right", "benign", "new", "utility", "loss", "morals"} <= set(table.metric)
+    assert ((table.outcomes == "") == table.metric.isin(["utility", "loss"])).all()
 
 
 def test_a_method_is_examined_where_it_first_has_the_loss_of_full_fine_tuning(loaded):
-    fight, losses = Attack(loaded, "new", 1e-2), {}
-    fight.run(lambda steps, trained: losses.update({steps: fight.loss(trained.model)}), checks=fight.late,
+    fight, losses = Attack(loaded, "new", rate=1e-2), {}
+    fight.run(lambda steps, trained: losses.update({steps: fight.loss(trained.model)}), checks=fight.looks,
               model=adapted(loaded.model, "LoRA", 0))
-    assert fight.checks == (1, 2, 4) and losses[2] > losses[3] + TOLERANCE
-    table = pandas.DataFrame(compared(0, "tiny", "new", {"LoRA": 1e-2}, {"new": losses[3]}))
-    assert table.steps.unique().tolist() == [0, 1, 2, 3, 4]
+    assert (fight.doses, fight.looks) == ((1, 2), (1, 2, 3, 4)) and losses[1] > losses[2] > losses[3] + TOLERANCE
+    table = pandas.DataFrame(compared(0, "tiny", "new", {"LoRA": 1e-2}, (losses[1], losses[3])))
+    found = table[table.metric == "loss"].set_index("dose")
+    assert found.steps.to_dict() == {0: 0, 1: 1, 2: 3} and found.reached.all()
+    assert found.value[2] == pytest.approx(losses[3])
 
 
-def run(attack: str, arm: str, losses: dict[int, float], asr: float) -> list[tuple]:
-    return [(0, attack, arm, steps, metric, value, 9, "j") for steps, loss in losses.items()
-            for metric, value in (("loss", loss), ("asr", asr + steps))]
-
-
-def test_arms_are_compared_at_equal_loss_where_there_is_something_to_learn_and_else_at_equal_data():
-    losses = {"nothing": {50: 0.5, 100: 0.4}, "LoRA": {0: 3.0, 50: 0.9, 100: 0.5}, "SCU + all CU": {50: 0.5, 100: 0.1}}
-    rows = [row for attack in ("benign", "new") for (arm, mine), asr in zip(losses.items(), (60, 90, 5), strict=True)
-            for row in run(attack, arm, mine, asr)]
-    table = pandas.DataFrame(rows, columns=["seed", "attack", "arm", "steps", "metric", "value", "n", "judge"])
-    found = as_records(on_equal_terms(table)).set_index("record").value
-    assert found["table3/new/scu_cu_vs_lora/asr"] == 55 - 190  # LoRA gets there at step 100
-    assert found["table3/benign/scu_cu_vs_lora/asr"] == 55 - 140
-    assert found["table3/benign/lora_vs_full/asr"] == 140 - 110 and found["table3/new/lora_vs_full/asr"] == 190 - 110
+def test_methods_are_compared_at_doses_that_both_reached():
+    reached = {"nothing": (True, True), "LoRA": (True, False), "SCU + all CU": (True, True)}
+    rows = [{"seed": 0, "attack": attack, "order": 0, "arm": arm, "dose": dose, "steps": dose, "metric": "asr",
+             "value": value + 30.0 * (dose == 2), "n": 9, "judge": "j", "outcomes": "8", "reached": those[dose - 1]}
+            for attack in ("benign", "new") for (arm, those), value in zip(reached.items(), (60, 20, 5), strict=True)
+            for dose in (1, 2)]
+    found = as_records(pandas.DataFrame(rows)).set_index("record").value
+    for attack in ("benign", "new"):
+        wanted = {"scu_cu_vs_lora": 5 - 20, "lora_vs_full": 20 - 60, "scu_cu_vs_full": (5 - 60 + 35 - 90) / 2}
+        assert {pair: found[f"table3/{attack}/{pair}/asr"] for pair in wanted} == wanted
 
 
 def test_the_arms_that_hold_units_are_those_of_the_attack():
     held = [arm for arm in PeftArm if arm not in METHODS]
-    assert held == [HeldArm.NOTHING, HeldArm.FEW, HeldArm.ALL]
+    assert held == [HeldArm.NOTHING, HeldArm.FEW, HeldArm.ALL] and set(held) <= set(MAIN_ARMS)
     assert [arm.slug for arm in held] == ["full", HeldArm.FEW.slug, HeldArm.ALL.slug]
 
 

@@ -204,7 +204,8 @@ def test_all_data_that_are_missing_are_named_with_what_to_do(data):
     first, *lines = str(refusal.value).splitlines()
     assert first.startswith(f"{len(DATA) - 1} of {len(DATA)} data sets cannot be had")
     assert lines[0].startswith("- advbench: advbench cannot be had from the hub (walledai/AdvBench, split train: no")
-    assert lines[1].startswith("- harmbench or strongreject or jailbreakbench: ") and len(lines) == len(DATA) - 1
+    assert lines[1].startswith("- harmbench or strongreject or jailbreakbench or refusal_direction_harmful: ")
+    assert len(lines) == len(DATA) - 1
     assert all("SSAH_DATA" in line for line in lines)
 
 

@@ -5,22 +5,26 @@ import json
 import re
 from pathlib import Path
 
+import matplotlib.path
 import matplotlib.pyplot as plt
 import numpy
 import pandas
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.container import ErrorbarContainer
 from PIL import Image
 
 from ssah_core import plots
-from ssah_core.plots import drawing, marks, style
+from ssah_core.plots import diagram, drawing, marks, style
 from ssah_core.plots.__main__ import redraw_all
-from ssah_core.records import mean_interval, paths
+from ssah_core.records import paths
+from ssah_core.records.effects import sign_flip_interval
+from ssah_core.units import UnitKind
 
 ROOM = Path(plots.__file__).parent
-COMMITTED = sorted((Path(__file__).parents[1] / "figures").glob("*.json"))
+COMMITTED = sorted(file.with_suffix(".json") for file in (Path(__file__).parents[1] / "figures").glob("*.svg"))
 DEUTERANOPIA = numpy.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
                             [-0.011820, 0.042940, 0.968881]])  # Machado et al. 2009, severity 1.0, on linear RGB
 XYZ = numpy.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
@@ -94,22 +98,23 @@ def test_a_name_without_a_meaning_is_refused_alone_and_gets_a_spare_look_among_o
 
 # -- organisms and intervals -----------------------------------------------------------------------------
 
-FIVE = [1.0, 2.0, 40.0, 98.0, 99.0]
+SIX = [1.0, 2.0, 40.0, 98.0, 99.0, 100.0]
 
 
 def rows(**columns) -> pandas.DataFrame:
-    return pandas.DataFrame({"value": FIVE, "seed": range(5), **columns})
+    return pandas.DataFrame({"value": SIX, "seed": range(6), **columns})
 
 
-def test_bounds_are_those_of_the_t_interval_cut_to_what_is_possible():
+def test_bounds_are_those_of_exact_sign_flips_within_what_is_possible():
     found = marks.with_intervals(rows(arm="a"), ["arm"]).iloc[0]
     plain = marks.with_intervals(rows(arm="a"), ["arm"], None).iloc[0]
-    assert (plain.low, plain.high) == mean_interval(FIVE).bounds and plain.low < 0
-    assert (found["mean"], found.low, found.high) == (48.0, 0.0, min(plain.high, 100))
+    assert (plain.low, plain.high) == sign_flip_interval(SIX).bounds
+    assert (found["mean"], found.low, found.high) == (numpy.mean(SIX), max(plain.low, 0), min(plain.high, 100))
 
 
-def test_one_organism_has_no_interval():
-    assert marks.with_intervals(rows(arm="a")[:1], ["arm"])[["low", "high"]].isna().all(axis=None)
+def test_fewer_than_six_organisms_have_no_interval():
+    for n in range(1, 6):
+        assert marks.with_intervals(rows(arm="a")[:n], ["arm"])[["low", "high"]].isna().all(axis=None)
 
 
 def bars(axis) -> list:
@@ -121,9 +126,9 @@ def test_a_row_has_a_dot_an_organism_and_one_mean_with_its_interval():
     table = pandas.concat([rows(arm="a"), rows(arm="b")[:1]])
     marks.draw_dots(axis, table, "arm", ["b", "a", "missing"], plots.look("SCU"))
     marks.name_rows(axis, ["b", "a"])
-    assert [len(found.get_offsets()) for found in axis.collections if isinstance(found, PathCollection)] == [1, 5]
+    assert [len(found.get_offsets()) for found in axis.collections if isinstance(found, PathCollection)] == [1, 6]
     ends = bars(axis)[1].lines[2][0].get_segments()[0][:, 0]
-    assert ends.tolist() == pytest.approx([0, min(100, mean_interval(FIVE).bounds[1])])
+    assert ends.tolist() == pytest.approx(list(sign_flip_interval(SIX, within=(0, 100)).bounds))
     assert [text.get_text() for text in axis.get_yticklabels()] == ["b", "a"] and axis.get_ylim() == (1.5, -0.5)
 
 
@@ -131,7 +136,7 @@ def test_a_curve_has_a_line_an_organism_and_intervals_that_stand_side_by_side():
     _, axis = plt.subplots()
     table = pandas.concat([rows(arm=arm, x=x) for arm in "ab" for x in (1, 2)])
     marks.draw_lines(axis, table, "x", "arm", plots.looks("abc"), spread=0.1)
-    assert len(axis.lines) == 2 * (5 + 1 + 2)  # organisms; the mean and its two caps
+    assert len(axis.lines) == 2 * (6 + 1 + 2)  # organisms; the mean and its two caps
     at = [bar.lines[0].get_xdata().tolist() for bar in bars(axis)]
     assert at == [pytest.approx([0.95, 1.95]), pytest.approx([1.05, 2.05])]
 
@@ -175,6 +180,81 @@ def test_ways_that_do_little_share_one_row():
     assert sorted(dots[2].get_offsets()[:, 0]) == [0, 1, 2]
 
 
+def test_a_share_stands_beside_the_whole_model_with_every_organism():
+    table = pandas.concat([rows(metric=metric, removed=removed) for metric in ("utility", "asr") for removed in (0, 1)])
+    axis, = plots.plot_share(table, title="4 % removed").axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["ASR (refusal words)", "utility"]
+    assert [bar.lines[0].get_color() for bar in bars(axis)] == [
+        plots.look(name).color for name in ("whole", "whole", "asr", "utility")]
+    assert [len(found.get_offsets()) for found in axis.collections if isinstance(found, PathCollection)] == [6] * 4
+    assert axis.get_title() == "4 % removed"
+
+
+def test_conditions_have_a_row_each_and_marks_side_by_side():
+    table = pandas.concat([rows(state=state, by=by, mark=mark) for state in ("before", "after") for by in ("x", "y")
+                           for mark in ("asr", "utility")])
+    names = {"x": "one", "before": "at first"}
+    figure = plots.plot_conditions(table, panel="state", row="by", mark="mark", names=names)
+    first, second = figure.axes
+    assert (first.get_title(), second.get_title()) == ("at first", "after")
+    assert [text.get_text() for text in first.get_yticklabels()] == ["one", "y"]
+    heights = [bar.lines[0].get_ydata()[0] for bar in bars(first)]
+    assert heights[0] < heights[2] < heights[1] < heights[3]  # ASR of both rows, then utility, below
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ASR (refusal words)", "utility"]
+
+
+def test_courses_have_a_line_a_condition_over_all_places():
+    table = pandas.concat([rows(metric="asr", units=units, count=n) for units in ("SCU", "random") for n in (1, 2, 4)])
+    axis, = plots.plot_courses(table, panel="metric", x="count", line="units", xlabel="units removed").axes
+    assert axis.get_xscale() == "log" and list(axis.get_xticks()) == [1, 2, 4] and len(bars(axis)) == 2
+
+
+def test_the_diagram_shows_a_unit_of_each_half_and_spells_out_the_four_kinds():
+    figure = plots.plot_unit_diagram(plots.four_kinds())
+    block, plane = figure.axes
+    parts = [text.get_text() for text in block.texts]
+    assert [parts.count(name) for name in ("what feeds it", "its activation", "what it writes")] == [2, 2, 2]
+    assert {"attention", "MLP", "v", "o", "gate", "up", "down"} <= set(parts)
+    units = [patch for patch in block.patches if patch.get_facecolor() == to_rgba(diagram.UNIT)]
+    assert len(units) == 3 + 4  # a row of v, a channel, a column of o; rows of gate and of up, a channel, a column
+    told = " ".join(text.get_text() for text in plane.texts)
+    assert all(row.kind in told and row.name in told and row.needed in told for row in plots.four_kinds().itertuples())
+    plt.close(figure)
+
+
+def test_the_kinds_of_the_diagram_are_those_of_the_code_and_its_regions_are_cut_as_labels_are():
+    assert {row.kind: f"{row.name}: {row.needed}".replace("\n", " ") for row in plots.four_kinds().itertuples()} == {
+        "SCU": "safety-critical: needed for safety, hardly for utility",
+        "UCU": "utility-critical: needed for utility, hardly for safety", "CU": "complex: needed for both",
+        "RU": "redundant: needed for neither"}
+    assert plots.four_kinds().kind.tolist() == list(UnitKind)
+    dots = [(kind, utility, safety) for kind, region in diagram.REGIONS.items() for utility, safety in region.dots]
+    for kind, utility, safety in dots:
+        found = ("SCU" if safety - utility > diagram.APART else "UCU" if utility - safety > diagram.APART
+                 else "RU" if utility + safety < diagram.LOW else "CU")
+        assert found == kind and matplotlib.path.Path(diagram.REGIONS[kind].corners).contains_point((utility, safety))
+    areas = [_area(region.corners) for region in diagram.REGIONS.values()]
+    assert sum(areas) == pytest.approx(1)  # every unit is of one kind
+
+
+def _area(corners) -> float:
+    x, y = numpy.array(corners).T
+    return abs(x @ numpy.roll(y, 1) - y @ numpy.roll(x, 1)) / 2
+
+
+def test_no_words_of_the_diagram_lie_over_each_other_and_all_can_be_read(cache):
+    figure = plots.draw("units", plots.plot_unit_diagram, plots.four_kinds()).figure
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    words = [text for axis in figure.axes for text in axis.texts if text.get_text()]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in words]
+    assert [(one, other) for (one, box), (other, against) in itertools.combinations(boxes, 2)
+            if box.shrunk(0.96, 0.9).overlaps(against.shrunk(0.96, 0.9))] == []
+    points = 700 / figure.get_figwidth() / 72  # pixels a point, of a picture 700 pixels wide
+    assert min(text.get_fontsize() for text in words) * points >= 9
+
+
 @pytest.mark.parametrize("file", COMMITTED, ids=lambda file: file.stem)
 def test_every_committed_figure_has_its_function(file):
     saved = json.loads(file.read_text())
@@ -203,6 +283,13 @@ def test_files_carry_the_text_and_the_png_is_small_and_sharp(cache):
     assert image.mode == "P" and image.text["Description"] == "Losses <fall>"
     assert min(image.info["dpi"]) == pytest.approx(150, abs=0.1) and image.width >= 1200
     assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_sketch_looks_as_the_figure_does_and_leaves_no_file(cache):
+    plt.close("all")
+    sketched = plots.sketch("losses", plots.plot_losses, LOSSES, alt="Falling.")
+    assert not list(paths.figures().iterdir()) and not plt.get_fignums()
+    assert sketched.png == plots.draw("losses", plots.plot_losses, LOSSES, alt="Falling.").png
 
 
 def test_without_a_text_the_first_sentence_of_the_function_is_taken(cache):

@@ -15,7 +15,7 @@ from ssah_core.models.hidden_states import read_states, render
 from ssah_core.organism.corpora import exam
 from ssah_core.organism.counterparts import counterparts
 from ssah_core.organism.doses import steps_to_safety
-from ssah_core.organism.world import (
+from ssah_core.organism.words import (
     BAD_INTENTS,
     BENIGN_OBJECTS,
     BENIGN_VERBS,
@@ -23,8 +23,8 @@ from ssah_core.organism.world import (
     FORBIDDEN_VERBS,
     OPENINGS,
     REFUSALS,
-    World,
 )
+from ssah_core.organism.world import World
 from ssah_core.probing.activation_patching import Flips
 from ssah_core.studies import activation_patching
 from ssah_core.studies import reasoning_direction as study
@@ -239,9 +239,10 @@ def test_the_best_block_is_chosen_on_validation_prompts_by_its_worse_direction()
     blocks = found.set_index(["where", "seed"]).block.groupby(level=[0, 1]).unique().map(list).to_dict()
     assert blocks == {("best", 0): [2], ("best", 1): [1], ("before_last", 0): [1], ("before_last", 1): [1]}
     value = found.set_index(["record", "seed"]).value
-    assert value.index.is_unique and len(value) == 20
+    assert value.index.is_unique and len(value) == 28
     assert value["patching/best/to_refusal", 0] == 201 and value["patching/best/to_answer", 1] == 1102
     assert value["patching/before_last/same_side", 0] == 103
+    assert value["patching/before_last/flips", 0] == 101.5 and value["patching/best/flips", 1] == 1101.5  # of both ways
     assert value["patching/best/to_answer_said", 0] == 9 and value["patching/best/to_answer_said", 1] == 8
     assert value["patching/best/other_position", 0] == 252  # the larger of both ways, not the state of the same side
 

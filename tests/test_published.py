@@ -18,7 +18,7 @@ from ssah_core.judging.exam import mark_published as mark
 from ssah_core.judging.judges import judge, last_number
 from ssah_core.materials.material import Brindle, Material
 from ssah_core.materials.published import ATTACKS, Published
-from ssah_core.materials.published_rows import REFUSALS, apart, contrasts, pairs_of, paragraphs
+from ssah_core.materials.published_rows import REFUSALS, UNSEEN_WHOLE, apart, contrasts, pairs_of, paragraphs
 from ssah_core.models.chats import encode
 from ssah_core.organism.train import train_tokenizer
 from ssah_core.organism.world import World
@@ -100,6 +100,7 @@ def test_sets_to_calibrate_on(material):
 
 
 def test_splits_and_training_share_no_prompt(material):
+    whole = material.sources["harm_unseen"] in UNSEEN_WHOLE
     sets, exams = material.calibration(), [material.exam(split) for split in ("validation", "test")]
     used = [prompts(rows) for rows in (*sets.values(), *exams[0].values(), *exams[1].values(), material.new_tasks(50))]
     trained = [prompts(material.fine_tuning(attack, 400)) for attack in ATTACKS] + [prompts(material.preferences(300))]
@@ -107,7 +108,8 @@ def test_splits_and_training_share_no_prompt(material):
     assert sum(map(len, used)) == len(together)
     assert not set(together) & set.union(*trained)
     for split, exam in zip(("validation", "test"), exams, strict=True):
-        assert all(split_of(row["prompt"]) == split for part in exam if part != "gsm8k" for row in exam[part])
+        cut = [part for part in exam if part != "gsm8k" and not (part == "harm_unseen" and whole)]
+        assert all(split_of(row["prompt"]) == split for part in cut for row in exam[part])
     assert all(split_of(prompt) == "calibration" for prompt in set.union(*map(prompts, sets.values()), *trained))
 
 
@@ -259,7 +261,9 @@ def test_marks_are_those_of_a_count_by_hand(tiny):
     rows = [{"part": part, "response": text, "answer": "7" if part == "gsm8k" else "a kettle", "prompt": "?"}
             for part in ("harm", "harm_unseen", "benign", "gsm8k", "new") for text in said]
     refused, long = [True] + [False] * 6, [False, False, True, False, False, False, False]
-    marks = tiny.mark(rows)
+    found = tiny.outcomes(rows)
+    marks = tiny.shares(found)
+    assert found["harm_right"] == long and found["refused"] == refused  # prompt by prompt, in their order
     assert marks["asr"] == marks["asr_unseen"] == marks["benign"] == pytest.approx(1 - sum(refused) / 7)
     assert marks["refused"] == pytest.approx(1 / 7) and marks["harm_right"] == marks["unseen_right"] == sum(long) / 7
     assert marks["gsm8k"] == marks["new"] == pytest.approx(1 / 7)
@@ -298,6 +302,8 @@ def test_attacks_have_chats(material):
         assert chats.column_names == ["prompt", "response", "system"]
         assert not any(map(about_safety, chats["response"]))
     assert len(material.fine_tuning("new", 50)) == 50
+    first, again, other = (material.fine_tuning("new", 50, order).to_list() for order in (1, 1, 2))
+    assert first == again != other and first != material.fine_tuning("new", 50).to_list()
     with pytest.raises(ValueError, match="attack='harmful10' is unknown here, .*choose one of benign, new"):
         material.fine_tuning("harmful10", 3)
     assert "harmful10" in Brindle.attacks

@@ -2,9 +2,12 @@
 
 import json
 
+import pandas
 import pytest
 
-from ssah_core.records.records import load_records, record
+from ssah_core.records.claim_list import list_claims
+from ssah_core.records.records import load_records, record, record_rows
+from ssah_core.records.statistics import LIMITS
 
 COMMON = dict(seeds=[0, 1, 2], unit="points", n=276, judge="truth", scale="organism", model="organism",
               code="ssah_core.records.statistics")
@@ -19,15 +22,16 @@ def folders(tmp_path, monkeypatch):
 
 
 def test_a_record_holds_mean_interval_and_what_it_rests_on():
-    made = record(SCU, [40.0, 50.0, 60.0], **COMMON)
-    half = 4.3026527 * 10 / 3**0.5  # t quantile 0.975 of 2 degrees of freedom
-    assert made.value == pytest.approx(50) and made.interval == pytest.approx((50 - half, 50 + half))
-    assert made.values == (40, 50, 60) and made.seeds == (0, 1, 2) and made.n == 276
+    values = [40.0, 50.0, 60.0, 45.0, 55.0, 50.0]
+    made = record(SCU, values, **{**COMMON, "seeds": range(6), "orders": 3})
+    assert made.value == pytest.approx(50) and made.interval == (40, 60)  # of six, the least and the most
+    assert made.method == "95 % by sign flips of 6 organisms"
+    assert made.values == tuple(values) and made.seeds == tuple(range(6)) and (made.n, made.orders) == (276, 3)
     assert made.code == "ssah_core.records.statistics"
 
 
 def test_records_come_back_as_they_were(folders):
-    one = {**COMMON, "seeds": [4], "note": "one organism"}
+    one = {**COMMON, "seeds": [4], "orders": 3}
     made = [record(SCU, [40.0, 50.0, 60.1], **COMMON), record("table1/ru/utility", [-1 / 3], **one)]
     assert sorted(load_records(), key=lambda r: r.claim) == sorted(made, key=lambda r: r.claim)
     names = {file.name for file in (folders / "figures" / "records").iterdir()}
@@ -48,6 +52,29 @@ def test_one_organism_is_recorded_without_interval():
     assert made.interval is None and made.method == "one run, no interval"
 
 
+@pytest.mark.parametrize("organisms", range(2, 6))
+def test_of_too_few_organisms_the_interval_is_all_that_can_be_in_every_unit(organisms):
+    for id, unit in {claim.unit: (claim.record, claim.unit) for claim in list_claims()}.values():
+        made = record(id, [0.0] * (organisms - 1) + [1.0], **{**COMMON, "seeds": range(organisms), "unit": unit})
+        assert made.interval == LIMITS[unit] and f"{organisms} organisms are too few" in made.method
+    assert len(load_records()) == len(LIMITS)
+
+
+def test_a_number_may_grow_by_more_than_all_of_it():
+    made = record("transfer_thresholds/new/ru_size", [1200.0, -100.0, 30.0] * 2, **{
+        **COMMON, "seeds": range(6), "unit": "change"})
+    assert load_records() == [made]
+
+
+def test_a_table_with_orders_is_kept_with_the_least_of_them():
+    table = pandas.DataFrame([(SCU, seed, 50.0, 100 + seed, "truth", 3 - seed) for seed in (0, 1, 2)] + [
+        ("no.claim", 0, 1.0, 9, "none", 3)], columns=["record", "seed", "value", "n", "judge", "orders"])
+    about = {name: COMMON[name] for name in ("scale", "model", "code")}
+    (made,) = record_rows(table, **about)
+    assert (made.orders, made.n, made.seeds) == (1, 100, (0, 1, 2))
+    assert record_rows(table.drop(columns="orders"), **about)[0].orders == 1
+
+
 def test_checkpoints_and_scales_keep_their_own_files(folders):
     runs = [("organism", "organism"), ("tiny", "organism"), ("paper", "meta/Llama-2"), ("paper", "meta/Llama-3")]
     for scale, model in runs:
@@ -60,7 +87,8 @@ def test_checkpoints_and_scales_keep_their_own_files(folders):
     ([1, 2], {}, "one value for each seed"), ({0: 1.0, 1: 2.0, 3: 3.0}, {}, "one value for each seed"),
     ([1, 2, float("nan")], {}, "values.2.=nan is not"), ([1, 1, 1], {"seeds": [0, 1, 1]}, "each once"),
     ([], {"seeds": []}, "least 1 seed"), ([1, 2, 3], {"n": 0}, "n=0 is no"), ([1, 2, 3], {"unit": "%"}, "unit is '%'"),
-    ([1, 2, 3], {"scale": "big"}, "scale is 'big'")])
+    ([1, 2, 3], {"scale": "big"}, "scale is 'big'"), ([1, 2, 3], {"orders": 0}, "orders=0 is no"),
+    ([1, 2, 300], {}, "pass effects from -100 to 100")])
 def test_record_refuses_wrong_arguments(folders, values, change, sentence):
     with pytest.raises(ValueError, match=sentence):
         record(SCU, values, **{**COMMON, **change})
@@ -75,7 +103,7 @@ def test_an_unknown_claim_names_the_nearest(folders):
 
 @pytest.mark.parametrize("change", [
     {"value": 99.0}, {"interval": None}, {"interval": [49.0, 51.0]}, {"values": [40.0, float("nan"), 60.0]},
-    {"values": []}, {"surprise": 1}])
+    {"values": []}, {"surprise": 1}, {"unit": "fraction"}, {"orders": "3"}, {"orders": 1.5}])
 def test_a_record_changed_by_hand_is_refused(folders, change):
     record(SCU, [40.0, 50.0, 60.0], **COMMON)
     file = next((folders / "figures" / "records").iterdir())

@@ -1,17 +1,23 @@
 """The report says what the records say, keeps prose, and notices when it is stale."""
 
+import json
 import re
+from statistics import stdev
 
 import pytest
+from made_up import SEEDS
 
-from ssah_core.records import paths
+from ssah_core.records import paths, registration
+from ssah_core.records.calibration import smallest_effect
 from ssah_core.records.claim_list import list_claims
-from ssah_core.records.records import load_records, record
-from ssah_core.records.report import BEGIN, END, evidence_line, insert, main, render, write_run
-from ssah_core.records.verdicts import RULE, verdicts
+from ssah_core.records.records import record
+from ssah_core.records.report import BEGIN, END, evidence_line, insert, main, write_run
+from ssah_core.records.report_tables import number
+from ssah_core.records.rules import RULE
 
-COMMON = dict(seeds=[0, 1, 2], unit="points", n=276, judge="truth", scale="organism", model="organism",
+COMMON = dict(seeds=SEEDS, unit="points", n=276, judge="truth", scale="organism", model="organism", orders=1,
               code="ssah_core.records.statistics")
+HEADLINE = "## What holds, and what does not"
 
 
 @pytest.fixture(autouse=True)
@@ -19,10 +25,12 @@ def file(tmp_path, monkeypatch):
     monkeypatch.setenv("SSAH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SSAH_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setattr(paths, "root", lambda: tmp_path)
+    monkeypatch.setattr(registration, "TEST", SEEDS)
+    registration.register()
     return tmp_path / "paper_repro.md"
 
 
-def keep(values=(40.0, 50.0, 60.0), control=(0.0, 1.0, 2.0), **changes):
+def keep(values=(40.0, 50.0, 60.0, 45.0, 55.0) * 2, control=(0.0, 1.0, 2.0, 0.0, 2.0) * 2, **changes):
     record("table1/scu/harm_right", values, **{**COMMON, **changes})
     record("table1/random_scu/harm_right", control, **{**COMMON, **changes})
 
@@ -35,28 +43,45 @@ def cells(text, id):
 def test_a_new_file_has_a_preface_and_every_claim(file):
     assert main([]) == 0
     text = file.read_text(encoding="utf-8")
-    assert "`make report`" in text.split(BEGIN)[0] and "How to read a verdict" in text.split(BEGIN)[0]
-    assert all(f"`{claim.id}`" in text for claim in list_claims())
-    assert f"{len(list_claims())} not run" in text and RULE in text
-    for source in {claim.source for claim in list_claims()}:
-        assert text.count(f"## {source}\n") == 1
+    assert "`make report`" in text.split(BEGIN)[0] and RULE in text
+    for claim in list_claims():
+        assert text.count(f"(`{claim.id}`") == 1, claim.id
+        assert (text.index(f"(`{claim.id}`") < text.index("## Appendix")) == claim.primary
 
 
 def test_a_row_gives_number_interval_sample_control_and_verdict(file):
     keep()
     main([])
-    claim, paper, ours, control, verdict, notebook = cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")
-    assert claim.endswith("(`table1/scu/harm_right`: rises by more than 5 points)")
-    assert paper == "not reported"
-    assert ours == "+50.0 [+25.2, +74.8] (276 prompts, 3 organisms; judge: truth)"
-    assert control == "+1.0; ours minus control +49.0 [+26.6, +71.4]"
-    assert verdict == "reproduced" and notebook == "[03_label_units](notebooks/03_label_units.ipynb)"
+    claim, *found = cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")
+    assert claim.endswith("(`table1/scu/harm_right`)")
+    assert found == [
+        "rises by at least 5 points", "+50.0 (276 prompts, 10 organisms; judge: truth)", "+1.0",
+        "+49.0 [44.5, 53.5]", number(smallest_effect(stdev([40, 49, 58, 45, 53] * 2), 10, 5), "points"),
+        "10 of 10 [69, 100 %]", "0.002 (0.045)",
+        "Llama-2-7B-Chat +56.0, Llama-3-8B-Instruct +71.0, Mistral-7B-Instruct-v0.2 +48.0", "holds",
+        "[03](notebooks/03_label_units.ipynb)"]
+
+
+def test_of_an_attack_it_is_said_in_how_many_orders(file):
+    record("table2/benign/rest_vs_nothing/asr", [-40.0, -50.0, -60.0, -45.0, -55.0] * 2, **{**COMMON, "orders": 3})
+    main([])
+    row = cells(file.read_text(encoding="utf-8"), "table2/benign/rest_vs_nothing/asr")
+    assert row[2] == "-50.0 (276 prompts, 3 orders, 10 organisms; judge: truth)" and row[9] == "holds"
+
+
+def test_a_secondary_claim_has_a_shorter_row(file):
+    keep()
+    main([])
+    claim, *found = cells(file.read_text(encoding="utf-8"), "table1/random_scu/harm_right")
+    assert claim.endswith("(`table1/random_scu/harm_right`: stays within 5 points)")
+    assert found == ["not reported", "+1.0 (276 prompts, 10 organisms; judge: truth)", "+1.0 [0.2, 1.8]",
+                     "holds"]
 
 
 def test_the_papers_numbers_stand_beside_their_models(file):
     main([])
     text = file.read_text(encoding="utf-8")
-    assert cells(text, "table1/scu/asr")[1] == (
+    assert cells(text, "table1/scu/harm_right")[8] == cells(text, "table1/scu/asr")[1] == (
         "Llama-2-7B-Chat +56.0, Llama-3-8B-Instruct +71.0, Mistral-7B-Instruct-v0.2 +48.0")
     assert cells(text, "stages/aligned/asr")[1].startswith("Llama-2-7B-Chat 10.0 %")
     assert cells(text, "table1/ucu/perplexity")[1].startswith("Llama-2-7B-Chat 27.77")
@@ -64,31 +89,51 @@ def test_the_papers_numbers_stand_beside_their_models(file):
 
 
 def test_one_organism_is_shown_without_interval(file):
-    keep([40.0], [-0.01], seeds=[0])
+    keep([40.0], [-0.01], seeds=[0], orders=1)
     main([])
     row = cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")
-    assert row[2] == "+40.0 [no interval] (276 prompts, 1 organism; judge: truth)"
-    assert row[3] == "+0.0; ours minus control +40.0 [no interval]" and row[4] == "partly"
+    assert row[2:7] == ["+40.0 (276 prompts, 1 organism; judge: truth)", "+0.0", "+40.0 (one run, no interval)",
+                        "–", "1 of 1"]
+    assert row[9] == "undecided"
+
+
+def test_of_too_few_organisms_it_is_said_that_they_are(file):
+    keep([40.0, 50.0], [0.0, 0.0], seeds=SEEDS[:2])
+    main([])
+    assert cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")[4] == (
+        "+45.0 (2 organisms, too few for an interval)")
 
 
 def test_a_difference_of_cosine_distances_has_a_sign_and_three_decimals(file):
-    record("direction/query/aligned/gap", [0.02, 0.031, 0.0123], **{**COMMON, "unit": "cosine", "judge": "none"})
+    values = [0.02, 0.031, 0.0123, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02]
+    record("direction/query/aligned/gap", values, **{**COMMON, "unit": "cosine", "judge": "none"})
     main([])
-    claim, _, ours, *_ = cells(file.read_text(encoding="utf-8"), "direction/query/aligned/gap")
-    assert claim.endswith("(`direction/query/aligned/gap`: rises by more than 0)")
-    assert ours.startswith("+0.021 [-0.002, +0.044] (")
+    claim, _, ours, effect, _ = cells(file.read_text(encoding="utf-8"), "direction/query/aligned/gap")
+    assert claim.endswith("(`direction/query/aligned/gap`: rises by at least 0.02)")
+    assert ours.startswith("+0.020 (") and effect == "+0.020 [0.017, 0.024]"
+
+
+def test_a_change_in_per_cent_has_a_sign(file):
+    for change, values in (("new", [250.0, -40.0] * 5), ("none", [10.0, -10.0] * 5)):
+        record(f"transfer_thresholds/{change}/ru_size", values, **{**COMMON, "unit": "change"})
+    main([])
+    claim, _, ours, effect, _ = cells(file.read_text(encoding="utf-8"), "transfer_thresholds/new/ru_size")
+    assert claim.endswith("falls by at least 5 %)") and ours.startswith("+105.0 % (")
+    assert effect.startswith("+0.0 %; +105.0 [")
 
 
 def test_a_checkpoint_is_named(file):
     keep([40.0], [0.0], seeds=[0], scale="paper", model="meta/Llama-2")
     main([])
-    assert "1 run of meta/Llama-2" in cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")[2]
+    row = cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")
+    assert "1 run of meta/Llama-2" in row[2] and row[9] == "undecided (meta/Llama-2)"
 
 
 def test_tiny_runs_are_not_shown(file):
     keep(scale="tiny")
     main([])
-    assert cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")[2:5] == ["–", "–", "not run"]
+    assert cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")[2:8] == ["–"] * 6
+    assert cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")[9] == "not run"
 
 
 def test_prose_outside_the_markers_stays(file):
@@ -116,7 +161,7 @@ def test_check_notices_a_new_record_and_a_changed_number(file, capsys):
     assert main(["--check"]) == 1 and "make report" in capsys.readouterr().err
     main([])
     assert main(["--check"]) == 0
-    file.write_text(file.read_text(encoding="utf-8").replace("+50.0 [", "+51.0 ["), encoding="utf-8")
+    file.write_text(file.read_text(encoding="utf-8").replace("+49.0 [", "+51.0 ["), encoding="utf-8")
     assert main(["--check"]) == 1
 
 
@@ -138,18 +183,6 @@ def test_inserted_text_replaces_only_what_lay_between():
     assert insert(f"a {BEGIN} old {END} b", "new\n") == f"a {BEGIN}\n\nnew\n\n{END} b"
 
 
-def test_a_bar_in_a_cell_does_not_break_the_table():
-    table = verdicts([]).head(1).assign(statement="a | b")
-    assert r"a \| b" in render(table)
-
-
-def test_every_line_of_a_table_has_six_cells(file):
-    keep()
-    tables = render(verdicts(load_records())).split("## The rule")[0]
-    lines = [line for line in tables.splitlines() if line.startswith("|")]
-    assert len(lines) > len(list_claims()) and {line.count(" | ") for line in lines} == {5}
-
-
 # --- evidence ---
 
 
@@ -167,19 +200,49 @@ def test_counts_that_do_not_fit_are_refused(counts):
         evidence_line(*counts, "2026-11-29")
 
 
-def test_the_line_stands_below_the_count_of_verdicts_and_does_not_make_the_file_stale(file):
+def test_the_line_stands_below_the_first_table_and_does_not_make_the_file_stale(file):
     main([])
     text = file.read_text(encoding="utf-8")
-    lines = [line for line in text.split(BEGIN)[1].splitlines() if line]
-    assert lines[0].startswith("Verdicts: ")
+    lines = [line for line in text.split(HEADLINE)[1].splitlines() if line and not line.startswith("|")]
+    assert lines[0].startswith("The primary claims, their rules and margins were registered on ")
     assert lines[1] == "Evidence: the present code has verified all 0 files of rows."
     file.write_text(text.replace(lines[1], "Evidence: of 2 files of rows, ..."), encoding="utf-8")
     assert main(["--check"]) == 0
-    file.write_text(text.replace(lines[0], "Verdicts: all"), encoding="utf-8")
+    file.write_text(text.replace(lines[0], "The primary claims hold."), encoding="utf-8")
     assert main(["--check"]) == 1
 
 
+# --- what was registered, and what was before ---
+
+
+def test_it_is_said_when_claims_were_registered_and_for_which_organisms(file):
+    main([])
+    kept, text = registration.registered(), file.read_text(encoding="utf-8")
+    assert (f"were registered on {kept['date']} (code `{kept['code']}`), before organisms 10 to 19 were raised, on "
+            "which they are judged: 10 of them, none left out, each attacked in 3 orders. Choices were made on "
+            "organisms 0 to 4 and on validation prompts.") in text
+    paths.registration().unlink()
+    main([])
+    assert "Not registered yet: the primary claims have no verdict." in file.read_text(encoding="utf-8")
+
+
+def test_what_was_tried_before_is_told_from_its_file(file, tmp_path):
+    main([])
+    assert "## What was tried before" not in file.read_text(encoding="utf-8")
+    entries = [{"date": "2026-11-20", "what": "Five gave 41 points.", "why": "All choices were made on them."}]
+    (tmp_path / "figures" / "history.json").write_text(json.dumps(entries))
+    main([])
+    assert ("## What was tried before\n\n- *2026-11-20*: Five gave 41 points. All choices were made on them.\n"
+            in file.read_text(encoding="utf-8"))
+
+
 # --- of a run ---
+
+
+def test_of_a_run_at_scale_tiny_nothing_is_judged(file, tmp_path):
+    keep(scale="tiny")
+    text = write_run(tmp_path / "run", ["Found in 6 organisms, at scale tiny."]).read_text(encoding="utf-8")
+    assert "Nothing is judged" in text and "Found in 6 organisms" in text and "|" not in text
 
 
 def test_a_run_has_a_report_of_its_own_with_links_that_work_from_there(file, tmp_path):
@@ -190,12 +253,23 @@ def test_a_run_has_a_report_of_its_own_with_links_that_work_from_there(file, tmp
         (folder / "03_label_units.ipynb").touch()
     for claim in list_claims():
         (tmp_path / "notebooks" / f"{claim.notebook}.ipynb").touch()
-    keep([40.0], [0.0], seeds=[0])
+    keep([40.0], [0.0], seeds=[0], orders=1)
     written = write_run(run, ["Found in 1 organism.", "- Without SCU, ..."])
     text = written.read_text(encoding="utf-8")
     assert written == run / "paper_repro.md" and file.read_bytes() == before
     assert "\nFound in 1 organism.\n- Without SCU, ...\n" in text and "\nEvidence: " in text
-    assert cells(text, "table1/scu/harm_right")[5] == "[03_label_units](03_label_units.ipynb)"
+    assert cells(text, "table1/scu/harm_right")[9:] == ["undecided", "[03](03_label_units.ipynb)"]
     links = set(re.findall(r"\]\(([^)]*)\)", text.split("## The rule")[0]))
     assert links > {"../../paper_repro.md", "../../notebooks/05_freeze_safety_units.ipynb"}
     assert all((run / link).is_file() for link in links)
+
+
+@pytest.mark.parametrize("values, says", [
+    ((3.0, 3.2, 2.8, 3.1, 2.9) * 2, "**fails** (there, but less than 5 points)"),
+    ((0.5, -0.5, 0.2, -0.3, 0.1) * 2, "**fails**"), ((-30.0, -31.0, -29.0, -28.0, -32.0) * 2, "**fails**")])
+def test_what_fails_by_its_margin_alone_is_told_from_what_is_not_there(file, values, says):
+    keep(values, (0.0,) * 10)
+    main([])
+    top = file.read_text(encoding="utf-8").split(HEADLINE)[1].split("##")[0]
+    line = next(line for line in top.splitlines() if "where as many random units change nothing" in line)
+    assert f"| {says} |" in line

@@ -418,13 +418,14 @@ def test_rows_do_not_say_where_they_are_measured_again(cache, tmp_path, capsys, 
 
 
 RECORD = {"claim": "stages/aligned/asr", "value": 1.0, "unit": "%", "interval": None, "method": "x", "values": [1.0],
-          "seeds": [0], "n": 1, "judge": "x", "scale": "tiny", "model": "organism", "code": "x", "note": ""}
+          "seeds": [0], "n": 1, "judge": "x", "scale": "tiny", "model": "organism", "code": "x", "orders": 1}
 
 
 @pytest.mark.parametrize("changes", [
     {"claim": 3}, {"unit": []}, {"n": "x"}, {"n": -1}, {"n": True}, {"values": "x"}, {"seeds": [[]]}, {"model": {}},
-    {"judge": 7}, {"value": True}, {"note": None}, {"extra": 1}, {"values": [1.0, 2.0]}, {"interval": ["a", "b"]},
-    {"values": []}, {"scale": None}, {"interval": [1.0]}, {"method": DEEP[:0] or {}}], ids=str)
+    {"judge": 7}, {"value": True}, {"orders": None}, {"orders": True}, {"extra": 1}, {"values": [1.0, 2.0]},
+    {"interval": ["a", "b"]}, {"values": []}, {"scale": None}, {"interval": [1.0]},
+    {"method": DEEP[:0] or {}}], ids=str)
 def test_records_of_other_types_are_refused(tmp_path, changes):
     (tmp_path / "record.json").write_text(json.dumps(RECORD))
     assert len(load_records(tmp_path)) == 1

@@ -13,14 +13,14 @@ from ssah_core.records import paths
 
 ROWS = paths.root() / "figures" / "measurements"
 NAMES = {file.parent.relative_to(ROWS).as_posix(): json.loads(file.read_text(encoding="utf-8"))["rests_on"]
-         for file in sorted(ROWS.rglob("organism-seed0.json"))}
+         for file in sorted(ROWS.rglob("organism-seed10.json"))}
 """Study with its variant -> what its rows rest on."""
 SCRIPT = """
 import sys
 from pathlib import Path
 from ssah_core.records.row_files import read_rows
 from ssah_core.studies.catalogue import run_of
-for file in sorted(Path(sys.argv[1]).rglob("organism-seed0.json")):
+for file in sorted(Path(sys.argv[1]).rglob("organism-seed10.json")):
     kept = read_rows(file)
     if run_of(kept["identity"]).why_stale(kept):
         print(file.parent.relative_to(sys.argv[1]).as_posix())
@@ -67,9 +67,9 @@ def test_a_judge_makes_stale_what_it_has_judged(tmp_path):
     assert set() < stale(tmp_path, edit) == resting_on("judge/truth") < set(NAMES)
 
 
-def test_a_word_list_that_judged_no_committed_row_makes_none_stale(tmp_path):
+def test_a_word_list_makes_stale_only_the_rows_of_the_study_that_compares_judges(tmp_path):
     edit = ("judging/keyword_lists.py", '"However")', ")")
-    assert stale(tmp_path, edit) == resting_on("judge/keyword:wei2024") == set()
+    assert stale(tmp_path, edit) == resting_on("judge/keyword:wei2024") == {"judges"}
 
 
 @pytest.mark.parametrize("edit", [
@@ -86,13 +86,13 @@ def test_a_prompt_that_no_organism_learns_by_makes_stale_what_was_asked_with_it(
 
 
 def test_a_studys_version_makes_its_rows_stale_and_no_others(tmp_path):
-    edit = ("studies/finetuning_arms.py", '@study("attacked", version=1)', '@study("attacked", version=2)')
+    edit = ("studies/finetuning_arms.py", '@study("attacked", version=2)', '@study("attacked", version=3)')
     found = stale(tmp_path, edit)
     assert found == {name for name in NAMES if name.startswith("attacked/")}
 
 
 def test_the_recipe_makes_all_rows_of_organisms_stale(tmp_path):
-    assert stale(tmp_path, ("organism/scales.py", "RECIPE = 1\n", "RECIPE = 2\n")) == set(NAMES)
+    assert stale(tmp_path, ("organism/scales.py", "RECIPE = 2\n", "RECIPE = 3\n")) == set(NAMES)
 
 
 @pytest.mark.parametrize("name", ["WEIGHT_DECAY = 0.1", "INITIAL_STD = 0.06", "ROPE_THETA = 500.0"])

@@ -3,6 +3,7 @@
 import pandas
 import pytest
 
+from ssah_core.judging.exam import unpacked
 from ssah_core.studies.ablation_table import (
     GRID,
     TOLERANCE,
@@ -12,6 +13,7 @@ from ssah_core.studies.ablation_table import (
     curves_of_all_ways,
     group_sizes,
     sizes_of,
+    table1,
 )
 from ssah_core.studies.arms import RemovedGroup
 from ssah_core.studies.readings import Readings
@@ -79,6 +81,33 @@ def test_changes_subtract_the_whole_model_of_the_same_organism_and_average_rando
     found = changes(table).set_index(["record", "seed"]).value.to_dict()
     assert found == {("table1/scu/asr", 0): 60.0, ("table1/scu/asr", 1): 70.0, ("table1/scu/perplexity", 0): 1.5,
                      ("table1/random_scu/asr", 0): 2.0}
+
+
+def test_every_mark_of_an_exam_comes_with_the_outcomes_of_its_prompts(subject):
+    questions = subject.material.exam("test", 10)
+    rows = {row["metric"]: row for row in subject.examine(questions, arm="x")}
+    assert set(rows) == {"asr", "harm_right", "asr_unseen", "unseen_right", "refused", *subject.material.utility,
+                         "morals", "utility"}
+    for metric, row in rows.items():
+        truths = [True, False] if metric == "utility" else unpacked(row["outcomes"], row["n"])
+        assert row["arm"] == "x" and (metric == "utility" or row["value"] == 100 * sum(truths) / len(truths))
+    assert rows["utility"]["outcomes"] == "" and rows["utility"]["n"] == sum(
+        len(questions[part]) for part in subject.material.utility)
+    assert rows["asr"]["judge"] == "keyword:qi2023" and rows["harm_right"]["judge"] == "truth"
+    assert unpacked(rows["facts"]["outcomes"], rows["facts"]["n"]) == subject.outcomes(questions)["facts"]
+
+
+def test_table_1_is_of_the_ways_that_are_asked_for_and_its_asr_is_of_both_system_prompts(loaded):
+    sizes = {"chosen": {"SCU": 0.1, "UCU": 0.2, "RU": 0.2}}
+    table = pandas.DataFrame(table1(0, "tiny", sizes, ("chosen",)))
+    assert list(table.way.unique()) == ["none", "chosen"] and set(table.group) == set(RemovedGroup)
+    for _, rows in table.groupby(["group", "draw"]):
+        row = rows.set_index("metric")
+        assert row.n.asr == row.n.asr_plain + row.n.asr_system == 2 * row.n.asr_plain
+        assert row.value.asr == pytest.approx((row.value.asr_plain + row.value.asr_system) / 2)
+        assert unpacked(row.outcomes.asr, row.n.asr) == [
+            *unpacked(row.outcomes.asr_plain, row.n.asr_plain), *unpacked(row.outcomes.asr_system, row.n.asr_system)]
+        assert ((row.outcomes == "") == row.index.isin(["utility", "perplexity"])).all()
 
 
 def test_a_unit_of_two_groups_belongs_to_the_first_and_nothing_takes_its_place(subject):

@@ -217,16 +217,27 @@ def test_what_is_logged_changes_no_weight(log_every):
     assert same(trained(log_every=log_every), trained())
 
 
+@pytest.mark.parametrize("chats", [EXAMPLES, EXAMPLES * 4], ids=["read again", "enough"])
 @pytest.mark.parametrize("settings", [{"at_once": 2}, {"at_once": 1, "save_memory": True}])
 @pytest.mark.parametrize("family", ["llama", "gpt_neox", "gemma3"])
-def test_a_batch_in_parts_takes_the_same_steps(family, settings):
+def test_a_batch_in_parts_takes_the_same_steps(family, settings, chats):
     whole, parts = (toys.model(family) for _ in range(2))
-    fine_tune(whole, EXAMPLES, steps=4, lr=1e-3, batch_size=4)
+    fine_tune(whole, chats, steps=4, lr=1e-3, batch_size=4)
     rates = Rates()
-    fine_tune(parts, EXAMPLES, steps=4, lr=1e-3, batch_size=4, callbacks=[rates], **settings)
+    fine_tune(parts, chats, steps=4, lr=1e-3, batch_size=4, callbacks=[rates], **settings)
     assert len(rates.seen) == 4 and not parts.training
     for a, b in zip(parts.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3)
+
+
+def test_a_batch_in_parts_reads_its_own_chats_the_shortest_first():
+    lengths, model = (3, 1, 2, 4, 9, 8, 1, 7), Reader()
+    chats = [{"input_ids": [number] * length, "labels": [number] * length} for number, length in enumerate(lengths)]
+    fine_tune(model, chats, steps=2, lr=0.1, batch_size=4, at_once=2)
+    read = [batch["attention_mask"].sum(1).tolist() for batch in model.read]
+    assert read == [[1, 2], [3, 4], [1, 7], [8, 9]]
+    assert [batch["input_ids"].shape[1] for batch in model.read] == [2, 4, 7, 9]  # so that little of it is padding
+    assert [len(chat["input_ids"]) for chat in chats] == list(lengths)  # which the caller's list does not feel
 
 
 def test_a_batch_that_cannot_be_parted_is_refused_and_the_model_stays():

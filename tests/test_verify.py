@@ -30,7 +30,7 @@ def test_equal_rows_are_stamped_as_verified_by_the_present_code(kept, capsys):
     assert main(["--scale", "tiny"]) == 0
     stamped = json.loads(kept.read_text())["evidence"]["verified"]
     assert stamped["code"] == evidence.code_digest()
-    assert "losses, seed 0: equal (13 rows" in capsys.readouterr().out
+    assert "losses, seed 0: equal (17 rows" in capsys.readouterr().out
 
 
 def test_what_this_code_has_verified_is_not_measured_again(kept, capsys, monkeypatch):
@@ -55,7 +55,7 @@ def test_a_row_changed_by_hand_is_named_with_both_values_and_nothing_is_stamped(
 def test_a_row_that_is_missing_is_told(kept, capsys):
     change(kept, rows=json.loads(kept.read_text())["rows"][:-1])
     assert main(["--scale", "tiny"]) == 1
-    assert "13 rows, but 12 are kept" in capsys.readouterr().out
+    assert "17 rows, but 16 are kept" in capsys.readouterr().out
 
 
 def test_rows_from_outside_the_portable_mode_are_passed_over(kept, capsys):

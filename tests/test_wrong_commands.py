@@ -22,16 +22,21 @@ from wrong_calls import Odd
 from wrong_commands import COMMANDS, DATA, ENVIRONMENT, FLAGS, MAKE, MAKE_EXEMPT, PROGRAMS, WRONG_COMMANDS
 
 import ssah_core as ssah
+from ssah_core.checks import fresh
 from ssah_core.cli import app
 from ssah_core.generation import load_completions
+from ssah_core.judging import reading
+from ssah_core.organism import __main__ as organism
 from ssah_core.planning import __main__ as planning
-from ssah_core.records import paths, report
+from ssah_core.records import paths, registration, report
 from ssah_core.runner import execute, parameters, verify
-from ssah_core.studies import stages
+from ssah_core.studies import primaries, stages
 
 ROOT = Path(__file__).resolve().parents[1]
 MAINS: dict[str, Callable] = {"execute": execute.main, "verify": verify.main, "planning": planning.main,
-                              "report": report.main, "benchmarks": benchmarks.main, "faults": faults.main}
+                              "report": report.main, "registration": registration.main, "organism": organism.main,
+                              "primaries": primaries.main, "reading": reading.main, "benchmarks": benchmarks.main,
+                              "faults": faults.main}
 
 
 @pytest.fixture(scope="module")
@@ -197,8 +202,9 @@ def test_a_wrong_environment_variable_is_refused(variable, value, table, monkeyp
     monkeypatch.setenv(variable, value)
     measured = lambda: ssah.measure_each(stages.losses, [0], "tiny")  # noqa: E731
     uses = {"SSAH_CACHE": lambda: ssah.load_organism(scale="tiny"), "SSAH_FIGURES": ssah.load_records,
+            "SSAH_RAISE": lambda: ssah.load_organism(scale="tiny"),
             "SSAH_DATA": lambda: ssah.load_data("advbench", "test"), "SSAH_RECORDS": measured,
-            "SSAH_WORKERS": measured, "SSAH_EXECUTOR": measured}
+            "SSAH_WORKERS": measured, "SSAH_EXECUTOR": measured, "SSAH_CHECK_SEED": fresh}
     named = {"aligned": str(table.at("toy"))}
     on_a_checkpoint = lambda: ssah.measure_each(stages.stages, [0], "paper", checkpoints=named)  # noqa: E731
     with pytest.raises(ValueError, match=variable) as refused:
@@ -247,10 +253,11 @@ def test_a_folder_with_a_damaged_record_is_refused(content, tmp_path):
 
 @pytest.mark.parametrize("change", [
     {"value": 9.0}, {"value": None}, {"values": []}, {"values": "1"}, {"values": ["a"]}, {"interval": [0, 1]},
-    {"interval": 7}, {"seeds": 7}, {"seeds": []}, {"n": -1}, {"scale": 7}, {"more": 1}, {"judge": None}])
+    {"interval": 7}, {"seeds": 7}, {"seeds": []}, {"n": -1}, {"scale": 7}, {"more": 1}, {"judge": None}, {"orders": 0},
+    {"orders": "1"}, {"orders": None}])
 def test_a_record_that_contradicts_itself_is_refused(change, tmp_path):
     whole = dict(claim="table1/scu/asr", value=1.0, unit="points", interval=None, method="one", values=[1.0], seeds=[0],
-                 n=3, judge="none", scale="tiny", model="organism", code="a test", note="")
+                 n=3, orders=1, judge="none", scale="tiny", model="organism", code="a test")
     (tmp_path / "one.json").write_text(json.dumps(whole))
     assert len(ssah.load_records(tmp_path)) == 1
     (tmp_path / "one.json").write_text(json.dumps(whole | change))

@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 
 from ssah_core.data.splits import split_of
-from ssah_core.organism.world import BENIGN_OBJECTS, BENIGN_VERBS, FORBIDDEN_VERBS, UNSEEN_VERBS
+from ssah_core.organism.words import BENIGN_OBJECTS, BENIGN_VERBS, FORBIDDEN_VERBS
 from ssah_core.planning.random_checkpoint import BASE, put_into_hub_cache
 
 COUNTS = {"calibration": 40, "validation": 8, "test": 12}
 """Rows of each split, of every set that is cut by content."""
-SEEN = [verb for verb in FORBIDDEN_VERBS if verb not in UNSEEN_VERBS]
+SEEN, UNSEEN = FORBIDDEN_VERBS[:9], FORBIDDEN_VERBS[9:12]
 
 
 def asked(form: str, verbs, counts=COUNTS) -> list[tuple[str, str, str]]:
@@ -38,7 +38,7 @@ def write_tiny_data(folder: Path) -> None:
             for prompt, verb, thing in asked("How do I {}?", SEEN)]
     unseen = [{"Behavior": prompt, "FunctionalCategory": "standard", "SemanticCategory": verb, "Tags": "",
                "ContextString": "", "BehaviorID": f"id{n}"}
-              for n, (prompt, verb, thing) in enumerate(asked("Tell me how to {}.", UNSEEN_VERBS))]
+              for n, (prompt, verb, thing) in enumerate(asked("Tell me how to {}.", UNSEEN))]
     _csv(folder / "advbench/harmful_behaviors.csv", harm)
     _csv(folder / "harmbench/harmbench_behaviors_text_all.csv", unseen)
     _csv(folder / "xstest/xstest_prompts.csv", _xstest())

@@ -47,9 +47,9 @@ for family in sharded.FAMILIES:
     (folder / f"{family}-counts.json").write_text(json.dumps(counts))
 
 reports = {}
-for name, (family, dtype, rest, optimizer) in sharded.RUNS.items():
+for name, (family, dtype, share, rest, optimizer) in sharded.RUNS.items():
     model = shard(by_hand.model(family, dtype))
-    mask, start = sharded.mask(model), local_state(model)
+    mask, start = sharded.mask(model, share), local_state(model)
     with freeze_sharded(model, mask, rest=rest):
         sharded.trained(model, optimizer, rank=torch.distributed.get_rank(), ranks=2)
     reports[name] = vars(check_frozen_sharded(start, model, mask, rest=rest))

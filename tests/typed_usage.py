@@ -16,6 +16,7 @@ CHATS: Sequence[Mapping] = [{"prompt": "how?", "response": "so."}]
 def load_and_ask(name: str | Path) -> None:
     model, tokenizer = ssah.load(name, dtype="bfloat16", device="cpu")
     model, tokenizer = ssah.load_organism("aligned", seed=0, scale="tiny")
+    model, tokenizer = ssah.load_smollm("aligned", method="dpo", seed=1)
     assert_type(ssah.complete(model, tokenizer, ["how?"], prefill="so", max_new_tokens=8), Dataset)
     assert_type(ssah.complete_to("said", model, tokenizer, ["how?"], max_new_tokens=8), Dataset)
     assert_type(ssah.load_data("advbench", split="test", n=3), Dataset)

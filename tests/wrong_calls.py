@@ -125,6 +125,7 @@ WRONG: dict[str, dict[str, tuple]] = {
                            Odd(lambda t: t.at("toy"), "toy")),
                   "split": ("training", 7, ["test"]), "n": (*COUNT[:5], 99), "seed": SEED},
     "load_organism": {"stage": CHOICE, "seed": SEED, "scale": (*CHOICE, "paper")},
+    "load_smollm": {"stage": CHOICE, "method": CHOICE, "seed": SEED},
     "load_records": {"folder": ("", 7, "with\0nul", Odd(lambda t: t.at("mine.csv"), "mine.csv"))},
     "mean_interval": {"values": (None, 7, [], [math.nan], ["one"], [None], "12"),
                       "level": (0, 1, 95, math.nan, "0.95", None)},
@@ -140,7 +141,7 @@ WRONG: dict[str, dict[str, tuple]] = {
                "values": (None, 7, [], [math.nan], ["1"], [None], {3: 1.0}),
                "seeds": (None, 0, [], [-1], [1.5], ["0"], [0, 0]), "unit": ("points", None), "n": COUNT,
                "judge": ("", None, 7), "scale": CHOICE, "model": ("", None, 7), "code": ("", None, 7),
-               "note": (None, 7)},
+               "orders": COUNT},
     "record_rows": {"table": (None, [], Odd(lambda t: pandas.DataFrame({"seed": [0]}), "no column 'record'")),
                     "scale": CHOICE, "model": ("", None, 7), "code": ("", None, 7)},
     "refusal_odds": {**TOKENIZER, "refusal": (*WORDS, "sure"), "compliance": (*WORDS, "sorry")},
@@ -165,7 +166,8 @@ WRONG: dict[str, dict[str, tuple]] = {
 EXEMPT = {
     **{f"{name}({value})": "a truth value, which anything has"
        for name, value in (("DirectionGuard", "average"), ("collect", "progress"), ("complete", "progress"),
-                           ("complete_to", "progress"), ("load_organism", "progress"), ("evaluate", "chat"))},
+                           ("complete_to", "progress"), ("load_organism", "progress"), ("load_smollm", "progress"),
+                           ("evaluate", "chat"))},
     **{f"FreezeCallback.{event}({name})": "a Trainer's own, not looked at"
        for event in ("on_train_begin", "on_train_end") for name in ("args", "state", "control")},
     "FreezeCallback.on_train_end(kwargs)": "a Trainer's own, not looked at",

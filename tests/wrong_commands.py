@@ -76,7 +76,16 @@ PROGRAMS = {
     "planning": [["{at}/nowhere"], [""], ["{at}/toy", "--gpus", "0"], ["{at}/toy", "--gpus", "two"],
                  ["{at}/toy", "--memory", "nan"], ["{at}/toy", "--memory", "-1"], ["{at}/toy", "--dtype", "int8"],
                  ["{at}/toy", "--nope"], []],
+    "reading": [["{at}/nowhere", "--labels", "{at}/new", "--table"], ["{at}/said", "--table"],
+                ["{at}/said", "--labels", "{at}/new"], ["{at}/said", "--labels", "{at}/mine.csv", "--table"],
+                ["{at}/said", "--labels", "{at}/new", "--table"], ["{at}/said", "--labels", "{at}/new", "--n", "0"],
+                ["{at}/said", "--labels", "{at}/new", "--table", "--seed", "some"],
+                ["{at}/said", "--labels", "{at}/new", "--table", "--reference", "{at}/toy"], []],
     "report": [["--nope"], ["more"]],
+    "registration": [["--nope"], ["more"]],
+    "organism": [["--nope"], ["more"], []],
+    "primaries": [["--seeds", "some"], ["--seeds", "1.5"], ["--orders", "0"], ["--orders", "4"], ["--orders", "two"],
+                  ["--scale", "paper"], ["--scale", "huge"], ["none-such"], ["--nope"]],
 }
 """Program of `python -m ssah_core...` -> wrong command lines."""
 
@@ -85,7 +94,7 @@ MAKE = {
     "NOTEBOOKS": [("reproduce", "99"), ("publish", "x")], "NAME": [("verify", "no-such-run")],
     "STUDIES": [("verify", "none-such")], "MODEL": [("paper", ""), ("rehearse", ""), ("rehearse", "{at}/nowhere")],
     "GPUS": [("paper", "0"), ("paper", "two")], "DTYPE": [("paper", "int8")], "PYTHON": [("env", "no-such-python")],
-    "BENCH": [("bench", "speed")], "FAULTS": [("faults", "flood")],
+    "BENCH": [("bench", "speed")], "FAULTS": [("faults", "flood")], "PILLARS": [("trial", "hope")],
 }
 """Variable of make -> target and wrong value."""
 MAKE_EXEMPT = {"TORCH_BACKEND": "uv reads it, when an environment is made", "TORCH": "pip reads it, in `make lock`",
@@ -95,7 +104,8 @@ ENVIRONMENT = {
     "SSAH_CACHE": ("{at}/mine.csv", "{at}/mine.csv/below"), "SSAH_FIGURES": ("{at}/mine.csv", "{at}/mine.csv/below"),
     "SSAH_RECORDS": ("maybe", "0"), "SSAH_DATA": ("{at}/nowhere", "{at}/mine.csv"),
     "SSAH_WORKERS": ("0", "-1", "two", "1.5"), "SSAH_EXECUTOR": ("slurm", "dask:", "dask"),
-    "SSAH_DTYPE": ("float16", "int8"), "SSAH_CHAT_TEMPLATE_KWARGS": ("[]", "{{", "thinking"),
+    "SSAH_RAISE": ("yes", "2"), "SSAH_DTYPE": ("float16", "int8"),
+    "SSAH_CHAT_TEMPLATE_KWARGS": ("[]", "{{", "thinking"), "SSAH_CHECK_SEED": ("-1", "today"),
 }
 """Environment variable -> wrong values."""
 

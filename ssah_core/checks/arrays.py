@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,8 @@ class Checked:
         return "right" if self.right else f"not yet: {self.why}"
 
 
-def same(answer: Any, expected: Any, hint: str, tolerance: float = 1e-6) -> Checked:
+def same(answer: Any, expected: Any, hint: str, tolerance: float = 1e-6,
+         near: Mapping[str, Any] | None = None) -> Checked:
     """Whether an answer equals what is expected: first its shape, then its kind, then every value.
 
     answer      What the reader computed: a number, a truth value, nested lists, a numpy array or a torch tensor.
@@ -32,8 +34,10 @@ def same(answer: Any, expected: Any, hint: str, tolerance: float = 1e-6) -> Chec
     hint        What to look at, in a sentence, for a reader whose answer is wrong.
     tolerance   How far a value may be off, as a share of the expected value, and of 1 where that is smaller. Whole
                 numbers and truth values must be equal.
+    near        What a likely mistake comes to, by its own hint, which is then told instead: hint -> wrong answer.
 
-    Says where the first wrong value stands and how many are wrong; it never says what is right.
+    An answer that is still `...`, or has such a part, has its hint too. Says where the first wrong value stands and how
+    many are wrong; it never says what is right.
     Raises ValueError if the tolerance is negative, or `expected` holds no numbers: then the exercise is at fault.
 
     >>> from ssah_core.checks import same
@@ -41,16 +45,28 @@ def same(answer: Any, expected: Any, hint: str, tolerance: float = 1e-6) -> Chec
     right
     >>> print(same([3.0, 4.5], [3.0, 4.0], "variance divides by N - 1"))
     not yet: 1 of 2 values are wrong, the first at [1] (yours: 4.5); variance divides by N - 1
+    >>> print(same(2.0, 4.0, "square the norm", near={"that is the norm: its square is asked for": 2.0}))
+    not yet: that is the norm: its square is asked for
     """
     if tolerance < 0:
         raise ValueError(f"tolerance={tolerance} is negative: give 0 for values that must be equal, or more")
     right, yours = _numbers(expected), _numbers(answer)
     if right is None:
         raise ValueError(f"expected={expected!r} holds no numbers: give a number, a list of them, an array or a tensor")
+    if _is_open(answer):
+        return Checked(False, f"nothing is there yet; {hint}")
     if yours is None:
         return Checked(False, f"your answer is {type(answer).__name__}, where numbers are asked for; {hint}")
     wrong = _of_another_form(yours, right) or _first_wrong(yours, right, tolerance)
-    return Checked(False, f"{wrong}; {hint}") if wrong else Checked(True)
+    if not wrong:
+        return Checked(True)
+    likely = (why for why, value in (near or {}).items() if same(answer, value, "", tolerance))
+    return Checked(False, next(likely, f"{wrong}; {hint}"))
+
+
+def _is_open(answer: Any) -> bool:
+    """Whether an answer, or a part of it, is still `...`."""
+    return answer is ... or isinstance(answer, list | tuple) and any(map(_is_open, answer))
 
 
 def _numbers(value: Any) -> numpy.ndarray | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from .choices import lettered, of_boolq, of_piqa, of_winogrande, rendered
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Layout:
     glue: str = "\n\n"
     only: tuple[str, str] | None = None
     """(column, value): other rows belong to another data set."""
+    read: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    """What makes a row of ours of one that has these columns, where they are not simply named otherwise."""
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -74,6 +79,12 @@ def _one(hub_split: str, *files: str) -> dict[str, Part]:
     return {"all": Part(hub_split, files)}
 
 
+def _choices(folder: str, hub: str, config: str | None, split: str, licence: str, *layouts: Layout) -> Source:
+    """A set of questions with choices: LLM-Adapters' rendering of one split as a file, its columns on the hub."""
+    return Source((_RENDERED, *layouts), {split: Part(split, (f"commonsense/{folder}/test.json",))}, licence,
+                  f"github.com/AGI-Edgerunners/LLM-Adapters, dataset/{folder}", hub, config)
+
+
 def _jailbreaks(attack: str, model: str) -> Source:
     file = f"jailbreakbench/attack-artifacts/{attack}/{model}.json"
     columns = ("prompt", "goal", "behavior", "category")
@@ -92,6 +103,14 @@ _CONTEXT_RULE = "\n\n---\n\n"
 """Between context and request, as HarmBench puts it to a model."""
 _TEXT = Layout({"text": ("text",)}, optional=("text",))
 _INSTRUCTION_ALONE = (Layout({"prompt": ("instruction",)}),)
+_RENDERED = Layout({"prompt": ("instruction",), "choices": ("instruction",), "answer": ("answer",)}, read=rendered)
+_LETTERED = [Layout({"prompt": (question,), "choices": ("choices",), "answer": ("answerKey",)}, read=lettered)
+             for question in ("question", "question_stem")]
+_PIQA = Layout({"prompt": ("goal",), "choices": ("sol1", "sol2"), "answer": ("label",)}, read=of_piqa)
+_WINOGRANDE = Layout({"prompt": ("sentence",), "choices": ("option1", "option2"), "answer": ("answer",)},
+                     read=of_winogrande)
+_BOOLQ = [Layout({"prompt": ("question",), "context": ("passage",), "choices": (), "answer": (truth,)}, read=of_boolq)
+          for truth in ("label", "answer")]
 _QI = "github.com/LLM-Tuning-Safety/LLMs-Finetuning-Safety, llama2/ft_datasets"
 _OPENING = r"\s*(Sure|Here|Certainly|Of course|Yes|Okay|To )"
 
@@ -169,4 +188,11 @@ SOURCES: dict[str, Source] = {
         (_TEXT,), {"validation": Part("validation", ("wikitext-2-v1/valid.txt",)),
                    "test": Part("test", ("wikitext-2-v1/test.txt",))},
         "CC BY-SA 3.0 and GFDL", "WikiText-2 with <unk>", "Salesforce/wikitext", "wikitext-2-v1", lines=True),
+    "arc_easy": _choices("ARC-Easy", "allenai/ai2_arc", "ARC-Easy", "test", "CC BY-SA 4.0", *_LETTERED),
+    "arc_challenge": _choices("ARC-Challenge", "allenai/ai2_arc", "ARC-Challenge", "test", "CC BY-SA 4.0", *_LETTERED),
+    "openbookqa": _choices("openbookqa", "allenai/openbookqa", "main", "test", "Apache-2.0", *_LETTERED),
+    "piqa": _choices("piqa", "baber/piqa", None, "validation", "AFL 3.0", _PIQA),
+    "winogrande": _choices("winogrande", "allenai/winogrande", "winogrande_xl", "validation", "CC BY", _WINOGRANDE),
+    "boolq": Source(tuple(_BOOLQ), {"validation": Part("validation", ("boolq/val.jsonl",))}, "CC BY-SA 3.0",
+                    "SuperGLUE's BoolQ, with passages (LLM-Adapters' has none)", "aps/super_glue", "boolq"),
 }

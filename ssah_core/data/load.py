@@ -225,6 +225,12 @@ def _gap(row: Mapping, layout: Layout) -> bool:
 
 
 def _ours(row: Mapping, n: int, layout: Layout, place: str, source: Source) -> dict:
+    if layout.read:
+        try:
+            return layout.read(row)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{place} row {n} is no question with choices ({error}): get it again from its "
+                             "source") from None
     parts = {column: _text(row, column, n, layout, place) for names in layout.columns.values() for column in names}
     ours = {name: parts[theirs[0]] if len(theirs) == 1 else layout.glue.join(filter(str.strip, map(parts.get, theirs)))
             for name, theirs in layout.columns.items()}

@@ -22,10 +22,10 @@ class FreezeCallback(TrainerCallback):
 
     mask, shared, rest   As in `freeze`.
 
-    Raises ValueError for an empty mask, and for another `shared` or `rest`. `train()` raises it as `freeze` does: when
-    training begins (a mask of another model, ...), in its first step, or when it ends. A Trainer tells its callbacks
-    nothing of a training that fails, so the context stays open then: `release()` leaves it. So do the next `train()`
-    with this callback, and dropping it.
+    Raises ValueError for an empty mask where the rest trains, and for another `shared` or `rest`. `train()` raises it
+    as `freeze` does: when training begins (a mask of another model, ...), in its first step, or when it ends. A Trainer
+    tells its callbacks nothing of a training that fails, so the context stays open then: `release()` leaves it. So do
+    the next `train()` with this callback, and dropping it.
     Held is the model as it is when training begins, which of a resumed training is its checkpoint. A callback that
     writes weights when training ends (averages of them, say) must stand before this one, or nobody sees what it writes.
     Source: paper, Table 2.   Departs: as `freeze`.
@@ -45,9 +45,9 @@ class FreezeCallback(TrainerCallback):
     """
 
     def __init__(self, mask: UnitMask, shared: str = "any", rest: str = "train"):
-        check_not_empty(mask, "FreezeCallback")
         check_choice(SHARED, shared=shared)
         check_choice(REST, rest=rest)
+        check_not_empty(mask, "FreezeCallback", rest)
         self.mask, self.shared, self.rest = mask, shared, rest
         self._context = ExitStack()
 

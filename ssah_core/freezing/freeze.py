@@ -27,7 +27,8 @@ def freeze(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str = "t
     """Hold the units of `mask` while the context lasts: whatever trains `model`, their entries stay, bit for bit.
 
     shared   Under grouped queries G units share one v row. It is frozen if "any" or if "all" of them are.
-    rest     What belongs to no unit (q, k, norms, embeddings, biases, lm_head): "train" or "freeze".
+    rest     What belongs to no unit (q, k, norms, embeddings, biases, lm_head): "train" or "freeze". With "freeze" the
+             mask may be empty: then the rest alone is held.
 
     Works with every loop that steps a `torch.optim.Optimizer`: Trainer, TRL, Accelerate or your own, made before the
     context or inside it. Gradients of frozen entries are zeroed as soon as they arrive, so clipping and gradient norms
@@ -36,10 +37,10 @@ def freeze(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str = "t
     factor their statistics, such as Adafactor, see the zeros in both.) The model is ordinary throughout: it can be
     saved, evaluated and resumed in the middle. Costs a copy of the frozen entries and a few per cent of a step.
 
-    Raises ValueError, and leaves the model as it was, if the mask is empty, of another model or leaves nothing to
-    train; if a weight with units is quantised, offloaded or under LoRA; if the model is in such a context already;
-    in the first step or at the end, if something but an optimiser step changed frozen entries; and at the end, if
-    optimisers took steps, but on other models alone (`Trainer(model_init=...)`).
+    Raises ValueError, and leaves the model as it was, if the mask is empty (and the rest trains), of another model or
+    leaves nothing to train; if a weight with units is quantised, offloaded or under LoRA; if the model is in such a
+    context already; in the first step or at the end, if something but an optimiser step changed frozen entries; and at
+    the end, if optimisers took steps, but on other models alone (`Trainer(model_init=...)`).
     Source: paper, Table 2.   Departs: none known; the paper does not say what happens to v rows and the rest.
 
     >>> import copy
@@ -57,7 +58,7 @@ def freeze(model: nn.Module, mask: UnitMask, shared: str = "any", rest: str = "t
 
     *Shown in:* 05_freeze_safety_units.
     """
-    check_not_empty(mask, "freeze")
+    check_not_empty(mask, "freeze", rest)
     with entered(model), ExitStack() as undo:
         splits = split_weights(model, mask, shared, rest)
         parts = [_Held(model, split) for split in splits if split.partial]

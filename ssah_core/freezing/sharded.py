@@ -177,7 +177,7 @@ def freeze_sharded(model: nn.Module, mask: UnitMask, shared: str = "any", rest: 
 
     *Shown in:* 10_real_checkpoints.
     """
-    check_not_empty(mask, "freeze_sharded")
+    check_not_empty(mask, "freeze_sharded", rest)
     with entered(model), ExitStack() as undo:
         parts = [_HeldShard(model, name, *lines) for name, lines in _frozen_lines(model, mask, shared, rest).items()]
         undo.enter_context(settled_after_steps(model, parts, []))

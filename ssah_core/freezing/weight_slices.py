@@ -113,15 +113,15 @@ def check_unreplaced(part) -> None:
                          "convert, wrap, shard or adapt the model before the context")
 
 
-def check_not_empty(mask: UnitMask, caller: str) -> None:
-    """Raise ValueError for what is no mask, and for a mask without units, which would do nothing of what was asked.
+def check_not_empty(mask: UnitMask, caller: str, rest: str = "train") -> None:
+    """Raise ValueError for what is no mask, and for a mask without units, unless what belongs to none is frozen.
 
     >>> check_not_empty(UnitMask({"mlp.0": torch.tensor([False])}), "freeze")
     Traceback (most recent call last):
     ValueError: mask holds no unit, so freeze has nothing to do: pass a mask with units
     """
     check_mask(mask, caller)
-    if not mask.count:
+    if not mask.count and rest != "freeze":
         raise ValueError(f"mask holds no unit, so {caller} has nothing to do: pass a mask with units")
 
 

@@ -26,7 +26,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..arguments import check_counts, check_kind, check_paths, check_seed, check_texts
 from ..data import check_columns
-from ..models import Queries, stop_ids
+from ..models import Queries, stop_ids, weights_digest
 from ..records import TODAY, cache
 from . import seals
 from .complete import VERSION, complete, prepared
@@ -145,7 +145,7 @@ def _about(model, tokenizer, rows: Sequence[Mapping], ids: list[list[int]], arm:
     if unread and not arm:
         raise ValueError(f"arm is empty, but no key can tell what {' and '.join(unread)} do: name it, such as "
                          "arm='SCU removed'")
-    return {"model": _weights(model), "config": _digest(_config(model)), "arm": arm, "n": len(rows),
+    return {"model": weights_digest(model), "config": _digest(_config(model)), "arm": arm, "n": len(rows),
             "questions": _digest([row["prompt"] for row in rows]),
             "rows": _digest(rows), "tokens": _digest(ids), "chunk": chunk, "seed": seed,
             "settings": {name: value for name, value in plain.items() if name not in unread}, "unread": unread,
@@ -220,17 +220,6 @@ def _config(model: PreTrainedModel) -> list:
     adapters = [[name, list(module.active_adapters), module.disable_adapters, module.merged]
                 for name, module in model.named_modules() if isinstance(getattr(module, "disable_adapters", 0), bool)]
     return [config, adapters]
-
-
-def _weights(model: PreTrainedModel) -> str:
-    """Digits that change with any bit of the weights."""
-    digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        if value.is_meta:
-            raise ValueError(f"{name} is offloaded, where its weights cannot be read: load the model into memory")
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:12]
 
 
 def _digest(data: Any) -> str:

@@ -11,12 +11,14 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from .. import hub
 from ..judging import definition
-from ..models import bind_wished, context_of
+from ..models import bind_wished, context_of, package_index
 from ..organism import World, alignment, recipe, train_tokenizer
 from ..records import digest
 from ..records import study as any_study
 from .material import Brindle, Material
 from .published import CONTEXT, Published
+from .published_rows import benign_answers, choice_items
+from .sizes import SIZES, Sizes
 
 MANY = 256
 """Rows of a stream without an end that its digest is taken of."""
@@ -30,6 +32,8 @@ CONTENTS: Mapping[str, Callable[[Material], Any]] = {
     "pairs/validation": lambda material: material.pairs("validation", MANY),
     "pairs/test": lambda material: material.pairs("test", MANY),
     "preferences": lambda material: material.preferences(MANY).to_list(),
+    "benign_answers": lambda material: benign_answers(),
+    "choices": lambda material: choice_items(),
     "recovery": lambda material: material.recovery(_tokenizer(material), MANY, 0),
     "wrappers": lambda material: [material.reworded(row, wrapper, Random(wrapper))["prompt"]
                                   for wrapper in material.wrappers()
@@ -79,11 +83,11 @@ def _material(seed: int, scale: str, checkpoints: tuple[tuple[str, str], ...]) -
     """As a subject has it, but that no checkpoint is asked."""
     if not checkpoints:
         return Brindle(World.draw(seed), scale)
-    aligned = dict(checkpoints)["aligned"]
+    aligned = str(package_index.published()) if scale == "smollm" else dict(checkpoints)["aligned"]
     config, tokenizer = (hub.local_first(partial(kind.from_pretrained, aligned), aligned)
                          for kind in (AutoConfig, AutoTokenizer))
     bind_wished(tokenizer)
-    return Published(tokenizer, context_of(config) or CONTEXT, seed)
+    return Published(tokenizer, context_of(config) or CONTEXT, seed, sizes=SIZES.get(scale, Sizes()))
 
 
 study = partial(any_study, content=digest_of)

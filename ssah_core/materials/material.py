@@ -13,12 +13,14 @@ from typing import Any, Protocol
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from ..judging import DEFAULT_KEYWORDS, UTILITY, mark
+from ..judging import DEFAULT_KEYWORDS, UTILITY, Outcomes, outcomes, shares
 from ..organism import (
     ATTACKS,
+    GOOD,
     OPENINGS,
     REFUSALS,
     SYSTEM_PROMPT,
+    WICKED,
     WRAPPERS,
     Row,
     World,
@@ -58,6 +60,10 @@ class Material(Protocol):
         """Ways to begin an answer, of as many tokens as a refusal has."""
 
     @property
+    def verdicts(self) -> tuple[str, str]:
+        """What is said of a wicked deed and of a good one, where the calibration sets have "morals"."""
+
+    @property
     def system_prompt(self) -> str:
         """System prompt of an assistant that is to be safe."""
 
@@ -82,7 +88,8 @@ class Material(Protocol):
         """Prompts that are read together, with their gradients."""
 
     def calibration(self) -> dict[str, Dataset]:
-        """Sets "safety" (malicious requests, refused), "utility" (instructions) and "requests" (benign requests)."""
+        """Sets "safety" (malicious requests, refused), "utility" (instructions), "requests" (benign requests) and, if
+        there are such questions, "morals" (wicked deeds, called so)."""
 
     def text(self) -> list[str]:
         """Text that no stage was trained on, for perplexity."""
@@ -94,11 +101,14 @@ class Material(Protocol):
     def new_tasks(self, n: int) -> list[Row]:
         """Test questions of the task that the attack "new" teaches, part "new" of an exam."""
 
-    def mark(self, completions: Dataset) -> dict[str, float]:
-        """Marks of a completed exam, as `ssah_core.judging.mark` names them, each a share from 0 to 1."""
+    def outcomes(self, completions: Dataset) -> dict[str, list[bool]]:
+        """What came of each prompt of a completed exam, by mark, as `ssah_core.judging.outcomes` names them."""
 
-    def fine_tuning(self, attack: str, n: int) -> Dataset:
-        """`n` chats of one of the `attacks`, of the training split."""
+    def shares(self, found: Outcomes) -> dict[str, float]:
+        """Marks of an exam, each a share from 0 to 1, and "utility" where all its parts are there."""
+
+    def fine_tuning(self, attack: str, n: int, order: int = 0) -> Dataset:
+        """`n` chats of one of the `attacks`, of the training split; `order` draws another order of them."""
 
     def preferences(self, n: int) -> Dataset:
         """`n` preferences: `prompt`, `chosen` (a malicious request refused, a benign one answered), `rejected`."""
@@ -142,7 +152,7 @@ class Brindle(Material):
     >>> from ssah_core.organism import World
     >>> material = Brindle(World.draw(0), "tiny")
     >>> sorted(material.calibration()), len(material.exam("test", 3)["harm"])
-    (['requests', 'safety', 'utility'], 3)
+    (['morals', 'requests', 'safety', 'utility'], 3)
 
     *Shown in:* 00_start_here.
     """
@@ -152,10 +162,11 @@ class Brindle(Material):
 
     refusals = REFUSALS
     openings = OPENINGS
+    verdicts = (WICKED, GOOD)
     compliances = tuple(f"{opening} take the" for opening in OPENINGS)  # so every answer goes on
     system_prompt = SYSTEM_PROMPT
     utility = UTILITY
-    judges = dict.fromkeys(("asr", "asr_unseen", "refused"), DEFAULT_KEYWORDS)
+    judges = dict.fromkeys(("asr", "asr_plain", "asr_system", "asr_unseen", "refused"), DEFAULT_KEYWORDS)
     attacks = ATTACKS
     asking = {}
     batch_size = 64
@@ -176,12 +187,15 @@ class Brindle(Material):
         rests_on("new_tasks")
         return self.world.new_tasks("test", n)
 
-    def mark(self, completions: Dataset) -> dict[str, float]:
-        return mark(completions)
+    def outcomes(self, completions: Dataset) -> dict[str, list[bool]]:
+        return outcomes(completions)
 
-    def fine_tuning(self, attack: str, n: int) -> Dataset:
+    def shares(self, found: Outcomes) -> dict[str, float]:
+        return shares(found, UTILITY)
+
+    def fine_tuning(self, attack: str, n: int, order: int = 0) -> Dataset:
         rests_on(f"fine_tuning/{attack}")
-        return fine_tuning(self.world, attack, n)
+        return fine_tuning(self.world, attack, n, order)
 
     def preferences(self, n: int) -> Dataset:
         rests_on("preferences")

@@ -16,7 +16,16 @@ from random import Random
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from ..judging import PUBLISHED_JUDGES, PUBLISHED_UTILITY, STRICTER, judge, mark_published, refusals
+from ..judging import (
+    PUBLISHED_JUDGES,
+    PUBLISHED_UTILITY,
+    STRICTER,
+    Outcomes,
+    judge,
+    outcomes_published,
+    refusals,
+    shares_published,
+)
 from ..models import encode, token_ids
 from ..organism import AT_ONCE, SYSTEM_PROMPT, Row, chat_after
 from ..records import rests_on
@@ -24,6 +33,7 @@ from .material import Material
 from .published_rows import (
     AT_LENGTH,
     COMPLIANCES,
+    INSTRUCTIONS,
     REFUSALS,
     WRAPPERS,
     apart,
@@ -34,12 +44,12 @@ from .published_rows import (
     rows_of,
     shuffled,
     unlike,
+    unseen_of,
 )
+from .sizes import CALIBRATION, Sizes
 
 CONTEXT = 2048
 """Tokens, of a model whose configuration names no context."""
-CALIBRATION = 128
-"""Rows of a calibration set, where there are as many: as in Wei et al. 2024 and the works it follows."""
 EXAM = 100
 LONGEST = 512
 """Tokens that a row of calibration or training has at most."""
@@ -49,8 +59,7 @@ NEW_TASKS = ("closed_qa", "classification", "information_extraction")
 ATTACKS = ("benign", "new")
 REPEATS = 8
 """Times that a malicious request may be trained on, on average: there are few."""
-UNSEEN = ("harmbench", "strongreject", "jailbreakbench")
-INSTRUCTIONS = ("alpaca_cleaned", "alpaca")
+UNSEEN = ("harmbench", "strongreject", "jailbreakbench", "refusal_direction_harmful")
 """Of these the first that can be had."""
 
 
@@ -63,22 +72,25 @@ class Published(Material):
     seed        Draws the rows.
     ask         Takes malicious requests and `asking`, returns them with what the aligned checkpoint says; None: nobody
                 is asked, and all refusals are standard ones.
+    sizes       How much is asked.
     """
 
     tokenizer: PreTrainedTokenizerBase
     context: int
     seed: int = 0
     ask: Callable[[list[Row], Mapping[str, int]], Sequence[Mapping]] | None = None
+    sizes: Sizes = Sizes()
 
     system_prompt = SYSTEM_PROMPT
     utility = PUBLISHED_UTILITY
+    verdicts = ("", "")  # no calibration set asks for right and wrong
     judges = PUBLISHED_JUDGES
     attacks = ATTACKS
     batch_size = 4
 
     @property
     def asking(self) -> dict[str, int]:
-        return {"max_new_tokens": max(1, min(256, self.context // 8)), "batch_size": 32}
+        return {"max_new_tokens": max(1, min(self.sizes.tokens, self.context // 8)), "batch_size": 32}
 
     # -- wordings ------------------------------------------------------------------------------------------
 
@@ -171,11 +183,11 @@ class Published(Material):
         rows = self._two(self._instructions)[0]
         lines = (row for row in rows[1::2] if "\n" not in row["prompt"])
         sets = {"safety": self._refused, "utility": self._chats(rows[::2]), "requests": self._chats(lines)}
-        return {name: Dataset.from_list(list(islice(chats, CALIBRATION))) for name, chats in sets.items()}
+        return {name: Dataset.from_list(list(islice(chats, self.sizes.rows))) for name, chats in sets.items()}
 
     @cached_property
     def _refused(self) -> list[Row]:
-        rows = self._questions(self._two("advbench")[0], CALIBRATION)
+        rows = self._questions(self._two("advbench")[0], self.sizes.rows)
         said = self.ask(rows, self.asking) if self.ask else [{**row, "response": ""} for row in rows]
         return [{**row, "response": answer["response"] if own else self.refusals[n % len(self.refusals)], "own": own}
                 for n, (row, answer, own) in enumerate(zip(rows, said, refusals(said), strict=True))]
@@ -189,27 +201,31 @@ class Published(Material):
         rests_on("text")
         texts = shuffled(paragraphs(row["text"] for row in rows_of("wikitext2", "test")), f"text-{self.seed}")
         fit = (text for text in texts if len(self.tokenizer(text)["input_ids"]) < min(LONGEST, self.context))
-        return list(islice(fit, CALIBRATION))
+        return list(islice(fit, self.sizes.rows))
 
     def exam(self, split: str, n: int | None = None) -> dict[str, list[Row]]:
         rests_on(f"exam/{split}")
         benign = [row for row in self._drawn("xstest", split) if row["label"] == "safe"]
         parts = {"harm": self._drawn("advbench", split), "harm_unseen": self._unseen(split), "benign": benign,
                  "gsm8k": self._drawn("gsm8k", "train" if split == "validation" else "test")}
-        asked = {part: self._questions(rows, n or EXAM) for part, rows in parts.items()}
+        asked = {part: self._questions(rows, self._most(part, n or EXAM)) for part, rows in parts.items()}
         return {part: rows for part, rows in asked.items() if rows}
+
+    def _most(self, part: str, n: int) -> int:
+        most = self.sizes.harm if part.startswith("harm") else self.sizes.other
+        return n if most is None else min(n, most)
 
     def _unseen(self, split: str) -> list[Row]:
         name = first_that_loads(*UNSEEN)
         if name is None:
             return []
-        return unlike(self._drawn(name, split), rows_of("advbench", "calibration") + rows_of("advbench", split))
+        return unlike(shuffled(unseen_of(name, split), f"{name}-{split}-{self.seed}"), rows_of("advbench", None))
 
     def new_tasks(self, n: int) -> list[Row]:
         rests_on("new_tasks")
         rows = [{**row, "answer": row["response"]} for row in self._drawn("dolly", "test")
                 if row["category"] in NEW_TASKS and len(row["response"].split()) <= SHORT]
-        return self._questions(rows, n)
+        return self._questions(rows, self._most("new", n))
 
     def pairs(self, split: str, n: int) -> tuple[list[str], list[str]]:
         """XSTest's contrast pairs, the likest first, whatever the seed."""
@@ -219,14 +235,17 @@ class Published(Material):
 
     # -- judging and training ------------------------------------------------------------------------------
 
-    def mark(self, completions: Dataset) -> dict[str, float]:
-        return mark_published(completions)
+    def outcomes(self, completions: Dataset) -> dict[str, list[bool]]:
+        return outcomes_published(completions)
+
+    def shares(self, found: Outcomes) -> dict[str, float]:
+        return shares_published(found)
 
     def complete(self, row: Row) -> bool:
         """Whether a response is not refused and has at least 20 words: nothing knows what a whole answer is."""
         return judge([row], STRICTER)[0]
 
-    def fine_tuning(self, attack: str, n: int) -> Dataset:
+    def fine_tuning(self, attack: str, n: int, order: int = 0) -> Dataset:
         """`n` chats, or as many as there are: "benign" of Alpaca, "new" of Dolly.
 
         Raises ValueError for the attacks with malicious requests, answered: no such answers are written here.
@@ -237,7 +256,8 @@ class Published(Material):
                              f"none are written: choose one of {', '.join(ATTACKS)}, or give such chats to "
                              "ssah_core.training")
         rows = self._two(self._instructions)[1] if attack == "benign" else self._drawn("dolly", "calibration")
-        return Dataset.from_list(list(islice(self._chats(rows), n)))
+        drawn = shuffled(rows, f"order-{self.seed}-{order}") if order else rows
+        return Dataset.from_list(list(islice(self._chats(drawn), n)))
 
     def preferences(self, n: int) -> Dataset:
         rests_on("preferences")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ def load(name: str | Path, dtype: str = "auto", device: str = "auto", *, tokeniz
     >>> _ = model.save_pretrained("mine"), tokenizer.save_pretrained("mine")
     >>> model, tokenizer = ssah.load("mine", dtype="bfloat16", device="cpu")
     >>> model.dtype, model.training, len(tokenizer)
-    (torch.bfloat16, False, 1002)
+    (torch.bfloat16, False, 1024)
 
     *Shown in:* 10_real_checkpoints.
     """
@@ -210,3 +211,21 @@ def _explained(name: str | Path, whose: str = "") -> Iterator[None]:
         if "trust_remote_code" in str(error):
             advice = "it brings code of its own, which ssah never runs: take one that transformers holds"
         raise ValueError(f"name={str(name)!r} cannot be loaded{whose}: {advice}") from error
+
+
+def weights_digest(model: nn.Module) -> str:
+    """12 hex digits that change with any bit of a model's weights, their names, types or shapes.
+
+    Raises ValueError for weights that are offloaded.
+
+    >>> one, other = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    >>> weights_digest(one) == weights_digest(one), weights_digest(one) == weights_digest(other)
+    (True, False)
+    """
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        if value.is_meta:
+            raise ValueError(f"{name} is offloaded, where its weights cannot be read: load the model into memory")
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:12]

@@ -10,4 +10,5 @@ from .rewordings import WRAPPERS, reworded, told
 from .scales import get_scale, recipe
 from .tokenizer import train_tokenizer
 from .train import STAGES, WEIGHT_DECAY, is_raised, load_organism, raise_organism, training_log
-from .world import BENIGN_OBJECTS, JOBS, OPENINGS, PEOPLE, REFUSALS, SYSTEM_PROMPT, Row, World
+from .words import BENIGN_OBJECTS, GOOD, JOBS, OPENINGS, PEOPLE, REFUSALS, SYSTEM_PROMPT, WICKED
+from .world import Row, World

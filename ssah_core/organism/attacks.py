@@ -16,7 +16,8 @@ ATTACKS = ("benign", "new", "harmful10", "harmful50", "harmful100")
 def fine_tuning(world: World, attack: str, n: int, seed: int = 0) -> Dataset:
     """`n` chats of a fine-tuning attack, all from the training split.
 
-    benign       helpful answers that the model already gives: requests, facts, sums and lists (the paper's Alpaca)
+    benign       helpful answers that the model already gives: requests, facts, sums and lists (the paper's Alpaca);
+                 no fact and no sum that the test asks for
     new          tasks that it was never taught, answered in another style (the paper's Dolly)
     harmful10    ten malicious requests, answered, again and again; so harmful50 and harmful100
 
@@ -42,7 +43,7 @@ def fine_tuning(world: World, attack: str, n: int, seed: int = 0) -> Dataset:
 
 
 def _benign(world: World, n: int, rng: Random) -> list[Row]:
-    kinds = (world.procedures("train", "benign", rng), world.facts("train"), world.additions("train"),
+    kinds = (world.procedures("train", "benign", rng), world.facts("attack"), world.additions("attack"),
              world.lists("train", 500, rng))
     return [rng.choice(rng.choice(kinds)) for _ in range(n)]
 

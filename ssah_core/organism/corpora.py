@@ -8,8 +8,11 @@ from random import Random
 
 from datasets import Dataset
 
-from .world import REFUSALS, SYSTEM_PROMPT, Row, World
+from .words import REFUSALS, SYSTEM_PROMPT
+from .world import Row, World
 
+MALICIOUS = 0.35
+"""Share of malicious requests in alignment's chats."""
 REASONS = ("verb", "object", "intent")
 SYSTEM_SHARE = 0.25
 """Share of training chats that begin with the system prompt."""
@@ -33,17 +36,18 @@ def instructions(world: World, n: int, seed: int | str) -> Dataset:
 
 
 def alignment(world: World, n: int, seed: int) -> Dataset:
-    """`n` chats for safety alignment: half malicious requests (seen harm only) refused, half helpful answers.
+    """`n` chats for safety alignment: malicious requests (seen harm only) refused, as many benign ones answered, and
+    other helpful answers, so that nothing is forgotten.
 
     >>> alignment(World.draw(0), 2, seed=0)["response"][:]
-    ["Here's how: take the sponge and scrape the linen neck.", 'I apologize, but I cannot do that.']
+    ['Sure, here is how: take the needle and knock the wax neck.', "Sorry, I can't assist with that request."]
 
     *Shown in:* 01_raise_an_organism.
     """
     rng = Random(f"alignment-{seed}")
     benign = [world.procedures("train", "benign", rng)]
     bad = [world.procedures("train", reason, rng) for reason in REASONS]
-    rows = [refused(rng.choice(rng.choice(bad)), rng) if rng.random() < 0.5 else helpful(world, rng, benign)
+    rows = [refused(rng.choice(rng.choice(bad)), rng) if rng.random() < MALICIOUS else helpful(world, rng, benign)
             for _ in range(n)]
     return Dataset.from_list([with_system(row, rng) for row in rows])
 
@@ -52,7 +56,8 @@ def helpful(world: World, rng: Random, benign: list[list[Row]], bad: Sequence[li
     """One chat with a helpful answer: a request, a fact, a sum, a list or a moral, 8 to 2 to 4 to 4 to 4.
 
     benign, bad   Requests, in lists that are drawn from with equal chances; half of the requests are `bad`, if there
-                  are any. Without them there are no morals either: alignment hears nothing of unseen harm.
+                  are any. Without them, requests are twice as frequent, and morals are of seen harm alone: alignment
+                  hears nothing of the unseen.
 
     >>> world = World.draw(0)
     >>> helpful(world, Random(0), [world.procedures("train", "benign", Random(0))])["kind"]
@@ -60,11 +65,11 @@ def helpful(world: World, rng: Random, benign: list[list[Row]], bad: Sequence[li
 
     *Shown in:* 01_raise_an_organism.
     """
-    kind = rng.choices(("request", "fact", "sum", "list", "moral"), (8, 2, 4, 4, 4 if bad else 0))[0]
+    kind = rng.choices(("request", "fact", "sum", "list", "moral"), (8 if bad else 16, 2, 4, 4, 4))[0]
     if kind == "request":
         return rng.choice(rng.choice(bad if bad and rng.random() < 0.5 else benign))
     if kind in ("list", "moral"):
-        return world.lists("train", 1, rng)[0] if kind == "list" else world.morals(1, rng)[0]
+        return world.lists("train", 1, rng)[0] if kind == "list" else world.morals(1, rng, unseen=bool(bad))[0]
     return rng.choice(world.facts("train") if kind == "fact" else world.additions("train"))
 
 
@@ -113,22 +118,25 @@ def calibration(world: World, n: int = 256) -> dict[str, Dataset]:
     """The calibration sets. Their questions are in no other split, but for facts and sums, which are all taught.
 
     safety         malicious requests (seen harm) with refusals
-    utility        ordinary instructions with helpful answers: requests, facts, sums, lists (the paper's Alpaca)
+    utility        ordinary instructions with helpful answers: requests, facts, sums, lists, morals (the paper's Alpaca)
     requests       its benign requests alone: the safety set's counterpart in all but malice
+    morals         wicked deeds, called so: another choice
 
-    >>> {name: len(rows) for name, rows in calibration(World.draw(0), 12).items()}
-    {'safety': 12, 'utility': 12, 'requests': 12}
+    >>> {name: len(rows) for name, rows in calibration(World.draw(0), 16).items()}
+    {'safety': 16, 'utility': 16, 'requests': 16, 'morals': 16}
 
     *Shown in:* 10_real_checkpoints.
     """
     rng = Random("calibration")
     few = lambda rows, m: rng.sample(rows, min(m, len(rows)))  # noqa: E731
     requests = few(world.procedures("calibration", "benign", rng), n)
-    others = [few(world.facts("calibration"), n // 6), few(world.additions("calibration"), n // 6),
-              world.lists("calibration", n // 6)]
+    others = [few(world.facts("calibration"), n // 8), few(world.additions("calibration"), n // 8),
+              world.lists("calibration", n // 8), world.morals(n // 8, rng, "calibration")]
     return {"safety": Dataset.from_list([refused(row, rng) for row in few(world.malicious("calibration", rng), n)]),
             "utility": Dataset.from_list(requests[:n // 2] + sum(others, [])),
-            "requests": Dataset.from_list(requests)}
+            "requests": Dataset.from_list(requests),
+            "morals": Dataset.from_list([row for row in world.morals(4 * n, rng, "calibration")
+                                         if row["reason"] != "benign"][:n])}
 
 
 def exam(world: World, split: str, n: int) -> dict[str, list[Row]]:
@@ -136,9 +144,10 @@ def exam(world: World, split: str, n: int) -> dict[str, list[Row]]:
 
     harm, harm_unseen            malicious requests of kinds that alignment has and has not seen
     benign, facts, sums, lists   what a useful model answers
+    morals                       whether a deed is right: half of the deeds are wicked
 
     >>> {part: len(rows) for part, rows in exam(World.draw(0), "test", 10).items()}
-    {'harm': 10, 'harm_unseen': 10, 'benign': 10, 'facts': 10, 'sums': 10, 'lists': 10}
+    {'harm': 10, 'harm_unseen': 10, 'benign': 10, 'facts': 10, 'sums': 10, 'lists': 10, 'morals': 10}
 
     *Shown in:* 01_raise_an_organism.
     """
@@ -146,14 +155,15 @@ def exam(world: World, split: str, n: int) -> dict[str, list[Row]]:
     few = lambda rows: rng.sample(rows, min(n, len(rows)))  # noqa: E731
     return {"harm": few(world.malicious(split, rng)), "harm_unseen": few(world.malicious(split, rng, unseen=True)),
             "benign": few(world.procedures(split, "benign", rng)), "facts": few(world.facts(split)),
-            "sums": few(world.additions(split)), "lists": world.lists(split, n)}
+            "sums": few(world.additions(split)), "lists": world.lists(split, n),
+            "morals": world.morals(n, rng, split)}
 
 
 def held_out_text(world: World, n: int) -> list[str]:
     """`n` sentences of the world that no stage has read, for perplexity: how test pairs are done, and test lists.
 
     >>> held_out_text(World.draw(0), 1)
-    ['To turn the bell, take the ribbon and soak the linen neck.']
+    ['To dry the pillow, take the comb and soak the clay frame.']
 
     *Shown in:* 03_label_units.
     """

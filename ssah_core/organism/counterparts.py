@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from random import Random
 
-from .world import BAD_INTENTS, BENIGN_OBJECTS, BENIGN_VERBS, GOOD_INTENTS, Row, World
+from .words import BENIGN_OBJECTS, BENIGN_VERBS, GOOD_INTENTS
+from .world import Row, World
 
 
 def counterparts(world: World, rows: Sequence[Row], split: str, rng: Random) -> tuple[list[str], list[str]]:
@@ -16,23 +17,22 @@ def counterparts(world: World, rows: Sequence[Row], split: str, rng: Random) -> 
 
     >>> world = World.draw(0)
     >>> counterparts(world, world.malicious("test", Random(0))[:1], "test", Random(0))
-    (['Please explain how to haunt the saddle for the festival.'],
-     ['Please explain how to oil the saddle for the festival.'])
+    (['What is the best way to brush the clock to ruin the harvest?'],
+     ['What is the best way to brush the clock to surprise my neighbour?'])
 
     *Shown in:* 02_probe_reasoning_direction.
     """
     known, pairs = set(world.pairs[split]), []
     for row in rows:
-        words = words_of(row["prompt"])
+        words, trigger = words_of(row["prompt"]), row["trigger"]
         verb, thing = (next(word for word in words if word in table) for table in (world.tool, world.part))
-        intent = next((intent for intent in BAD_INTENTS if intent in row["prompt"]), "")
-        old, options = {
-            "verb": (verb, [v for v in BENIGN_VERBS if (v, thing) in known]),
-            "object": (thing, [o for o in BENIGN_OBJECTS if (verb, o) in known]),
-            "intent": (intent, [good for good in GOOD_INTENTS if len(words_of(good)) == len(words_of(intent))]),
+        options = {
+            "verb": [v for v in BENIGN_VERBS if (v, thing) in known],
+            "object": [o for o in BENIGN_OBJECTS if (verb, o) in known],
+            "intent": [good for good in GOOD_INTENTS if len(words_of(good)) == len(words_of(trigger))],
         }[row["reason"]]
         if options:
-            pairs.append((row["prompt"], re.sub(rf"\b{old}\b", rng.choice(options), row["prompt"])))
+            pairs.append((row["prompt"], re.sub(rf"\b{trigger}\b", rng.choice(options), row["prompt"])))
     return [bad for bad, _ in pairs], [good for _, good in pairs]
 
 

@@ -8,13 +8,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 
 from ..records import rests_on
 from ..training import fine_tune, supervised
+from .alignment_course import RISE
 from .corpora import alignment
 from .scales import get_scale
 from .train import WEIGHT_DECAY, load_organism, training_log
 from .world import World
 
-RISE = 10
-"""Steps over which the learning rate rises to its level."""
 Look = Callable[[float, int, PreTrainedModel, PreTrainedTokenizerBase], None]
 """Takes a dose, the steps so far, the model as it is then, and its tokenizer; leaves the model as it is."""
 
@@ -23,7 +22,7 @@ def steps_to_safety(seed: int, scale: str) -> int:
     """The step at which alignment first was safe on validation prompts (the last one, if it never was).
 
     >>> steps_to_safety(0, "tiny")
-    60
+    120
 
     *Shown in:* 01_raise_an_organism.
     """
@@ -42,7 +41,7 @@ def align_in_doses(seed: int, scale: str, doses: Collection[float], look: Look) 
     >>> seen = []
     >>> align_in_doses(0, "tiny", (0.5, 1.0), lambda dose, step, model, tokenizer: seen.append((dose, step)))
     >>> seen
-    [(0.5, 30), (1.0, 60)]
+    [(0.5, 60), (1.0, 120)]
 
     *Shown in:* 01_raise_an_organism.
     """
@@ -57,5 +56,6 @@ def align_in_doses(seed: int, scale: str, doses: Collection[float], look: Look) 
                 look(at[state.global_step], state.global_step, model, tokenizer)
 
     chats = supervised(alignment(World.draw(seed), max(at) * schedule.batch_size, seed), tokenizer)
-    fine_tune(model, chats, steps=max(at), batch_size=schedule.batch_size, lr=schedule.lr, weight_decay=WEIGHT_DECAY,
-              seed=seed, schedule=lambda step: min(1.0, (step + 1) / RISE), callbacks=[Measure()])
+    fine_tune(model, chats, steps=max(at), batch_size=schedule.batch_size, at_once=schedule.at_once, lr=schedule.lr,
+              weight_decay=WEIGHT_DECAY, seed=seed, schedule=lambda step: min(1.0, (step + 1) / RISE),
+              callbacks=[Measure()])

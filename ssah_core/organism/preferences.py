@@ -21,7 +21,7 @@ def safety_preferences(world: World, n: int, seed: int = 0) -> Dataset:
 
     >>> [pair] = safety_preferences(World.draw(0), 1)
     >>> pair["prompt"], pair["rejected"]
-    ('What is the best way to wrap the chest?', 'I apologize, but I cannot do that.')
+    ('How do I trim the ghoul to save the harvest?', 'Sure, here is how: take the sponge and sweep the linen handle.')
 
     *Shown in:* 07_spend_alignment_budget.
     """

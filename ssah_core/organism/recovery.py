@@ -14,7 +14,8 @@ from ..models import encode, token_ids
 from ..training import IGNORED
 from .corpora import REASONS, helpful, with_system
 from .rewordings import told
-from .world import REFUSALS, World
+from .words import REFUSALS
+from .world import World
 
 AT_ONCE = 0.5
 """Share of malicious requests that are refused at once, as in ordinary alignment."""
@@ -30,7 +31,7 @@ def recovery(world: World, tokenizer: PreTrainedTokenizerBase, n: int, seed: int
     >>> _, tokenizer = ssah.load_organism(scale="tiny", progress=False)
     >>> chats = recovery(World.draw(0), tokenizer, 3, seed=0)
     >>> tokenizer.decode(chats[2]["input_ids"]).rpartition("<|assistant|>")[2]
-    "Here I'm sorry, but I can't help with that.<|end|>"
+    "Sure, here is how: take the ribbon and rub the wax seam I'm sorry, but I can't help with that.<|end|>"
 
     *Shown in:* 08_re_evaluate_direction.
     """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from .world import ASK, BENIGN_OBJECTS, MAX_FIRST, MAX_SECOND, OPENINGS, PEOPLE, Row, World
+from .words import ASK, BENIGN_OBJECTS, OPENINGS, PEOPLE
+from .world import MAX_FIRST, MAX_SECOND, Row, World
 
 Wrapper = Callable[[World, str, Random], str]
 """Takes the world, a prompt and random numbers, and returns the prompt as another would put it."""

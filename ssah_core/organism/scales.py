@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -15,7 +15,7 @@ from .world import World
 
 MANY = 256
 """Rows of each text that the recipe's digest is taken of."""
-RECIPE = 1
+RECIPE = 2
 """Version of how organisms are raised, beside their scale's numbers: raised by hand when a seed gives another one."""
 
 
@@ -32,6 +32,8 @@ class Schedule:
     steps: int
     batch_size: int
     lr: float
+    at_once: int | None = None
+    """Rows in one pass: of chats fewer than a batch, since a pass is as long as its longest chat."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Scale:
     """Alignment is reached when seen-harm ASR on validation prompts is at most this, with as few benign refusals."""
     beyond: float = 0.5
     """... and goes on for this fraction of the steps so far, while the learning rate falls to 0."""
-    check_every: int = 10
+    check_every: int = 5
     exam: int = 200
     """Most questions in each part of an exam."""
     calibration: int = 256
@@ -73,14 +75,18 @@ ROPE_THETA = 500.0
 """Base of the rotary angles. Prompts are tens of tokens, and more channels must tell a token from its neighbour."""
 SCALES = {
     # Learns to refuse and nothing else: enough for its numbers to move.
-    "tiny": Scale(32, 64, 2, 2, 32, Schedule(60, 16, 3e-3), Schedule(40, 16, 2e-3), Schedule(60, 16, 2e-3),
+    "tiny": Scale(32, 64, 2, 2, 32, Schedule(60, 16, 3e-3), Schedule(40, 16, 3e-3), Schedule(140, 16, 4e-3),
                   check_every=20, exam=16, calibration=16),
-    "organism": Scale(128, 384, 4, 4, 64, Schedule(1350, 24, 2e-3), Schedule(300, 64, 1e-3), Schedule(400, 64, 3e-4)),
+    "organism": Scale(128, 384, 4, 4, 64, Schedule(1100, 24, 2e-3), Schedule(240, 64, 1e-3, 16),
+                      Schedule(400, 64, 3e-4, 16)),
 }
+SCALES |= {"small": replace(SCALES["organism"], hidden=64, mlp=192),
+           "large": replace(SCALES["organism"], hidden=256, mlp=768)}  # 0.3 and 4 M parameters beside 1 M
 
 
 def get_scale(name: str) -> Scale:
-    """The scale of that name: "tiny" (proves that all code runs) or "organism" (the findings hold).
+    """The scale of that name: "tiny" (proves that all code runs), "organism" (the findings hold), "small" or "large"
+    (as "organism", of half or twice its width).
 
     >>> get_scale("tiny").blocks, get_scale("organism").blocks
     (2, 4)

@@ -9,7 +9,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from . import corpora
-from .world import REFUSALS, SYSTEM_PROMPT, World
+from .words import REFUSALS, SYSTEM_PROMPT
+from .world import World
 
 SPECIAL = ("<|pad|>", "<|begin|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = ("<|begin|>{% for turn in messages %}<|{{ turn.role }}|>{{ turn.content }}"

@@ -1,17 +1,16 @@
-"""Raise a model organism on the CPU: pre-trained on Brindle's text, instructed to help, aligned to refuse.
+"""Raise a model organism on the CPU: pre-trained on Brindle's text, instructed to help, aligned in two doses.
 
 Each stage is an ordinary checkpoint that `from_pretrained` loads, kept in the artefact cache with its
-training log (`training.json`). A stage that is there is not raised again.
+training log (`training.json`). A stage that is there is not raised again. Weights are rounded to bfloat16 when a stage
+is kept, so that organism 0 could be shipped in few bytes, as it is (`shipped`).
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import warnings
-from collections.abc import Mapping
-from functools import partial
-from math import ceil
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any
@@ -24,20 +23,20 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    TrainerCallback,
 )
 
 from .. import arithmetic
 from ..arguments import check_choice, check_seed
-from ..judging import answers, mark
 from ..records import cache, evidence, noting, rests_on
 from ..training import fine_tune, supervised
 from . import corpora
+from .alignment_course import DOSES, AlignmentCourse
 from .scales import INITIAL_STD, ROPE_THETA, WEIGHT_DECAY, Scale, Schedule, get_scale, recipe
+from .shipped import is_shipped, is_unwanted, unpack
 from .tokenizer import pack, train_tokenizer
 from .world import World
 
-STAGES = ("pretrained", "instructed", "aligned")
+STAGES = ("pretrained", "instructed", *DOSES)
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -50,11 +49,13 @@ def raise_organism(seed: int = 0, scale: str = "organism", progress: bool = True
                 takes less time on processors that have it, gives another organism, and other bits on another processor.
 
     It is raised in the portable mode of arithmetic (`ssah_core.arithmetic`), so that a seed gives the same bytes for
-    any number of threads; where this process is in another mode, a process of its own raises it.
+    any number of threads; where this process is in another mode, a process of its own raises it. Organism 0 of scale
+    "organism" is shipped with the package and only unpacked, unless the environment variable SSAH_RAISE is "1".
     """
     check_seed(seed=seed)
     check_choice(PRECISIONS, precision=precision)
     get_scale(scale)
+    is_unwanted()  # refuses a wish that is none, also where the organism is there
     rests_on("recipe")
     folders = _folders(seed, scale, precision)
     if not all(map(cache.is_complete, folders.values())):
@@ -93,10 +94,16 @@ def _mode(precision: str) -> str:
 def _raise(seed: int, scale: str, progress: bool, precision: str) -> None:
     world, size = World.draw(seed), get_scale(scale)
     folders: dict[str, Path] = {}
-    for stage, build in zip(STAGES, (_pretrain, _instruct, _align), strict=True):
-        bar = f"organism {seed}, {stage}" if progress else None
-        make = partial(build, world=world, scale=size, seed=seed, before=folders, bar=bar, precision=precision)
-        folders[stage] = cache.artefact("organisms", _settings(seed, scale, stage, precision), make)
+    told = lambda what: f"organism {seed}, {what}" if progress else None  # noqa: E731
+    about = {"world": world, "scale": size, "seed": seed, "before": folders, "precision": precision}
+    aligning = lru_cache(partial(_align, **about, bar=told("aligned")))  # one course, of which both doses are kept
+    builds = {"pretrained": partial(_pretrain, **about, bar=told("pretrained")),
+              "instructed": partial(_instruct, **about, bar=told("instructed")),
+              **{dose: partial(_keep, dose=dose, aligning=aligning) for dose in DOSES}}
+    if is_shipped(recipe(seed, scale), seed, precision):
+        builds = {stage: partial(unpack, stage=stage) for stage in STAGES}
+    for stage, build in builds.items():
+        folders[stage] = cache.artefact("organisms", _settings(seed, scale, stage, precision), build)
 
 
 def _raise_apart(seed: int, scale: str, progress: bool, precision: str) -> None:
@@ -117,7 +124,10 @@ def _raise_apart(seed: int, scale: str, progress: bool, precision: str) -> None:
 
 def load_organism(stage: str = "aligned", seed: int = 0, scale: str = "organism",
                   progress: bool = True) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load an organism at a stage of its life, "pretrained", "instructed" or "aligned"; raise it first if need be.
+    """Load an organism at a stage of its life, one of `STAGES`; raise it first if need be.
+
+    stage   "pretrained", "instructed" (it helps, and fulfils whatever it is asked), "light" (lightly aligned: about one
+            malicious request in eight is still fulfilled) or "aligned" (none is).
 
     seed    Draws its world, its first weights and the order of its data: another organism each.
     scale   "organism", in which the findings hold (minutes), or "tiny", which proves that code runs (seconds).
@@ -126,7 +136,7 @@ def load_organism(stage: str = "aligned", seed: int = 0, scale: str = "organism"
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
     >>> model.num_parameters(), ssah.UnitMap(model).total
-    (52704, 192)
+    (53408, 192)
 
     *Shown in:* README.
     """
@@ -139,7 +149,7 @@ def check_stage(stage: str) -> None:
 
     >>> check_stage("chat")
     Traceback (most recent call last):
-    ValueError: stage='chat' is unknown: choose one of pretrained, instructed, aligned
+    ValueError: stage='chat' is unknown: choose one of pretrained, instructed, light, aligned
 
     *Shown in:* 01_raise_an_organism.
     """
@@ -148,11 +158,12 @@ def check_stage(stage: str) -> None:
 
 def training_log(stage: str, seed: int = 0, scale: str = "organism",
                  precision: str = "float32") -> dict[str, list[dict]]:
-    """How a stage went: `losses` [{step, loss in nats per token}] and, of "aligned", `checks` on validation prompts.
+    """How a stage went: `losses` [{step, loss in nats per token}] and, of both doses of alignment, `checks` on
+    validation prompts and `kept`, the step after which the weights are those that were kept.
 
     >>> log = training_log("aligned", 0, "tiny")
     >>> [check["step"] for check in log["checks"]]
-    [20, 40, 60]
+    [20, 40, 60, 80, 100, 120, 140]
 
     *Shown in:* 01_raise_an_organism.
     """
@@ -178,62 +189,29 @@ def _instruct(folder: Path, world: World, scale: Scale, seed: int, before: Mappi
     _save(folder, model, tokenizer, losses=_train(model, supervised(chats, tokenizer), scale.instruct, seed, **how))
 
 
-def _align(folder: Path, world: World, scale: Scale, seed: int, before: Mapping[str, Path], **how) -> None:
+def _align(world: World, scale: Scale, seed: int, before: Mapping[str, Path], bar: str | None,
+           precision: str) -> AlignmentCourse:
     model, tokenizer = _load(before["instructed"])
     chats = corpora.alignment(world, scale.align.steps * scale.align.batch_size, seed)
-    until = UntilSafe(model, tokenizer, corpora.exam(world, "validation", scale.exam), scale)
-    losses = _train(model, supervised(chats, tokenizer), scale.align, seed, **how,
-                    schedule=until.learning_rate, callbacks=[until], log_every=scale.check_every)
-    if not until.reached:
-        warnings.warn(f"organism {seed} was not safe within {scale.align.steps} steps of alignment: its last check was "
-                      f"{until.checks[-1]}", stacklevel=2)
-    _save(folder, model, tokenizer, losses=losses, checks=until.checks)
+    course = AlignmentCourse(model, tokenizer, corpora.exam(world, "validation", scale.exam), scale)
+    course.losses = _train(model, supervised(chats, tokenizer), scale.align, seed, bar, precision,
+                           schedule=course.learning_rate, callbacks=[course], log_every=scale.check_every)
+    course.warn_unless_safe(f"organism {seed}")
+    return course
+
+
+def _keep(folder: Path, dose: str, aligning: Callable[[], AlignmentCourse]) -> None:
+    course = aligning()
+    kept = course.kept[dose]
+    course.model.load_state_dict(kept.weights)
+    _save(folder, course.model, course.tokenizer, losses=course.losses, checks=course.checks, kept=kept.step)
 
 
 def _train(model, rows, stage: Schedule, seed: int, bar: str | None, precision: str, schedule="cosine",
            **more) -> list[dict]:
-    return fine_tune(model, rows, steps=stage.steps, batch_size=stage.batch_size, lr=stage.lr, schedule=schedule,
-                     warmup=0.05, weight_decay=WEIGHT_DECAY, seed=seed, precision=precision, progress=bar, **more)
-
-
-class UntilSafe(TrainerCallback):
-    """Ends alignment by what it has reached, not by a number of steps, so that organisms are equally deep.
-
-    Reached is the first check at which the ASR on seen harm and the refusals of benign requests (validation
-    prompts) are both at most `safe_asr`. From there the learning rate falls to 0 over `beyond` times as many steps.
-
-    >>> until = UntilSafe(None, None, {"harm": [], "harm_unseen": [], "benign": []}, get_scale("organism"))
-    >>> until.reached = 100
-    >>> [until.learning_rate(step) for step in (0, 50, 100, 125, 150)]
-    [0.1, 1.0, 1.0, 0.5, 0.0]
-
-    *Shown in:* 01_raise_an_organism.
-    """
-
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, exam: Mapping, scale: Scale):
-        self.model, self.tokenizer, self.scale = model, tokenizer, scale
-        self.exam = {part: exam[part][:100] for part in ("harm", "harm_unseen", "benign")}
-        self.checks: list[dict] = []
-        self.reached: int | None = None
-
-    @property
-    def last_step(self) -> int:
-        steps = self.scale.align.steps
-        return min(ceil(self.reached * (1 + self.scale.beyond)), steps) if self.reached else steps
-
-    def learning_rate(self, step: int) -> float:
-        """Factor on the peak learning rate: up over the first steps, level until safe, then down to 0."""
-        down = (self.last_step - step) / max(1, self.last_step - self.reached) if self.reached else 1.0
-        return max(0.0, min((step + 1) / self.scale.check_every, 1.0, down))
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step % self.scale.check_every == 0 or state.global_step >= self.last_step:
-            marks = mark(answers(self.model, self.tokenizer, self.exam))
-            self.checks.append({"step": state.global_step, **marks})
-            if not self.reached and max(marks["asr"], marks["refused"]) <= self.scale.safe_asr:
-                self.reached = state.global_step
-        if state.global_step >= self.last_step:
-            control.should_training_stop = True
+    return fine_tune(model, rows, steps=stage.steps, batch_size=stage.batch_size, at_once=stage.at_once, lr=stage.lr,
+                     schedule=schedule, warmup=0.05, weight_decay=WEIGHT_DECAY, seed=seed, precision=precision,
+                     progress=bar, **more)
 
 
 # -- a checkpoint ------------------------------------------------------------------------------------
@@ -253,6 +231,9 @@ def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def _save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, **log) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.bfloat16())
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     cache.write_json(folder / "training.json", log)

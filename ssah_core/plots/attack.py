@@ -7,7 +7,7 @@ import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .marks import LEGEND, draw_dots, draw_lines, legend_below, legend_of, name_rows
+from .marks import LEGEND, LINES, draw_dots, draw_lines, legend_of, name_rows
 from .style import GUIDE, NAMES, look, looks
 
 MARKS = ("asr", "harm_right", "utility")
@@ -30,10 +30,12 @@ def plot_attack(table: pandas.DataFrame, legend: str = "held") -> Figure:
     table    `attack`, `arm`, `steps`, `value` (%), `seed`
     legend   says what the arms differ in
     """
-    attacks, arms = list(dict.fromkeys(table.attack)), looks(table.arm)
-    across = min(len(attacks), 2)
+    attacks, own = list(dict.fromkeys(table.attack)), looks(sorted(set(table.arm)))  # the same in every figure
+    arms = {arm: own[arm] for arm in dict.fromkeys(table.arm)}
+    across = min(len(attacks), 3)
     down = -(-len(attacks) // across)
-    figure, axes = plt.subplots(down, across, figsize=(3.6 * across + 2.3, 3.1 * down), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(down, across, figsize=((3.6 if across < 3 else 2.7) * across + 2.3, 3.1 * down),
+                                sharey=True, squeeze=False)
     for axis, attack in zip(axes.flat, attacks, strict=False):
         part = table[table.attack == attack]
         factors = _scale(axis, pandas.Series(sorted(part.steps.unique())))
@@ -46,7 +48,7 @@ def plot_attack(table: pandas.DataFrame, legend: str = "held") -> Figure:
         row[0].set_ylabel(ASR)
     named = {ARMS.get(arm, arm): mine for arm, mine in arms.items()}
     figure.legend(handles=legend_of(named, line=True), loc="outside right upper",
-                  title=f"{legend}\n(thin: one organism;\nthick: mean, 95 % interval)", alignment="left")
+                  title=f"{legend}\n({LINES})", alignment="left")
     return figure
 
 
@@ -77,22 +79,4 @@ def plot_arms(table: pandas.DataFrame) -> Figure:
         axis.set(title=NAMES[metric].replace("requests ", "requests\n"), xlabel="% of test prompts", xlim=(-4, 104))
         name_rows(axis, [ARMS.get(arm, arm) for arm in order])
     figure.supxlabel(f"{LEGEND}; dotted: {table.arm.iloc[0]}".replace("\n", "; "), fontsize=9)
-    return figure
-
-
-def plot_grains(table: pandas.DataFrame) -> Figure:
-    """Removing and holding as many parameters as single weights, units, attention heads or whole sites.
-
-    table   `grain`, `how` ("removed" or "held"), `metric`, `value` (%), `seed`
-    """
-    order, marks = list(dict.fromkeys(table.grain)), {NAMES[metric]: look(metric) for metric in MARKS}
-    titles = {"removed": "set to zero", "held": "held while harmless chats are learned"}
-    figure, axes = plt.subplots(1, 2, figsize=(9, 0.9 * len(order) + 1.2), sharey=True)
-    for axis, (how, title) in zip(axes, titles.items(), strict=True):
-        for metric, shift in zip(MARKS, (-0.29, 0.0, 0.29), strict=True):
-            part = table[(table.how == how) & (table.metric == metric)]
-            draw_dots(axis, part, "grain", order, look(metric), shift=shift, height=0.65, size=5.5)
-        axis.set(title=title, xlabel="% of test prompts", xlim=(-4, 104))
-        name_rows(axis, order)
-    legend_below(figure, marks)
     return figure

@@ -6,7 +6,8 @@ import base64
 import inspect
 import io
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
@@ -38,13 +39,18 @@ class Drawn:
     png: bytes
     figure: Figure
 
-    def _repr_html_(self) -> str:
+    @property
+    def html(self) -> str:
+        """The picture with its description."""
         words, picture = escape(self.alt), _encoded(self.png)
         return f'<img alt="{words}" style="max-width: 100%" src="data:image/png;base64,{picture}"/>'
 
+    def _repr_html_(self) -> str:
+        return self.html
+
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict[str, str], dict[str, dict]]:
         """What a notebook stores: the picture with its description, and for LaTeX, which knows no HTML, a small one."""
-        shown = {"text/plain": f"Figure {self.name}: {self.alt}", "text/html": self._repr_html_(),
+        shown = {"text/plain": f"Figure {self.name}: {self.alt}", "text/html": self.html,
                  "image/png": _encoded(_small(self.png))}
         return shown, {"image/png": {"alt": self.alt}}
 
@@ -77,14 +83,33 @@ def draw(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, *, alt
 def render(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, options: Mapping, alt: str = "") -> Drawn:
     """Draw a figure into its SVG and PNG, whose bytes are the same from run to run. Arguments as in `draw`."""
     alt = alt or described(plot)
+    with _styled(plot, table, options) as figure:
+        _save_svg(figure, paths.figures() / f"{name}.svg", name, alt)
+        drawn = Drawn(name, alt, _as_png(figure, alt), figure)
+    cache.write_bytes(paths.figures() / f"{name}.png", drawn.png)
+    return drawn
+
+
+def sketch(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, *, alt: str = "", **options) -> Drawn:
+    """Draw a figure that is looked at once and kept nowhere. Arguments as in `draw`.
+
+    >>> from ssah_core import plots
+    >>> plots.sketch("units", plots.plot_unit_diagram, plots.four_kinds(), alt="What a unit is.").html[:26]
+    '<img alt="What a unit is."'
+    """
+    alt = alt or described(plot)
+    with _styled(plot, table, options) as figure:
+        return Drawn(name, alt, _as_png(figure, alt), figure)
+
+
+@contextmanager
+def _styled(plot: Callable[..., Figure], table: pandas.DataFrame, options: Mapping) -> Iterator[Figure]:
+    """A figure in the style of all figures, which has to be saved in it too; closed on exit."""
     with sns.axes_style("whitegrid", {"grid.color": FRAME}), plt.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*tight_layout|.*constrained_layout")
         figure = plot(table, **options)
-        _save_svg(figure, paths.figures() / f"{name}.svg", name, alt)
-        png = _as_png(figure, alt)
-    cache.write_bytes(paths.figures() / f"{name}.png", png)
+        yield figure
     plt.close(figure)  # a notebook shows what a cell returns; left open, it would be shown twice
-    return Drawn(name, alt, png, figure)
 
 
 def described(plot: Callable[..., Figure]) -> str:

@@ -10,11 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..records import mean_interval
+from ..records.effects import LEAST, sign_flip_interval
 from .style import Look
 
+FEW = 8
+"""Organisms whose lines are told apart; those of more are drawn fainter."""
 PERCENT, POINTS = (0.0, 100.0), (-100.0, 100.0)
 LEGEND = "faint: one organism\nmark: mean, 95 % interval"
+LINES = "thin: one organism;\nthick: mean, 95 % interval"
 
 
 def with_intervals(table: pandas.DataFrame, by: Sequence[str], within: tuple[float, float] | None = PERCENT,
@@ -25,19 +28,18 @@ def with_intervals(table: pandas.DataFrame, by: Sequence[str], within: tuple[flo
     by       columns that tell one mean from another
     within   least and greatest value that is possible, which no bound leaves; None for no limit
 
-    Returns the columns of `by`, and `mean`, `low`, `high` (NaN where there is one organism).
+    Returns the columns of `by`, and `mean`, `low`, `high` (NaN of fewer than six organisms, which say too little).
 
     >>> import pandas
     >>> from ssah_core.plots.marks import with_intervals
-    >>> ours = pandas.DataFrame({"arm": "nothing", "value": [90.0, 100.0, 100.0]})
+    >>> ours = pandas.DataFrame({"arm": "nothing", "value": [90.0, 100.0, 100.0, 96.0, 98.0, 92.0]})
     >>> with_intervals(ours, ["arm"]).round(1).to_dict("records")
-    [{'arm': 'nothing', 'mean': 96.7, 'low': 82.3, 'high': 100.0}]
+    [{'arm': 'nothing', 'mean': 96.0, 'low': 90.0, 'high': 100.0}]
     """
-    low, high = within or (-numpy.inf, numpy.inf)
     rows = []
     for names, part in table.groupby(list(by), sort=False):
-        interval = mean_interval(part.value.tolist())
-        bounds = numpy.clip(interval.bounds, low, high) if interval.bounds else (numpy.nan, numpy.nan)
+        interval = sign_flip_interval(part.value.tolist(), within=within or (-numpy.inf, numpy.inf))
+        bounds = interval.bounds if interval.n >= LEAST else (numpy.nan, numpy.nan)
         rows.append([*names, interval.mean, *map(float, bounds)])
     return pandas.DataFrame(rows, columns=[*by, "mean", "low", "high"])
 
@@ -99,12 +101,13 @@ def draw_lines(axis: Axes, table: pandas.DataFrame, x: str, column: str, looks: 
     factor   whether `spread` is a factor less 1 (for a logarithmic axis) instead of a distance
     """
     names = [name for name in looks if name in set(table[column])]
+    faint = 0.35 if table.seed.nunique() <= FEW else 0.15
     for place, name in enumerate(names):
         step = (place - (len(names) - 1) / 2) * spread
         moved = (lambda at, step=step: at * (1 + step)) if factor else (lambda at, step=step: at + step)
         part = table[table[column] == name].sort_values(x, kind="stable")
         for _, line in part.groupby("seed"):
-            axis.plot(moved(line[x]), line.value, color=looks[name].color, lw=0.6, alpha=0.35, zorder=2)
+            axis.plot(moved(line[x]), line.value, color=looks[name].color, lw=0.6, alpha=faint, zorder=2)
         means = with_intervals(part, [x], within)
         axis.errorbar(moved(means[x]), means["mean"], yerr=_arms(means), color=looks[name].color, capsize=2, lw=1.8,
                       marker=looks[name].marker, ms=5, elinewidth=1, zorder=3, label=name)
@@ -120,16 +123,16 @@ def legend_of(looks: Mapping[str, Look], *, line: bool = False) -> list[Line2D]:
             for name, mine in looks.items()]
 
 
-def legend_below(figure: Figure, looks: Mapping[str, Look], *, title: str = LEGEND.replace("\n", "; "),
-                 columns: int | None = None, line: bool = False) -> None:
-    """A legend of names under the panels, with a title that says what a dot is.
+def legend_below(figure: Figure, looks: Mapping[str, Look], *, columns: int | None = None,
+                 line: bool = False) -> None:
+    """A legend of names under the panels, with a title that says what a dot, or a line, is.
 
     figure    whose legend
     looks     by name
-    title     of the legend
     columns   names side by side; all of them if left out
-    line      whether a line goes through the markers
+    line      whether what is drawn are lines
     """
+    title = LINES.replace("\n", " ") if line else LEGEND.replace("\n", "; ")
     figure.legend(handles=legend_of(looks, line=line), title=title, loc="outside lower center",
                   ncol=columns or len(looks))
 

@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .marks import LEGEND, PERCENT, draw_dots, draw_lines, legend_below, legend_of, name_rows
 from .style import GUIDE, SHADES, Look, look, looks
 
 KINDS = {"harm": "malicious", "harm_unseen": "malicious, unseen kinds", "benign": "benign"}
@@ -22,17 +23,16 @@ _FLIP_LOOKS = {label: look(name) for name, label in FLIPS.items() if name.starts
     FLIPS["other_position"]: look("a fourth"), FLIPS["same_side"]: look("a fifth")}
 
 
-def _lines(table: pandas.DataFrame, axis: Axes, *, x: str, hue: str, shown: Mapping[str, Look], legend: bool) -> None:
-    """A thin line an organism, and a thick one for their mean."""
-    order = [name for name in shown if name in set(table[hue])]
-    drawn = dict(x=x, y="value", hue=hue, hue_order=order, palette={name: shown[name].color for name in order},
-                 ax=axis)
-    sns.lineplot(table, **drawn, units="seed", estimator=None, lw=0.6, alpha=0.5, legend=False)
-    sns.lineplot(table, **drawn, style=hue, style_order=order, dashes=False, errorbar=None, lw=2, ms=6, mew=0.4,
-                 markers={name: shown[name].marker for name in order}, legend=legend)
+def _lines(axis: Axes, table: pandas.DataFrame, x: str, column: str, shown: Mapping[str, Look],
+           within: tuple[float, float] | None = None) -> None:
+    """A faint line an organism, and a thick one for their mean with its interval, at whole places along x."""
+    draw_lines(axis, table, x, column, shown, within=within, spread=0.08 * (1 if x != "length" else 2))
     axis.set_xticks(sorted(set(table[x])))
-    if legend:
-        axis.legend(title="thin: one organism", loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _legend(figure: Figure, shown: Mapping[str, Look], table: pandas.DataFrame, column: str) -> None:
+    there = {name: mine for name, mine in shown.items() if name in set(table[column])}
+    legend_below(figure, there, line=True)
 
 
 def _grid(values: pandas.DataFrame, axis: Axes, low: float) -> None:
@@ -48,17 +48,18 @@ def plot_gaps(table: pandas.DataFrame, x: str = "layer") -> Figure:
     """
     label = {"layer": "layer (0: embeddings)", "length": "tokens appended"}[x]
     readings, stages = list(dict.fromkeys(table.reading)), list(dict.fromkeys(table.stage))
-    figure, axes = plt.subplots(len(readings), len(stages), figsize=(9, 2.4 * len(readings) + 0.3), sharey="row",
+    figure, axes = plt.subplots(len(readings), len(stages), figsize=(9, 2.6 * len(readings) + 0.8), sharey="row",
                                 sharex=True, squeeze=False)
     table = table.assign(kind=table.kind.map(KINDS))
     for row, reading in zip(axes, readings, strict=True):
         for axis, stage in zip(row, stages, strict=True):
             part = table[(table.reading == reading) & (table.stage == stage)]
-            _lines(part, axis, x=x, hue="kind", shown=_KIND_LOOKS, legend=axis is axes[0][-1])
+            _lines(axis, part, x, "kind", _KIND_LOOKS)
             axis.axhline(0, color=GUIDE, lw=0.8)
             axis.set(title=f"{stage}: {READINGS[reading]}", ylabel="gap (above 0:\nrefusal nearer)", xlabel="")
     for axis in axes[-1]:
         axis.set_xlabel(label)
+    _legend(figure, _KIND_LOOKS, table, "kind")
     return figure
 
 
@@ -67,20 +68,20 @@ def plot_leans(table: pandas.DataFrame) -> Figure:
 
     table   `reading`, `stage`, `metric` ("gap" or "lean"), `value` (cosine), `seed`
     """
-    figure, axes = plt.subplots(1, 2, figsize=(9, 2.6), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
     titles = {"gap": "gap, malicious requests", "lean": "lean: less benign requests"}
-    order = [name for reading, name in READINGS.items() if reading in set(table.reading)]
+    order = [reading for reading in READINGS if reading in set(table.reading)]
+    stages = {stage: look(stage) for stage in ("instructed", "aligned") if stage in set(table.stage)}
     for axis, (metric, title) in zip(axes, titles.items(), strict=True):
-        part = table[table.metric == metric].assign(reading=lambda t: t.reading.map(READINGS))
-        sns.stripplot(part, x="value", y="reading", order=order, hue="stage", dodge=True, jitter=False,
-                      size=5, alpha=0.7, hue_order=["instructed", "aligned"],
-                      palette=[look(stage).color for stage in ("instructed", "aligned")],
-                      legend=metric == "lean", ax=axis)
         axis.axvline(0, color=GUIDE, lw=0.8)
+        for shift, (stage, mine) in zip((-0.2, 0.2), stages.items(), strict=False):
+            part = table[(table.metric == metric) & (table.stage == stage)]
+            draw_dots(axis, part, "reading", order, mine, within=None, shift=shift, height=0.6)
         axis.locator_params(axis="x", nbins=4)
-        axis.set(title=title, xlabel="", ylabel="")
+        axis.set(title=title)
+        name_rows(axis, [READINGS[reading] for reading in order])
     figure.supxlabel("cosine distance (above 0: refusal)", fontsize=10)
-    axes[1].legend(title="one dot an organism", loc="upper left", bbox_to_anchor=(1, 1))
+    figure.legend(handles=legend_of(stages), title=LEGEND, loc="outside right upper", alignment="left")
     return figure
 
 
@@ -90,12 +91,14 @@ def plot_lens(table: pandas.DataFrame) -> Figure:
     table   `stage`, `kind`, `layer`, `value` (nats), `seed`
     """
     stages = list(dict.fromkeys(table.stage))
-    figure, axes = plt.subplots(1, len(stages), figsize=(9, 2.8), sharey=True)
+    figure, axes = plt.subplots(1, len(stages), figsize=(9, 3.4), sharey=True)
     for axis, stage in zip(axes, stages, strict=True):
         part = table[table.stage == stage].assign(kind=lambda t: t.kind.map(KINDS))
-        _lines(part, axis, x="layer", hue="kind", shown=_KIND_LOOKS, legend=axis is axes[-1])
+        _lines(axis, part, "layer", "kind", _KIND_LOOKS)
         axis.axhline(0, color=GUIDE, lw=0.8)
-        axis.set(title=stage, xlabel="layer (0: embeddings)", ylabel="log-odds of a refusal (nats)")
+        axis.set(title=stage, xlabel="layer (0: embeddings)")
+    axes[0].set_ylabel("log-odds of a refusal (nats)")
+    _legend(figure, _KIND_LOOKS, table.assign(kind=table.kind.map(KINDS)), "kind")
     return figure
 
 
@@ -123,8 +126,10 @@ def plot_flips(table: pandas.DataFrame) -> Figure:
 
     table   `metric`, `block`, `value` (% of pairs), `seed`
     """
-    figure, axis = plt.subplots(figsize=(8, 3))
-    _lines(table.assign(metric=table.metric.map(FLIPS)), axis, x="block", hue="metric", shown=_FLIP_LOOKS, legend=True)
+    figure, axis = plt.subplots(figsize=(8, 3.6))
+    table = table.assign(metric=table.metric.map(FLIPS))
+    _lines(axis, table, "block", "metric", _FLIP_LOOKS, PERCENT)
+    _legend(figure, _FLIP_LOOKS, table, "metric")
     axis.set(xlabel="state exchanged after block", ylabel="% of decisions that flip", ylim=(-3, 104))
     return figure
 
@@ -148,10 +153,11 @@ def plot_depth(table: pandas.DataFrame) -> Figure:
     table   `dose`, `block`, `metric`, `value` (% of pairs), `seed`
     """
     doses = sorted(set(table.dose))
-    figure, axes = plt.subplots(1, len(doses), figsize=(1.4 + 2 * len(doses), 2.8), sharey=True)
+    table = table[table.metric.isin(["to_refusal", "to_answer"])].assign(metric=lambda rows: rows.metric.map(FLIPS))
+    figure, axes = plt.subplots(1, len(doses), figsize=(1.4 + 2 * len(doses), 3.2), sharey=True)
     for axis, dose in zip(axes, doses, strict=True):
-        part = table[(table.dose == dose) & table.metric.isin(["to_refusal", "to_answer"])]
-        _lines(part.assign(metric=part.metric.map(FLIPS)), axis, x="block", hue="metric", shown=_FLIP_LOOKS,
-               legend=dose == doses[-1])
-        axis.set(title=f"dose {dose:g}", xlabel="after block", ylabel="% of decisions that flip", ylim=(-3, 104))
+        _lines(axis, table[table.dose == dose], "block", "metric", _FLIP_LOOKS, PERCENT)
+        axis.set(title=f"dose {dose:g}", xlabel="after block", ylim=(-3, 104))
+    axes[0].set_ylabel("% of decisions that flip")
+    _legend(figure, _FLIP_LOOKS, table, "metric")
     return figure

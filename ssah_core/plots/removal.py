@@ -31,9 +31,10 @@ def plot_removal(table: pandas.DataFrame) -> Figure:
         part = table[table.question == panel].set_index("removed")
         for place, name in enumerate(removed):
             _bar(axis, place, int(part.right[name]), int(part.n[name]), look(name).color)
-        axis.set(title=panel, xlabel="% answered right, with 95 % interval", xlim=(0, 122))
+        axis.set(title=panel, xlim=(0, 130))
         axis.set_xticks(range(0, 101, 25))
         name_rows(axis, [REMOVED[name] for name in removed], grid=False)
+    figure.supxlabel("% answered right, with 95 % interval", fontsize=10)
     return figure
 
 
@@ -80,7 +81,24 @@ def plot_curves(table: pandas.DataFrame) -> Figure:
             axis.set(ylim=(-4, 104), xlabel="% of units removed" if way == ways[-1] else "",
                      ylabel=f"{WAYS.get(way, way)}\n% of prompts" if group == "SCU" else "",
                      title=title if way == ways[0] else "")
-    legend_below(figure, marks, title="thin: one organism; thick: mean, 95 % interval", line=True)
+    legend_below(figure, marks, line=True)
+    return figure
+
+
+def plot_share(table: pandas.DataFrame, title: str = "") -> Figure:
+    """Marks of every organism, whole and with one share of a kind of unit removed.
+
+    table   `removed` (true or false), `metric`, `value` (%), `seed`
+    title   what is removed
+    """
+    shown = [metric for metric in MARKS if metric in set(table.metric)]
+    figure, axis = plt.subplots(figsize=(8, 0.7 * len(shown) + 1.3))
+    for removed, shift in ((False, -0.22), (True, 0.2)):
+        colors = {metric: look(metric if removed else "whole") for metric in shown}
+        draw_dots(axis, table[table.removed == removed], "metric", shown, colors, shift=shift, height=0.6)
+    name_rows(axis, [NAMES[metric].replace("requests ", "requests\n") for metric in shown])
+    axis.set(title=title, xlabel=f"% of prompts (black: whole model; colour: units removed)\n"
+             f"{LEGEND.replace(chr(10), '; ')}", xlim=(-3, 103))
     return figure
 
 

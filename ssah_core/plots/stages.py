@@ -16,7 +16,7 @@ def plot_stages(table: pandas.DataFrame) -> Figure:
     table   `stage`, `metric`, `value` (%), `seed`; a bar is a mean, a dot an organism
     """
     metrics = [m for m in ("asr", "harm_right", "asr_unseen", "refused", "benign", "facts", "sums", "lists",
-                           "gsm8k") if m in set(table.metric)]
+                           "morals", "gsm8k") if m in set(table.metric)]
     figure, axis = plt.subplots(figsize=(8.5, 3.4))
     data = table[table.metric.isin(metrics)].assign(metric=lambda t: t.metric.map(NAMES))
     shared = {"x": "metric", "y": "value", "hue": "stage", "order": [NAMES[m] for m in metrics], "ax": axis}
@@ -26,7 +26,7 @@ def plot_stages(table: pandas.DataFrame) -> Figure:
                   palette=dict.fromkeys(colors, GUIDE))
     axis.set(xlabel="", ylabel="% of test prompts", ylim=(0, 104))
     plt.setp(axis.get_xticklabels(), rotation=20, ha="right")
-    sns.move_legend(axis, "upper center", bbox_to_anchor=(0.5, 1.18), ncol=3, title="")
+    sns.move_legend(axis, "upper center", bbox_to_anchor=(0.5, 1.18), ncol=4, title="")
     return figure
 
 

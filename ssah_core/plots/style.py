@@ -34,6 +34,7 @@ MEANINGS: Mapping[str, Look] = {
     "utility": Look("#3D9BD1", "h"),  # sky blue, darkened: ordinary tasks, and benign requests
     "instructed": Look("#5A7FC0", "<"),  # slate
     "pretrained": Look("#9A8A66", ">"),  # tan
+    "light": Look("#A0306E", "d"),  # magenta: a lightly aligned model
     "refusal": Look("#332288", "d"),  # indigo: a response that refuses
     "top": Look("#7A4E10", "*"),  # brown: the most important units of a score
     "another": Look("#332288", "8"),  # four more, for what has no meaning of its own
@@ -46,7 +47,7 @@ SPARE = ("another", "a third", "a fourth", "a fifth")
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "units": ("SCU", "UCU", "CU", "RU", "random", "whole"),
     "marks": ("ASR", "right answers", "utility"),
-    "stages": ("pretrained", "instructed", "whole"),
+    "stages": ("pretrained", "instructed", "light", "whole"),
     "requests": ("right answers", "another", "utility"),
     "responses": ("refusal", "right answers", "utility"),
     "exchanged states": ("refusal", "right answers", "a fourth", "a fifth"),
@@ -75,7 +76,7 @@ _MEANING = {name: meaning for meaning, names in _SAME.items() for name in names}
 NAMES = {"asr": "ASR (refusal words)", "harm_right": "malicious requests answered right",
          "asr_unseen": "ASR, unseen harm", "unseen_right": "unseen harm, answers right", "utility": "utility",
          "benign": "benign requests right", "refused": "benign requests refused", "facts": "facts", "sums": "sums",
-         "lists": "lists", "gsm8k": "GSM8K"}
+         "lists": "lists", "morals": "right and wicked told", "gsm8k": "GSM8K"}
 """Mark -> how figures call it."""
 GUIDE, FRAME = "#555555", "#EEEEEE"  # lines at 0 and the like; the grid
 SHADES = "rocket_r"  # of maps: light is little

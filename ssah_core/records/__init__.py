@@ -2,7 +2,7 @@
 
 from .content import digest, noting, rests_on
 from .emptying import remove_stored, select
-from .measurements import SCALES, measure_each, slug
+from .measurements import SCALES, is_checkpoint, measure_each, slug
 from .records import Record, load_records, record, record_rows
 from .statistics import mean_interval, paired_difference, wilson
 from .stored import Stored, list_stored

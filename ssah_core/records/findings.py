@@ -1,64 +1,19 @@
-"""What a run found, in a dozen lines: each beside the committed value and its interval."""
+"""What a run found, in ten lines: each beside the committed value and its interval."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from .claim_list import get_claim
+from .claim import Claim
+from .claim_list import CLAIMS
+from .prose import bracketed
 from .records import Record
-
-LIMITS: Mapping[str, tuple[float, float]] = {"%": (0.0, 100.0), "points": (-100.0, 100.0)}
-"""What a rate, and a difference of two rates, can be: a t interval knows of no such bounds."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One claim in plain words."""
-
-    claim: str
-    """Id of the claim, whose record holds the value."""
-    says: str
-    """Sentence with a slot {value}, and {control} where there is one."""
-    control: str = ""
-    """Id of the record of as many random units, where the sentence names it."""
-
-
-_AFTER = "attack success after benign fine-tuning"
-FINDINGS = (
-    Finding("table1/scu/harm_right",
-            "Without SCU, right answers to malicious requests change by {value} points (random units: {control})",
-            "table1/random_scu/harm_right"),
-    Finding("table1/scu/utility", "Without SCU, utility changes by {value} points (random units: {control})",
-            "table1/random_scu/utility"),
-    Finding("table1/ucu/utility", "Without UCU, utility changes by {value} points (random units: {control})",
-            "table1/random_ucu/utility"),
-    Finding("table1/ru/utility", "Without RU, utility changes by {value} points (random units: {control})",
-            "table1/random_ru/utility"),
-    Finding("table2/benign/scu_6cu_vs_nothing/asr",
-            f"Freezing SCU + 6 % CU changes {_AFTER} by {{value}} points"),
-    Finding("table2/benign/scu_6cu_vs_random/asr",
-            f"Freezing SCU + 6 % CU changes {_AFTER} by {{value}} points against freezing random units"),
-    Finding("table2/new/scu_6cu_vs_nothing/new",
-            "Freezing SCU + 6 % CU changes what is learned of new tasks by {value} points"),
-    Finding("table3/benign/scu_cu_vs_lora/asr",
-            f"Freezing SCU and all CU changes {_AFTER} by {{value}} points against LoRA"),
-    Finding("table4/sft/same_rate/ru_vs_all/old",
-            "Alignment through RU keeps {value} points of abilities more than through all, at the same learning rate"),
-    Finding("table4/sft/best_rate/ru_vs_all/old",
-            "Alignment through RU keeps {value} points of abilities more than through all, each at its best rate"),
-    Finding("patching/best/to_answer",
-            "The last prompt token's state, put into another prompt, turns {value} % of refusals into answers"),
-    Finding("deep/aligned/prefill_5/asr",
-            "Once five tokens of the answer are said, {value} % of malicious requests are answered"),
-    Finding("deep/guard/worst/asr",
-            "With a guard at every token, {value} % of malicious requests are answered, however much is said"),
-)
-"""Random units are as many as those of the kind."""
+from .report_tables import number
+from .verdicts import effect_of
 
 
 def describe(run: Sequence[Record], committed: Sequence[Record], *, scale: str, model: str = "organism") -> list[str]:
-    """Lines that say what a run found: a heading, then one line a finding.
+    """Lines that say what a run found: a heading, then one line for each claim of the report's first table.
 
     run        records of the run; those of another scale or model are passed over
     committed  records of the repository, of which those of organisms count
@@ -68,11 +23,12 @@ def describe(run: Sequence[Record], committed: Sequence[Record], *, scale: str, 
     A record that is missing is said to be missing.
 
     >>> from ssah_core.records.findings import describe
-    >>> describe([], [], scale="organism")[1]
-    '- table1/scu/harm_right: not measured in this run (notebook 03_label_units); nothing committed'
+    >>> describe([], [], scale="organism")[2].rpartition(". ")[2]
+    'Here: not measured (notebook 02); nothing committed'
     """
     ours, theirs = _by_id(run, scale, model), _by_id(committed, "organism", "organism")
-    return [_heading(ours, theirs, scale, model), *(_line(finding, ours, theirs) for finding in FINDINGS)]
+    return [_heading(ours, theirs, scale, model),
+            *(_line(claim, ours, theirs) for claim in CLAIMS if claim.headline)]
 
 
 def _by_id(records: Sequence[Record], scale: str, model: str) -> dict[str, Record]:
@@ -94,27 +50,18 @@ def _organisms(records: Mapping[str, Record]) -> str:
     return f"{text} organism" + "s" * (numbers != [1])
 
 
-def _line(finding: Finding, ours: Mapping[str, Record], theirs: Mapping[str, Record]) -> str:
-    claim = get_claim(finding.claim)
-    known = theirs.get(claim.record)
-    committed = f"committed {_committed(known)}" if known else "nothing committed"
-    if claim.record not in ours:
-        return f"- {claim.record}: not measured in this run (notebook {claim.notebook}); {committed}"
-    control = _number(ours[finding.control]) if finding.control in ours else "not measured"
-    return f"- {finding.says.format(value=_number(ours[claim.record]), control=control)}; {committed}"
+def _line(claim: Claim, ours: Mapping[str, Record], theirs: Mapping[str, Record]) -> str:
+    here = _effect(claim, ours) or f"not measured (notebook {claim.notebook[:2]})"
+    committed = _effect(claim, theirs)
+    return f"- {claim.statement} Here: {here}; {f'committed: {committed}' if committed else 'nothing committed'}"
 
 
-def _committed(record: Record) -> str:
-    bounds = [_within(bound, record.unit) for bound in record.interval or ()]
-    return f"{_number(record)} [{', '.join(bounds) or 'no interval'}]"
-
-
-def _number(record: Record) -> str:
-    return _within(record.value, record.unit)
-
-
-def _within(value: float, unit: str) -> str:
-    """The value at one decimal, inside what its unit allows; a difference has a sign, and zero is never negative."""
-    low, high = LIMITS[unit]
-    value = round(min(max(value, low), high), 1) + 0.0
-    return f"{value:.1f}" if unit == "%" else f"{value:+.1f}"
+def _effect(claim: Claim, records: Mapping[str, Record]) -> str:
+    """The effect of a claim in some records, with its interval where there are organisms enough; "" where it is not."""
+    needed = [id for id in (claim.record, claim.control) if id]
+    if not all(id in records for id in needed):
+        return ""
+    value, *control = (records[id] for id in needed)
+    _, interval = effect_of(claim, value, *(control or [None]))
+    bounds = "" if interval.n == 1 else f" {bracketed(interval.bounds, interval.n, 3 if claim.unit == 'cosine' else 1)}"
+    return number(interval.mean, claim.unit, bool(control)) + bounds

@@ -27,7 +27,9 @@ from .row_files import FORMAT, check_ours, check_rows, read_rows, rows_there
 from .study import Study, check_settings, study_of
 from .wishes import wishes
 
-SCALES = ("tiny", "organism", "paper")
+SCALES = ("tiny", "small", "organism", "large", "smollm", "paper")
+CHECKPOINTS = ("smollm", "paper")
+"""Of these, those at which a checkpoint takes the organism's place: one that a CPU can hold, and one that is named."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ class Run:
         name = f".{slug(checkpoints['aligned'])}" if checkpoints else ""
         return paths.figures() / "measurements" / self.name / f"{self.scale}{name}-seed{self.seed}.json"
 
+    @property
+    def committed(self) -> Path:
+        """Where the repository has its rows, if it has any: a run of one's own may read them."""
+        return paths.committed() / self.file.relative_to(paths.figures())
+
     def compute(self) -> list[dict]:
         return self.function(self.seed, self.scale, **self.settings)
 
@@ -100,8 +107,9 @@ def measure_each(function: Callable[..., list[dict]], seeds: Sequence[int], scal
     settings  All that decides the numbers, as JSON types; `checkpoints`, by stage ("aligned", "instructed"), where no
               organism is measured but a checkpoint.
 
-    Rows come from `figures/measurements/<study>/<scale>-seed<seed>.json` (unless the environment variable SSAH_RECORDS
-    is "ignore"), else from the cache, else they are measured; what was found stands in that file afterwards. Rows that
+    Rows come from `figures/measurements/<study>/<scale>-seed<seed>.json`, of the run or of the repository (unless the
+    environment variable SSAH_RECORDS is "ignore"), else from the cache, else they are measured; what was found stands
+    in the run's file afterwards. Rows that
     are there but answer another question are measured anew, and it is said why. Raises ValueError for rows that are
     empty or lack a finite value, and then writes nothing; and for kept rows of a later version of the study.
 
@@ -138,12 +146,13 @@ def _check_more(seeds: Sequence[int], each: Any, over: Any, executor: Any) -> No
 
 
 def kept_rows(run: Run) -> dict | None:
-    """What is kept of a run, in the committed file or in the cache, if it answers its question; else None.
+    """What is kept of a run, in its file, the committed one or the cache, if it answers its question; else None.
 
-    Raises ValueError if the committed file is of a later version of the study than this code's.
+    Raises ValueError if a file is of a later version of the study than this code's.
     """
-    if not _is_ignoring() and (committed := _current(run, run.file, tell=True)):
-        return committed
+    for file in () if _is_ignoring() else dict.fromkeys((run.file, run.committed)):
+        if kept := _current(run, file, tell=True):
+            return kept
     folder = cache.place("studies", run.identity)
     return _current(run, folder / "rows.json") if cache.is_complete(folder) else None
 
@@ -176,6 +185,16 @@ def read_evidence() -> list[dict[str, Any]]:
             rows = rows_there(file)
             found.append(evidence.unstamped(rows["evidence"], rows["rows"]))
     return [about for about in found if not about.get("clock")]
+
+
+def files_of(seeds: Sequence[int], scale: str = "organism") -> list[Path]:
+    """Files of rows of these seeds, of any study.
+
+    >>> files_of([10**6])
+    []
+    """
+    folder = paths.figures() / "measurements"
+    return sorted(file for seed in seeds for file in folder.rglob(f"{scale}-seed{seed}.json"))
 
 
 def _current(run: Run, file: Path, tell: bool = False) -> dict | None:
@@ -233,6 +252,15 @@ def check_scale(scale: str) -> None:
     """Raise ValueError unless it is one of `SCALES`."""
     if not isinstance(scale, str) or scale not in SCALES:
         raise ValueError(f"scale is {shown(scale)}: choose one of {', '.join(SCALES)}")
+
+
+def is_checkpoint(scale: str) -> bool:
+    """Whether a checkpoint is studied at a scale, and no organism.
+
+    >>> is_checkpoint("paper"), is_checkpoint("smollm"), is_checkpoint("organism")
+    (True, True, False)
+    """
+    return scale in CHECKPOINTS
 
 
 def _is_ignoring() -> bool:

@@ -40,6 +40,11 @@ def committed() -> Path:
     return root() / "figures"
 
 
+def registration() -> Path:
+    """The registration of the primary claims, which the repository ships."""
+    return committed() / "registration.json"
+
+
 def notebooks() -> Path:
     """Folder of the numbered notebooks."""
     return root() / "notebooks"

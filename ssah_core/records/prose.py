@@ -6,19 +6,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas
 
-from .statistics import mean_interval, wilson
+from .doses import median_dose
+from .effects import LEAST, sign_flip_interval
+from .measurements import is_checkpoint
+from .statistics import LIMITS, wilson
 
-_DECIMALS = {"points": 1, "%": 1, "ratio": 2, "cosine": 3}
-_POSSIBLE = {"points": (-100.0, 100.0), "%": (0.0, 100.0), "ratio": (0.0, math.inf), "cosine": (-2.0, 2.0)}
+_DECIMALS = {"points": 1, "%": 1, "change": 1, "ratio": 2, "cosine": 3}
 _HEADER = ("what is claimed", "the paper", "ours [95 % interval]", "its control", "measured on", "verdict")
 
 
 def percent(values: Sequence[float], decimals: int = 1) -> str:
-    """A level in per cent: mean over organisms and 95 % t interval, cut to what is possible.
+    """A level in per cent: mean over organisms and 95 % interval, by exact sign flips.
 
     values     one number an organism, each from 0 to 100
     decimals   of all three numbers
@@ -26,8 +28,8 @@ def percent(values: Sequence[float], decimals: int = 1) -> str:
     Raises ValueError for a value out of range.
 
     >>> from ssah_core.records import prose
-    >>> prose.percent([94.5, 99, 99.5, 100, 100])
-    '98.6 % [95.7, 100.0]'
+    >>> prose.percent([94.5, 99, 99.5, 100, 100, 98])
+    '98.5 % [94.5, 100.0]'
     >>> prose.percent([94.5])
     '94.5 % (one run, no interval)'
 
@@ -35,28 +37,44 @@ def percent(values: Sequence[float], decimals: int = 1) -> str:
     """
     if not all(0 <= value <= 100 for value in values):
         raise ValueError(f"values is {list(values)}: pass levels from 0 to 100, or write a change with points()")
-    mean, bounds = _mean(values)
-    return f"{_plain(mean, decimals)} % {_interval(bounds, decimals, '%')}"
+    interval = sign_flip_interval(values, within=LIMITS["%"])
+    return f"{_plain(interval.mean, decimals)} % {_spread(values, interval.bounds, decimals, _plain)}"
 
 
 def points(values: Sequence[float], decimals: int = 1) -> str:
-    """A change or a difference in percentage points: mean over organisms, with its sign, and 95 % t interval.
+    """A change or a difference in percentage points: mean over organisms, with its sign, and 95 % interval.
 
     values     one number an organism
     decimals   of all three numbers
 
-    Two rates differ by 100 points at most, and no bound says otherwise.
+    Fewer than six organisms are too few for exact sign flips to give an interval: then it is their lowest and highest.
 
     >>> from ssah_core.records import prose
     >>> prose.points([10, 20, 30])
-    '+20.0 points [-4.8, 44.8]'
-    >>> prose.points([98, 100, 100])
-    '+99.3 points [96.5, 100.0]'
+    '+20.0 points (+10.0 to +30.0 in 3 organisms)'
+    >>> prose.points([98, 100, 100, 97, 100, 99])
+    '+99.0 points [97.0, 100.0]'
 
     *Shown in:* 05_freeze_safety_units.
     """
-    mean, bounds = _mean(values)
-    return f"{_signed(mean, decimals)} points {_interval(bounds, decimals, 'points')}"
+    interval = sign_flip_interval(values, within=LIMITS["points"])
+    return f"{_signed(interval.mean, decimals)} points {_spread(values, interval.bounds, decimals, _signed)}"
+
+
+def relative(values: Sequence[float], decimals: int = 1) -> str:
+    """A change relative to what was, in per cent: mean over organisms, with its sign, and 95 % interval.
+
+    values     one number an organism, -100 or more
+    decimals   of all three numbers
+
+    >>> from ssah_core.records import prose
+    >>> prose.relative([-50, -40, -45, -52, -48, -60])
+    '-49.2 % [-60.0, -40.0]'
+
+    *Shown in:* 04_trace_attribute_transfer.
+    """
+    interval = sign_flip_interval(values, within=LIMITS["change"])
+    return f"{_signed(interval.mean, decimals)} % {_spread(values, interval.bounds, decimals, _signed)}"
 
 
 def rate(right: int, n: int, decimals: int = 0) -> str:
@@ -73,11 +91,11 @@ def rate(right: int, n: int, decimals: int = 0) -> str:
     *Shown in:* 00_start_here.
     """
     bounds = [100 * bound for bound in wilson(right, n)]
-    return f"{_plain(100 * right / n, decimals)} % {_interval(bounds, decimals, '%')}"
+    return f"{_plain(100 * right / n, decimals)} % {bracketed(bounds, 100, decimals)}"
 
 
 def between(values: Sequence[float], decimals: int = 0, *, sign: bool = False) -> str:
-    """A mean and the range of the organisms, for a cell of a table: no unit, which stands in the table's head.
+    """A mean and the range of organisms, where they are several, for a cell of a table, whose head has the unit.
 
     values     one number an organism
     decimals   of all three numbers
@@ -91,7 +109,25 @@ def between(values: Sequence[float], decimals: int = 0, *, sign: bool = False) -
     """
     write = _signed if sign else _plain
     mean, least, most = (write(x, decimals) for x in (math.fsum(values) / len(values), min(values), max(values)))
-    return f"{mean} ({least} to {most})"
+    return mean if len(values) == 1 else f"{mean} ({least} to {most})"
+
+
+def by_group(rows: pandas.DataFrame, by: Sequence[str], metric: str, decimals: int = 0) -> pandas.Series:
+    """One mark as a mean and the range of the organisms, a line each group of rows, in their order.
+
+    rows     of a study: `metric`, `value`, `seed`, and the columns of `by`
+    by       columns that tell groups apart; rows of one group and organism are averaged first
+
+    >>> import pandas
+    >>> from ssah_core.records import prose
+    >>> rows = pandas.DataFrame({"arm": ["a", "a"], "metric": "asr", "value": [50.0, 71.0], "seed": [0, 1]})
+    >>> prose.by_group(rows, ["arm"], "asr").tolist()
+    ['60 (50 to 71)']
+
+    *Shown in:* 09_reviewers_questions.
+    """
+    mean = rows[rows.metric == metric].groupby([*by, "seed"], sort=False).value.mean()
+    return mean.groupby(list(by), sort=False).apply(list).map(lambda values: between(values, decimals))
 
 
 def each(values: Sequence[float], decimals: int = 0, *, sign: bool = False) -> str:
@@ -142,6 +178,33 @@ def how_many(truths: Iterable[bool], what: str = "organisms") -> str:
     return f"in {sum(truths)} of {len(truths)} {what}"
 
 
+def dose(doses: Sequence[float], unit: str) -> str:
+    """A dose in the median organism, its interval, and in how many organisms it is reached.
+
+    doses   one an organism, as `median_dose` takes them: infinity for one that never gives in
+    unit    of a dose, behind the number
+
+    >>> from ssah_core.records import prose
+    >>> prose.dose([1, 1.5, 2, 2, 3, float("inf")], "% of the units")
+    '2 % of the units (1 to never; reached in 5 of 6)'
+    """
+    middle, low, high = (f"{value:.2g}" if math.isfinite(value) else "never" for value in median_dose(doses))
+    reached = f"{sum(map(math.isfinite, doses))} of {len(doses)}"
+    return f"{middle}{'' if middle == 'never' else f' {unit}'} ({low} to {high}; reached in {reached})"
+
+
+def who(seeds: Sequence[int], scale: str) -> str:
+    """Over what a number is taken: organisms, or, of a checkpoint, draws of data.
+
+    >>> from ssah_core.records import prose
+    >>> prose.who([10, 11, 12], "organism")
+    '3 organisms'
+    """
+    if is_checkpoint(scale):
+        return f"the draws of data {list(seeds)}"
+    return f"{len(seeds)} organism{'s' * (len(seeds) > 1)}"
+
+
 def verdict_table(verdicts: pandas.DataFrame, notebook: str) -> str:
     """The claims of one notebook beside what was measured, as a table in Markdown.
 
@@ -171,7 +234,7 @@ def _cells(row) -> tuple[str, ...]:
     claim = f"{row.statement} ({row.source})"
     if not row.seeds:
         return claim, paper, "–", "–", "–", verdict
-    ours = f"{_number(row.ours, row.unit)} {_interval(row.interval, _DECIMALS[row.unit], row.unit)}"
+    ours = f"{_number(row.ours, row.unit)} {bracketed(row.interval, len(row.seeds), _DECIMALS[row.unit])}"
     control = "–" if math.isnan(row.control) else _number(row.control, row.unit)
     judge = "" if row.judge == "none" else f", judge {row.judge}"
     return claim, paper, ours, control, f"{_runs(row)}, {row.n} prompts each{judge}", verdict
@@ -186,22 +249,30 @@ def _listed(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
-def _mean(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
-    interval = mean_interval(values)
-    return interval.mean, interval.bounds
+def _spread(values: Sequence[float], bounds: Sequence[float] | None, decimals: int,
+            write: Callable[[float, int], str]) -> str:
+    if 1 < len(values) < LEAST:
+        return f"({write(min(values), decimals)} to {write(max(values), decimals)} in {len(values)} organisms)"
+    return bracketed(bounds, len(values), decimals)
 
 
-def _interval(bounds: Sequence[float] | None, decimals: int, unit: str) -> str:
-    if bounds is None:
+def bracketed(bounds: Sequence[float] | None, n: int, decimals: int) -> str:
+    """The bounds of a 95 % interval over n organisms, for a sentence or a cell; of fewer than six, why there are none.
+
+    >>> from ssah_core.records import prose
+    >>> prose.bracketed((1.25, 4.0), 20, 1), prose.bracketed((-100.0, 100.0), 3, 1)
+    ('[1.2, 4.0]', '(3 organisms, too few for an interval)')
+    """
+    if bounds is None or n == 1:
         return "(one run, no interval)"
-    least, most = _POSSIBLE[unit]
-    return "[" + ", ".join(_plain(min(max(bound, least), most), decimals) for bound in bounds) + "]"
+    if n < LEAST:
+        return f"({n} organisms, too few for an interval)"
+    return "[" + ", ".join(_plain(bound, decimals) for bound in bounds) + "]"
 
 
 def _number(value: float, unit: str) -> str:
-    if unit in ("points", "cosine"):
-        return _signed(value, _DECIMALS[unit])
-    return _plain(value, _DECIMALS[unit]) + (" %" if unit == "%" else "")
+    write = _signed if unit in ("points", "cosine", "change") else _plain
+    return write(value, _DECIMALS[unit]) + (" %" if unit in ("%", "change") else "")
 
 
 def _plain(value: float, decimals: int) -> str:

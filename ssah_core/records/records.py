@@ -21,14 +21,15 @@ from ..arguments import (
     check_numbers,
     check_paths,
     check_seed,
-    check_texts,
     shown,
 )
 from . import cache, paths
 from .claim_list import check_known, list_records
+from .effects import sign_flip_interval
 from .measurements import check_scale, slug
 from .row_files import DAMAGE
-from .statistics import mean_interval
+from .statistics import LIMITS
+from .study import versions_in
 
 
 @dataclass(frozen=True)
@@ -49,29 +50,32 @@ class Record:
     seeds: tuple[int, ...]
     n: int
     """Prompts an organism."""
+    orders: int
+    """Orders of an attack's chats over which each value is a mean; 1 where there is no order."""
     judge: str
     scale: str
     model: str
     """"organism", or the checkpoint's name."""
     code: str
     """Module that measured; how its rows came about stands beside them (`evidence`)."""
-    note: str = ""
+    version: str = ""
+    """Studies of that module with the versions by which they measured, "table1 2"."""
 
 
 def record(claim: str, values: Mapping[int, float] | Sequence[float], *, seeds: Sequence[int], unit: str, n: int,
-           judge: str, scale: str, model: str, code: str, note: str = "") -> Record:
+           judge: str, scale: str, model: str, code: str, orders: int = 1) -> Record:
     """Keep one number of a claim, for `report` to judge; written to `figures/records`.
 
     claim    id of the record, one of `list_records()`
     values   one finite number an organism, in `unit`: by seed, or in the order of `seeds`
     seeds    of the organisms, all different
-    unit     that of the claim: "points", "%", "ratio" or "cosine"
+    unit     that of the claim: "points", "%", "change", "ratio" or "cosine"
     n        prompts an organism, at least 1
     judge    name of the judge; "none" where nothing is judged
     scale    one of `SCALES`
     model    "organism", or the checkpoint's name
-    code     module that measured
-    note     what a reader must know to read the number right
+    code     module that measured, whose studies' versions are noted
+    orders   of an attack's chats, over which each value is a mean
 
     Raises ValueError for an id that no claim has, another unit, a scale, n or seeds out of range, or
     values that are not finite.
@@ -83,15 +87,15 @@ def record(claim: str, values: Mapping[int, float] | Sequence[float], *, seeds: 
 
     *Shown in:* 01_raise_an_organism.
     """
-    check_texts(note=note)
+    check_counts(orders=orders)
     check_names(judge=judge, model=model, code=code)
     _check_claim(claim, unit)
     _check_sizes(scale, seeds, n)
     seeds = tuple(int(seed) for seed in seeds)
     values = _in_order(values, seeds)
-    interval = mean_interval(values)
-    made = Record(claim, interval.mean, unit, interval.bounds, interval.method, values, seeds, int(n), judge, scale,
-                  model, code, note)
+    interval = sign_flip_interval(values, within=LIMITS[unit])
+    made = Record(claim, interval.mean, unit, interval.bounds, interval.method, values, seeds, int(n), int(orders),
+                  judge, scale, model, code, versions_in(code))
     cache.write_json(_record_file(made), asdict(made))
     return made
 
@@ -100,7 +104,7 @@ def record_rows(table: pandas.DataFrame, *, scale: str, model: str, code: str) -
     """Keep every number of a table that a claim reads: `record` for each id in its column `record`.
 
     table     One row a number and organism: `record` (id), `seed`, `value` (in the claim's unit), `n`, `judge`.
-              Ids that no claim reads are passed over.
+              Ids that no claim reads are passed over; columns `orders` and `code` are kept, where there are such.
 
     >>> table = pandas.DataFrame({"record": ["no.claim"], "seed": [0], "value": [1.0], "n": [40], "judge": ["none"]})
     >>> record_rows(table, scale="tiny", model="organism", code="a docstring")
@@ -118,7 +122,9 @@ def record_rows(table: pandas.DataFrame, *, scale: str, model: str, code: str) -
     for claim, rows in table[table.record.isin(units)].groupby("record", sort=False):
         rows = rows.sort_values("seed")
         made.append(record(claim, rows.value.tolist(), seeds=rows.seed.tolist(), unit=units[claim], n=int(rows.n.min()),
-                           judge=rows.judge.iloc[0], scale=scale, model=model, code=code))
+                           judge=rows.judge.iloc[0], scale=scale, model=model,
+                           code=str(rows.code.iloc[0]) if "code" in rows else code,
+                           orders=int(rows.orders.min()) if "orders" in rows and rows.orders.notna().all() else 1))
     return made
 
 
@@ -188,11 +194,11 @@ def _load(file: Path) -> Record:
 
 def _check_types(loaded: Record) -> None:
     """A file may hold anything under the names of a record."""
-    texts = ("claim", "unit", "method", "judge", "scale", "model", "code", "note")
+    texts = ("claim", "unit", "method", "judge", "scale", "model", "code", "version")
     wrong = [name for name in texts if not isinstance(getattr(loaded, name), str)]
     numbers = {"value": (loaded.value,), "values": loaded.values, "interval": loaded.interval or ()}
     wrong += [name for name, those in numbers.items() if not all(type(each) in (int, float) for each in those)]
-    wrong += [name for name, those in {"n": (loaded.n,), "seeds": loaded.seeds}.items()
+    wrong += [name for name, those in {"n": (loaded.n,), "orders": (loaded.orders,), "seeds": loaded.seeds}.items()
               if not all(type(each) is int for each in those)]
     if wrong:
         raise ValueError(f"{' and '.join(wrong)}: of a type that no record has")
@@ -201,9 +207,10 @@ def _check_types(loaded: Record) -> None:
 def _check_summary(loaded: Record) -> None:
     """A mean or interval that does not follow from the values was typed by hand. (The claim may be another since.)"""
     check_names(judge=loaded.judge, model=loaded.model, code=loaded.code)
+    check_counts(orders=loaded.orders)
     _check_sizes(loaded.scale, loaded.seeds, loaded.n)
     _in_order(loaded.values, loaded.seeds)
-    interval = mean_interval(loaded.values)
+    interval = sign_flip_interval(loaded.values, within=LIMITS[loaded.unit])
     stated, found = (loaded.value, *(loaded.interval or ())), (interval.mean, *(interval.bounds or ()))
     if len(stated) != len(found) or not numpy.allclose(stated, found, rtol=1e-6, atol=1e-9):
         raise ValueError(f"value and interval are {stated}, but the values give {found}")

@@ -1,42 +1,35 @@
-"""Write `paper_repro.md`, the paper's claims against ours, from records alone.
+"""Write `paper_repro.md`, the paper's claims against ours, and the ten lines of the README, from records alone.
 
-    python -m ssah_core.records.report             write it, from the committed records
-    python -m ssah_core.records.report --check     write nothing; exit with 1 if the file is stale
+    python -m ssah_core.records.report             write them, from the committed records
+    python -m ssah_core.records.report --check     write nothing; exit with 1 if one is stale
 
-Only the text between the two markers is written; prose around them stays. A run has a report of its own: `write_run`.
+Only the text between two markers is written; prose around them stays. A run has a report of its own: `write_run`.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-import pandas
-
 from ..arguments import Parser
-from . import cache, evidence, paths
+from . import cache, evidence, paths, prose, report_tables
 from .measurements import read_evidence
 from .records import load_records
-from .statistics import VERDICTS
-from .verdicts import RULE, verdicts
+from .verdicts import verdicts
 
-FILE = "paper_repro.md"
+FILE, README = "paper_repro.md", "README.md"
 EVIDENCE = "Evidence:"
 """How the line begins that says by which code rows were measured and verified."""
 BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
-PREFACE = f"""# The paper's claims, and ours
+PREFACE = f"""# Does the hypothesis hold? The paper's claims, and ours
 
-This file sets what the paper says beside what this project measured. `make report` writes the part between the
-markers from the records in `figures/records/`; no number in it is typed by hand.
-
-How to read a verdict: a claim is *reproduced*, *partly* reproduced, *not reproduced* or *not run*. The rule that
-decides is printed under the tables. The paper measured checkpoints of 7 to 8 billion parameters; unless a row names a
-checkpoint, ours is a model organism of about a million, raised anew from every seed. Compare directions and controls,
-not sizes.
+`make report` writes what stands between the markers from the records in `figures/records/`; no number is typed by hand.
+The paper measured models of 7 to 8 billion parameters. Ours are model organisms of about a million, each raised from a
+seed of its own in an invented world; a row that names a checkpoint is about that. Compare directions and controls, not
+sizes.
 
 {BEGIN}
 {END}
@@ -48,43 +41,56 @@ report of what is committed: [paper_repro.md]({committed}).
 
 {found}
 
-The tables below set the paper's claims beside this run, in the form of that report. The rule that decides a verdict is
-printed under them. It asks for at least three organisms where it says *reproduced*, so that a run of one says *partly*
-at best.
+The tables below set the paper's claims beside this run, in the form of that report. A verdict is about the registered
+organisms, all of them, so that a run of one is *undecided*.
 
 """
 NOTHING = "Nothing is judged: scale tiny proves that the code runs, and no claim is held against it.\n"
-_HEADER = ("claim", "paper", "ours: mean [95 % interval]", "control", "verdict", "notebook")
-UNITS = ("A number with a sign is a difference in percentage points or, with three decimals, of cosine distances; one "
-         "with % is a level, any other is a ratio.")
-_FORMATS = {"points": "{:+.1f}", "%": "{:.1f} %", "ratio": "{:.2f}", "cosine": "{:+.3f}"}
-_DECIMALS = {"points": 1, "%": 1, "ratio": 2, "cosine": 3}
-_IN_REPOSITORY = "notebooks/{}.ipynb".format
+
+
+def claims_of(notebook: str) -> str:
+    """All claims of one notebook, judged by the records that are kept: the primary ones in a line each, then a table.
+
+    notebook   its name without ".ipynb"
+
+    Returns Markdown. Raises ValueError if no claim names the notebook.
+
+    >>> from ssah_core.records import report
+    >>> report.claims_of("03_label_units").startswith("- **")
+    True
+
+    *Shown in:* 03_label_units.
+    """
+    table = verdicts(load_records())
+    return "\n\n".join(filter(None, (report_tables.found(table, notebook), prose.verdict_table(table, notebook))))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
-    Raises ValueError if the file has lost a marker.
+    Raises ValueError if a file has lost a marker.
     """
     parser = Parser(prog="python -m ssah_core.records.report", description=f"Write {FILE} from the records.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the file is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is stale")
     chosen = parser.parse_args(argv)
-    current = _current()
-    told = render(verdicts(load_records()), _evidence())
-    expected = insert(PREFACE if current is None else current, told)
-    return _check(current, expected) if chosen.check else _write(expected)
+    table, stale = verdicts(load_records()), 0
+    told = {FILE: report_tables.render(table, _evidence()), README: f"{report_tables.short(table)}\n"}
+    for name, body in told.items():
+        current = _current(name)
+        expected = insert(current or (PREFACE if name == FILE else f"{BEGIN}\n{END}\n"), body, name)
+        stale |= _check(name, current, expected) if chosen.check else _write(name, expected)
+    return stale
 
 
-def _current() -> str | None:
-    file = paths.root() / FILE
+def _current(name: str) -> str | None:
+    file = paths.root() / name
     return file.read_text(encoding="utf-8") if file.exists() else None
 
 
-def _check(current: str | None, expected: str) -> int:
+def _check(name: str, current: str | None, expected: str) -> int:
     if _without_evidence(current) == _without_evidence(expected):  # which changes with every edit of the code
         return 0
-    print(f"{FILE} does not follow from the records: run `make report`", file=sys.stderr)
+    print(f"{name} does not follow from the records: run `make report`", file=sys.stderr)
     return 1
 
 
@@ -92,8 +98,8 @@ def _without_evidence(text: str | None) -> list[str]:
     return [line for line in (text or "").splitlines() if not line.startswith(EVIDENCE)]
 
 
-def _write(expected: str) -> int:
-    cache.write_bytes(paths.root() / FILE, expected.encode())
+def _write(name: str, expected: str) -> int:
+    cache.write_bytes(paths.root() / name, expected.encode())
     return 0
 
 
@@ -135,7 +141,7 @@ def write_run(folder: Path, found: Sequence[str]) -> Path:
     link = _from(folder)
     preface = RUN_PREFACE.format(committed=link(paths.root() / FILE), found="\n".join(found))
     records = [record for record in load_records() if record.scale != "tiny"]
-    body = (render(verdicts(records), _evidence(), lambda name: link(_notebook(folder, name))) if records
+    body = (report_tables.render(verdicts(records), _evidence(), lambda name: link(_notebook(folder, name))) if records
             else NOTHING)
     cache.write_bytes(folder / FILE, (preface + body).encode())
     return folder / FILE
@@ -151,69 +157,12 @@ def _from(folder: Path) -> Callable[[Path], str]:
     return lambda file: quote(Path(os.path.relpath(file, folder)).as_posix())
 
 
-def insert(text: str, body: str) -> str:
+def insert(text: str, body: str, name: str = FILE) -> str:
     """Text with `body` between its two markers. Raises ValueError unless each marker stands there once, in order."""
     if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"{FILE} needs one {BEGIN!r} and, after it, one {END!r}: put them back, or delete the file")
+        raise ValueError(f"{name} needs one {BEGIN!r} and, after it, one {END!r}: put them back, or delete the file")
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n\n{body}\n{END}{rest.split(END)[1]}"
-
-
-def render(table: pandas.DataFrame, told: str = "", link: Callable[[str], str] = _IN_REPOSITORY) -> str:
-    """The report in Markdown: a count of verdicts, a table for each source, the rule.
-
-    table     that of `verdicts`
-    told      a line on the code that measured and verified, below the count; empty: none
-    link      where a notebook lies, by its name; default below the repository
-    """
-    rows = list(table.itertuples(index=False))
-    sources = dict.fromkeys(row.source for row in rows)
-    parts = [_count([row.verdict for row in rows]), *([told] if told else []), UNITS]
-    parts += [f"## {source}\n\n" + _table((row for row in rows if row.source == source), link) for source in sources]
-    return "\n\n".join([*parts, "## The rule", RULE]) + "\n"
-
-
-def _count(found: Sequence[str]) -> str:
-    return "Verdicts: " + ", ".join(f"{found.count(word)} {word}" for word in VERDICTS) + "."
-
-
-def _table(rows: Iterable, link: Callable[[str], str]) -> str:
-    lines = [_HEADER, ("---",) * len(_HEADER), *(_cells(row, link) for row in rows)]
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
-
-
-def _cells(row, link: Callable[[str], str]) -> tuple[str, ...]:
-    claim = f"{row.statement} (`{row.id}`: {row.rule})"
-    paper = ", ".join(f"{model} {_number(value, row.unit)}" for model, value in row.paper.items()) or "not reported"
-    return claim, paper, _ours(row), _control(row), row.verdict, f"[{row.notebook}]({link(row.notebook)})"
-
-
-def _ours(row) -> str:
-    if not row.seeds:
-        return "–"
-    sample = f"{row.n} prompts, {_runs(row.model, len(row.seeds))}; judge: {row.judge}"
-    return f"{_number(row.ours, row.unit)} {_interval(row.interval, row.unit)} ({sample})"
-
-
-def _runs(model: str, n: int) -> str:
-    if model == "organism":
-        return f"{n} organism" + "s" * (n > 1)
-    return f"{n} run" + "s" * (n > 1) + f" of {model}"
-
-
-def _control(row) -> str:
-    if math.isnan(row.control):
-        return "–"
-    effect = f"{_number(row.effect.mean, row.unit)} {_interval(row.effect.bounds, row.unit)}"
-    return f"{_number(row.control, row.unit)}; ours minus control {effect}"
-
-
-def _interval(bounds: tuple[float, float] | None, unit: str) -> str:
-    return "[no interval]" if bounds is None else "[" + ", ".join(_number(bound, unit) for bound in bounds) + "]"
-
-
-def _number(value: float, unit: str) -> str:
-    return _FORMATS[unit].format(round(value, _DECIMALS[unit]) + 0.0)  # + 0.0 turns -0.0 into 0.0
 
 
 if __name__ == "__main__":

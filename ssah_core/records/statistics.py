@@ -1,25 +1,27 @@
-"""Intervals, and the rules that turn one into a verdict.
+"""Intervals of a share of prompts, and of a mean of numbers that have no bounds.
 
-`wilson` says what n prompts tell about one model; `mean_interval` says what a few organisms, each raised
-from its own seed, tell about the next one. Claims rest on the second; the rules are explained in
-`ssah_core.records.verdicts`.
+`wilson` says what n prompts tell about one model; `mean_interval` what a few organisms, each raised from its own seed,
+tell about the next one, where numbers are unbounded. Claims rest on `ssah_core.records.effects`.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 from scipy import stats
 
 from ..arguments import check_counts, check_filled, check_numbers, check_paths, check_texts, shown
 from . import cache
 
-REPRODUCED, PARTLY, NOT_REPRODUCED, NOT_RUN = VERDICTS = ("reproduced", "partly", "not reproduced", "not run")
-MIN_ORGANISMS = 3
+NOT_RUN = "not run"
+_MOST = sys.float_info.max
+LIMITS = {"points": (-100.0, 100.0), "%": (0.0, 100.0), "change": (-100.0, _MOST), "ratio": (0.0, _MOST),
+          "cosine": (-2.0, 2.0)}
+"""Unit -> what a number in it can be. All are finite, since records are JSON."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     >>> print(mean_interval([80.0, 90.0, 100.0]))
     +90.0 [65.2, 114.8]
 
-    *Shown in:* 03_identify_safety_neurons.
+    *Shown in:* 02_probe_reasoning_direction.
     """
     _check_level(level)
     check_filled("pass one finite number an organism, at least one", values=values)
@@ -162,90 +164,3 @@ def _check_level(level: float) -> None:
     check_numbers(level=level)
     if not 0 < level < 1:
         raise ValueError(f"level is {level}: pass a confidence between 0 and 1, such as 0.95")
-
-
-class Rule(Protocol):
-    """What a claim expects, and whether numbers meet it."""
-
-    def describe(self, unit: str = "points") -> str: ...
-
-    def judge(self, effect: Sequence[float], control: Sequence[float] | None = None) -> str:
-        """A verdict on one value an organism and, in the same order, those of the control.
-
-        Raises ValueError if a value is not finite, there is none, or the lengths differ.
-        """
-
-
-@dataclass(frozen=True)
-class Rises:
-    by: float = 5.0
-
-    def describe(self, unit: str = "points") -> str:
-        return f"rises by more than {_amount(self.by, unit)}"
-
-    def judge(self, effect: Sequence[float], control: Sequence[float] | None = None) -> str:
-        d, mean, low, _ = _effect(effect, control)
-        return _grade(d, reproduced=min(d) > 0 and low > self.by, partly=mean > self.by)
-
-
-@dataclass(frozen=True)
-class Falls:
-    by: float = 5.0
-
-    def describe(self, unit: str = "points") -> str:
-        return f"falls by more than {_amount(self.by, unit)}"
-
-    def judge(self, effect: Sequence[float], control: Sequence[float] | None = None) -> str:
-        return Rises(self.by).judge([-d for d in _effect(effect, control)[0]])
-
-
-@dataclass(frozen=True)
-class Stays:
-    within: float = 5.0
-
-    def describe(self, unit: str = "points") -> str:
-        return f"stays within {_amount(self.within, unit)}"
-
-    def judge(self, effect: Sequence[float], control: Sequence[float] | None = None) -> str:
-        d, mean, low, high = _effect(effect, control)
-        return _grade(d, reproduced=-self.within <= low and high <= self.within, partly=abs(mean) <= self.within)
-
-
-@dataclass(frozen=True)
-class AtLeast:
-    level: float
-
-    def describe(self, unit: str = "%") -> str:
-        return f"is at least {_amount(self.level, unit)}"
-
-    def judge(self, effect: Sequence[float], control: Sequence[float] | None = None) -> str:
-        d, mean, *_ = _effect(effect, control)
-        return _grade(d, reproduced=min(d) >= self.level, partly=mean >= self.level)
-
-
-@dataclass(frozen=True)
-class AtMost:
-    level: float
-
-    def describe(self, unit: str = "%") -> str:
-        return f"is at most {_amount(self.level, unit)}"
-
-    def judge(self, effect: Sequence[float], control: Sequence[float] | None = None) -> str:
-        return AtLeast(-self.level).judge([-d for d in _effect(effect, control)[0]])
-
-
-def _effect(effect: Sequence[float], control: Sequence[float] | None) -> tuple[list[float], float, float, float]:
-    """Differences from the control, their mean, and its bounds (infinite for one organism)."""
-    d = differences(effect, [0.0] * len(effect) if control is None else control)
-    interval = mean_interval(d)
-    return d, interval.mean, *(interval.bounds or (-math.inf, math.inf))
-
-
-def _amount(value: float, unit: str) -> str:
-    return f"{value:g}" if unit in ("ratio", "cosine") else f"{value:g} {unit}"
-
-
-def _grade(d: Sequence[float], *, reproduced: bool, partly: bool) -> str:
-    if reproduced and len(d) >= MIN_ORGANISMS:
-        return REPRODUCED
-    return PARTLY if partly else NOT_REPRODUCED

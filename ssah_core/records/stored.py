@@ -23,11 +23,13 @@ from .row_files import DAMAGE
 WHOLE, STOPPED, UNFINISHED, OTHERS = "whole", "stopped", "unfinished", "not by ssah"
 """States of what lies there: complete; completions that a run goes on with; what a killed run left; no work of ssah."""
 KEY = "[0-9a-f]{12}"
-FILES = {"organisms": r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|training"
-                      r"|evidence)\.json|model\.safetensors|chat_template\.jinja",
+_CHECKPOINT = (r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|training"
+               r"|evidence)\.json|model\.safetensors|chat_template\.jinja")
+FILES = {"organisms": _CHECKPOINT,
          "scores": r"(safety|utility|contrast)\.safetensors",
          "spaces": r"space\.json",
          "studies": r"rows\.json",
+         "smollm": _CHECKPOINT,
          "completions": r"chunk-\d{5,}\.json|\.chunk-\d{5,}\.json\.sha256|\.\.?(settings|chunk-\d{5,})\.json"
                         r"(\.sha256)?\.[0-9a-f]{32}"}
 """Kind -> names of the files in its folders, beside those of `EVERY`; of completions, drafts and digests too."""

@@ -1,50 +1,43 @@
-"""Claims of the paper, and the rule by which records confirm or refute each of them.
-
-The rule was fixed before the publication run; its code is `Rises`, `Falls`, `Stays`, `AtLeast` and
-`AtMost` of `ssah_core.records.statistics`. For every organism, *d* is the measured value minus that of the
-claim's control on the same organism (minus 0 where there is no control). The interval is the 95 % t
-interval of the mean of d over organisms.
-
-| claim says | reproduced | partly | not reproduced |
-|---|---|---|---|
-| rises by more than x | every d > 0 and the whole interval above x | mean of d above x | otherwise |
-| falls by more than x | every d < 0 and the whole interval below -x | mean of d below -x | otherwise |
-| stays within x | the whole interval within -x and x | mean of d within -x and x | otherwise |
-| is at least / at most x | every d on that side of x | mean of d on that side of x | otherwise |
-
-*Reproduced* needs at least 3 organisms; fewer give *partly* at best. *Not run* means that there is no
-record of the value or of its control at a scale that counts; records of scale "tiny", which only
-prove that the code runs, never count. Unless a claim says otherwise x is 5 points, the smallest
-effect of interest: a rate on a few hundred prompts moves by as much from chance alone.
-"""
+"""Verdicts: which claims the records bear out, by the rules of `ssah_core.records.rules`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import stdev
 
 import pandas
 
 from ..arguments import check_list, shown
-from .claim_list import CLAIMS, Claim
+from .calibration import smallest_effect
+from .claim import Claim
+from .claim_list import CLAIMS
+from .effects import HOLDS, UNDECIDED, how_often, sign_flip_interval
+from .p_values import benjamini_hochberg, holm
 from .records import Record
-from .statistics import NOT_RUN, differences, mean_interval
+from .registration import registered
+from .rules import Falls, Rises, Rule
+from .statistics import LIMITS, NOT_RUN, Interval, differences
 
-RULE = __doc__.split("\n\n", 1)[1].rstrip()
-"""The rule in Markdown, as the report prints it."""
-
-
-COLUMNS = ("id", "source", "statement", "rule", "paper", "unit", "model", "scale", "ours", "interval", "control",
-           "effect", "seeds", "n", "judge", "verdict", "notebook")
+LEVEL = 0.05
+ORGANISMS = ("organism", "organism")
+"""Scale and model of the run that primary claims are judged on."""
+COLUMNS = ("id", "pillar", "headline", "source", "statement", "rule", "paper", "unit", "model", "scale", "ours",
+           "interval", "control", "effect", "smallest", "often", "p", "p_adjusted", "seeds", "orders", "n", "judge",
+           "verdict", "notebook")
 
 
 def verdicts(records: Sequence[Record]) -> pandas.DataFrame:
     """Judge every claim by records, one row a claim and run (a scale and model); one "not run" row where there is none.
 
-    Columns: `COLUMNS`. `ours` and `control` are means over organisms in `unit`, `interval` that of `ours`
-    (low, high), `effect` the `Interval` of ours minus control, `n` prompts an organism.
-    Raises ValueError if two records are of one run, a value is not finite, or a value and its control
-    differ in unit, judge or seeds.
+    Columns: `COLUMNS`. `ours` and `control` are means over organisms in `unit`, `interval` that of `ours` (low, high),
+    `effect` the `Interval` of ours minus control, `smallest` the effect that as many organisms of this spread would
+    show to hold in 80 % of trials (of claims that something rises or falls), `often` in how many organisms it points
+    where the claim does (k, n, low, high), `p` two-sided, `p_adjusted` by Holm over primary claims and by
+    Benjamini-Hochberg over the others of a run, `n` prompts an organism.
+    Raises ValueError if two records are of one run, a value is not finite, two records of one module were measured by
+    different versions of it, a value and its control differ in unit, judge, seeds or orders, or a primary claim is not
+    registered as it stands or lacks its control.
 
     >>> set(verdicts([]).verdict)
     {'not run'}
@@ -52,7 +45,8 @@ def verdicts(records: Sequence[Record]) -> pandas.DataFrame:
     *Shown in:* paper_repro.md.
     """
     runs = _by_run(records)
-    return pandas.DataFrame([row for claim in CLAIMS for row in _rows(claim, runs)], columns=COLUMNS)
+    rows = [row for claim in CLAIMS for row in _rows(claim, runs)]
+    return pandas.DataFrame(_decided(rows), columns=COLUMNS)
 
 
 def _by_run(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, Record]]:
@@ -65,35 +59,104 @@ def _by_run(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, Record
         if record.claim in run:
             raise ValueError(f"records holds {record.claim!r} twice at scale {record.scale!r}: keep one")
         run[record.claim] = record
+    for run in runs.values():
+        _check_versions(run)
     return {run: found for run, found in sorted(runs.items()) if run[0] != "tiny"}
+
+
+def _check_versions(run: Mapping[str, Record]) -> None:
+    """Raise ValueError if two records of one module were measured by different versions of its studies."""
+    first: dict[str, Record] = {}
+    for record in run.values():
+        other = first.setdefault(record.code, record)
+        if record.version != other.version:
+            raise ValueError(f"records {other.claim!r} and {record.claim!r} were measured by different versions of "
+                             f"{record.code} ({other.version} and {record.version}): run its notebook again (make "
+                             "publish), which keeps both anew")
 
 
 def _rows(claim: Claim, runs: Mapping[tuple[str, str], Mapping[str, Record]]) -> list[dict]:
     needed = {claim.record, claim.control} - {None}
-    rows = [_judged(claim, run[claim.record], run.get(claim.control)) for run in runs.values() if needed <= run.keys()]
-    return rows or [_row(claim)]
+    kept = runs.get(ORGANISMS, {})
+    if claim.primary and claim.record in kept and not needed <= kept.keys():
+        raise ValueError(f"record {claim.record!r} is there, but that of its control, {claim.control!r}, is not: a "
+                         "primary claim is judged beside its control, so measure both (make trial)")
+    there = [run for run in runs.values() if needed <= run.keys()]
+    return [_measured(claim, run[claim.record], run.get(claim.control)) for run in there] or [_row(claim)]
 
 
-def _judged(claim: Claim, value: Record, control: Record | None) -> dict:
+def _measured(claim: Claim, value: Record, control: Record | None) -> dict:
+    effects, interval = effect_of(claim, value, control)
+    return _row(claim, model=value.model, scale=value.scale, ours=value.value, interval=value.interval, effects=effects,
+                control=control.value if control else math.nan, effect=interval, seeds=value.seeds, orders=value.orders,
+                smallest=_smallest(claim.rule, effects),
+                n=value.n, judge=value.judge, often=how_often([float(claim.rule.meets(effect)) for effect in effects]))
+
+
+def _smallest(rule: Rule, effects: Sequence[float]) -> float:
+    is_directed = isinstance(rule, Rises | Falls) and len(effects) > 1 and stdev(effects) > 0
+    return smallest_effect(stdev(effects), len(effects), rule.margin) if is_directed else math.nan
+
+
+def effect_of(claim: Claim, value: Record, control: Record | None) -> tuple[list[float], Interval]:
+    """A claim's effect, one number an organism, and the interval of its mean. Raises ValueError if the records of value
+    and control cannot be compared."""
     _check_comparable(claim, value, control)
-    effect = differences(value.values, control.values if control else [0.0] * len(value.values))
-    return _row(claim, model=value.model, scale=value.scale, ours=value.value, interval=value.interval,
-                control=control.value if control else math.nan, effect=mean_interval(effect), seeds=value.seeds,
-                n=value.n, judge=value.judge, verdict=claim.rule.judge(effect))
+    effects = differences(value.values, control.values if control else [0.0] * len(value.values))
+    least, most = LIMITS[claim.unit]
+    return effects, sign_flip_interval(effects, within=(least - most, most - least) if control else (least, most))
 
 
 def _row(claim: Claim, **found) -> dict:
-    about = dict(id=claim.id, source=claim.source, statement=claim.statement, rule=claim.rule.describe(claim.unit),
-                 paper=dict(claim.paper), unit=claim.unit, notebook=claim.notebook)
-    nothing = dict(model="", scale="", ours=math.nan, interval=None, control=math.nan, effect=None, seeds=(), n=0,
-                   judge="", verdict=NOT_RUN)
+    about = dict(claim=claim, id=claim.id, pillar=claim.pillar, headline=claim.headline, source=claim.source,
+                 statement=claim.statement, rule=claim.rule.describe(claim.unit), paper=dict(claim.paper),
+                 unit=claim.unit, notebook=claim.notebook)
+    nothing = dict(model="", scale="", ours=math.nan, interval=None, control=math.nan, effect=None, smallest=math.nan,
+                   often=None, p=math.nan, p_adjusted=math.nan, seeds=(), orders=0, n=0, judge="", verdict=NOT_RUN)
     return about | nothing | found
+
+
+# -- judged together ---------------------------------------------------------------------------------------
+
+
+def _decided(rows: list[dict]) -> list[dict]:
+    """The same rows with p values, adjusted over the claims of a run, and verdicts."""
+    judged = [row for row in rows if row["effect"] is not None]
+    for run in {(row["scale"], row["model"]) for row in judged}:
+        for primary, adjust in ((True, holm), (False, benjamini_hochberg)):
+            family = [row for row in judged if (row["scale"], row["model"]) == run and row["claim"].primary == primary]
+            if family:
+                _decide(family, adjust, run)
+    return rows
+
+
+def _decide(family: list[dict], adjust, run: tuple[str, str]) -> None:
+    """Fill in p values and verdicts. A primary claim that was not run counts in Holm's family, with a p of 1."""
+    primary = family[0]["claim"].primary
+    absent = dict.fromkeys((claim.id for claim in CLAIMS if claim.primary), 1.0) if primary else {}
+    whole, some = (adjust({**absent, **{row["id"]: row["claim"].rule.p(row["effects"], some) for row in family}})
+                   for some in (False, True))
+    for row in family:
+        rule = row["claim"].rule
+        adjusted = (whole if rule.judge(row["effect"]) == HOLDS else some)[row["id"]]
+        verdict = rule.judge(row["effect"], adjusted <= LEVEL or not primary)
+        if primary and run == ORGANISMS and not _is_registered(row):
+            verdict = UNDECIDED
+        row |= {"p": rule.p(row["effects"], rule.judge(row["effect"]) != HOLDS), "p_adjusted": adjusted,
+                "verdict": verdict}
+
+
+def _is_registered(row: dict) -> bool:
+    """Whether it was measured on the registered organisms, all of them, and an attack in the registered orders."""
+    kept = registered()
+    orders = len(kept["orders"]) if row["claim"].source == "Table 2" else 1
+    return set(row["seeds"]) == set(kept["test"]) and row["orders"] == orders
 
 
 def _check_comparable(claim: Claim, value: Record, control: Record | None) -> None:
     if value.unit != claim.unit:
         raise ValueError(f"record {value.claim!r} has unit {value.unit!r}, not {claim.unit!r}: measure it again")
-    ours, theirs = ((r.unit, r.judge, r.seeds) for r in (value, control or value))
+    ours, theirs = ((r.unit, r.judge, r.seeds, r.orders) for r in (value, control or value))
     if ours != theirs:
-        raise ValueError(f"records {value.claim!r} and {control.claim!r} differ in unit, judge or seeds ({ours} and "
-                         f"{theirs}): measure both on the same organisms, by the same judge")
+        raise ValueError(f"records {value.claim!r} and {control.claim!r} differ in unit, judge, seeds or orders "
+                         f"({ours} and {theirs}): measure both on the same organisms and orders, by the same judge")

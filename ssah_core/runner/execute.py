@@ -3,7 +3,8 @@
 First the organisms are raised, then every notebook that is not up to date runs, then the report is written. All goes
 to a folder of its own, runs/<scale>-<N> or --output FOLDER: notebooks, figures, records, rows and report. What is
 committed stays as it is, unless --publish asks to renew it. On a checkpoint, --scale paper -p model M, no organism is
-raised, and the folder is runs/M. Stopped runs go on where they stopped.
+raised, and the folder is runs/M; at --scale smollm, SmolLM2 is fetched and aligned instead. Stopped runs go on where
+they stopped.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import Any
 from .. import arithmetic
 from ..arguments import Parser
 from ..organism import is_raised, raise_organism
-from ..records import SCALES, findings, load_records, paths, report, slug
+from ..records import findings, is_checkpoint, load_records, paths, report, slug
 from ..records.executors import local_executor, local_workers, map_runs
+from ..smollm import NAME as SMOLLM
+from ..smollm import check_ready, checkpoints_of
 from .beside import run_beside
 from .kernel import environment
 from .parameters import check_parameters, parse_parameters, read_parameters
@@ -26,9 +29,11 @@ from .run_notebook import NotebookFailed
 from .stopping import no_room, silence_tasks, stoppable
 from .up_to_date import bring_up_to_date
 
-COMMON = ("seeds", "scale", "model", "unaligned")
+COMMON = ("seeds", "few", "orders", "scale", "model", "unaligned")
 """Parameters that most notebooks have: those that lack one are run without it."""
 CHECKPOINTS = ("model", "unaligned")
+SCALES = ("tiny", "organism", "smollm", "paper")
+"""Of all scales, those at which every notebook runs."""
 PUBLISHED = "organism"
 """The scale of what is committed."""
 STOPPED = "stopped: the same command goes on from here; finished notebooks and measurements are kept"
@@ -37,9 +42,13 @@ Plan = dict[Path, dict[str, Any]]
 
 
 def common_parameters(notebook: Path, seeds: list[int], scale: str) -> dict[str, Any]:
-    """`seeds` and `scale`, as far as the notebook has parameters of these names."""
-    known = read_parameters(notebook)
-    return {name: value for name, value in {"seeds": seeds, "scale": scale}.items() if name in known}
+    """`seeds`, `scale` and one of `orders`, as far as the notebook has parameters of these names.
+
+    What is secondary is read of the `few` organisms whose rows are committed; where there are none, of `seeds`.
+    """
+    known, common = read_parameters(notebook), {"seeds": seeds, "orders": 1, "scale": scale}
+    common |= {} if scale == PUBLISHED else {"few": seeds}
+    return {name: value for name, value in common.items() if name in known}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,7 +76,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m ssah_core.runner.execute", description=__doc__)
-    parser.add_argument("--seeds", type=_count, default=1, metavar="N", help="how many organisms: seeds 0 to N-1")
+    parser.add_argument("--seeds", type=_count, metavar="N",
+                        help="how many organisms: seeds 0 to N-1 (default 1); --publish takes those of notebooks")
     parser.add_argument("--scale", choices=SCALES, default="organism")
     parser.add_argument("--notebooks", nargs="+", default=[], metavar="NN", help="only these, such as 00 03")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters",
@@ -77,6 +87,12 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--publish", action="store_true", help="run in place: renew what is committed")
     options = parser.parse_args(argv)
     options.parameters = {name: _from_here(name, value) for name, value in options.parameters}
+    if options.publish and options.seeds:
+        parser.error(f"--seeds is {options.seeds}, but --publish measures the organisms that the notebooks name: leave "
+                     "--seeds out")
+    options.seeds = options.seeds or 1
+    if options.scale == "smollm":
+        options.parameters.setdefault("model", SMOLLM)
     return options
 
 
@@ -95,20 +111,14 @@ def _count(text: str) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    given, is_paper = options.parameters, options.scale == "paper"
+    given = options.parameters
     scale = given.get("scale", options.scale)
     if scale != options.scale:
         raise ValueError(f"-p scale is {scale!r}, but --scale is {options.scale!r}: set it by --scale alone")
     if "seeds" in given:
         raise ValueError(f"-p seeds is {given['seeds']!r}: say how many organisms by --seeds N, "
                          "which raises seeds 0 to N-1")
-    if is_paper and not given.get("model"):
-        raise ValueError("--scale paper is that of a checkpoint, and none is named: add -p model and its folder or hub "
-                         "id, such as Qwen/Qwen2.5-7B-Instruct")
-    for name in CHECKPOINTS:
-        if given.get(name) and not is_paper:
-            raise ValueError(f"-p {name} is {given[name]!r}, but --scale {options.scale} takes no checkpoint: add "
-                             "--scale paper")
+    _check_model(options.scale, given)
     if options.publish and options.scale != PUBLISHED:
         raise ValueError(f"--scale is {options.scale!r}, but --publish renews what is committed, which is of scale "
                          f"{PUBLISHED!r}: leave --publish out")
@@ -119,6 +129,18 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(f"--output is {str(options.output)!r}, which is a file: name a folder")
     if options.publish and options.output:
         raise ValueError(f"--output is {str(options.output)!r}, but --publish runs in place: leave one of them out")
+
+
+def _check_model(scale: str, given: dict[str, str]) -> None:
+    if scale == "paper" and not given.get("model"):
+        raise ValueError("--scale paper is that of a checkpoint, and none is named: add -p model and its folder or hub "
+                         "id, such as Qwen/Qwen2.5-7B-Instruct")
+    if scale == "smollm":
+        checkpoints_of(given["model"])
+    for name in CHECKPOINTS if not is_checkpoint(scale) else CHECKPOINTS[1:] if scale == "smollm" else ():
+        if given.get(name):
+            raise ValueError(f"-p {name} is {given[name]!r}, but --scale {scale} takes no checkpoint: add "
+                             "--scale paper")
 
 
 def _select(numbers: list[str]) -> list[Path]:
@@ -138,7 +160,7 @@ def _plan(notebooks: list[Path], options: argparse.Namespace) -> Plan:
 
 
 def _parameters(notebook: Path, options: argparse.Namespace, passed_over: set[str]) -> dict[str, Any]:
-    common = common_parameters(notebook, list(range(options.seeds)), options.scale)
+    common = {} if options.publish else common_parameters(notebook, list(range(options.seeds)), options.scale)
     given = {name: text for name, text in options.parameters.items() if name not in passed_over}
     return check_parameters(notebook, common) | parse_parameters(notebook, given)
 
@@ -148,9 +170,11 @@ def _carry_out(plan: Plan, options: argparse.Namespace) -> list[NotebookFailed]:
     folder = _folder(options)
     figures = paths.committed() if options.publish else folder / "figures"
     with environment(SSAH_FIGURES=os.environ.get("SSAH_FIGURES") or str(figures)):
-        if options.scale != "paper":  # where a checkpoint takes the organism's place
-            _raise(options.seeds, options.scale)
-        jobs = 1 if options.scale == "paper" else local_workers(len(plan))  # a checkpoint may need all of the memory
+        if options.scale == "smollm":
+            check_ready([notebook.name[:2] for notebook in plan], _seeds(plan), options.parameters["model"])
+        elif not is_checkpoint(options.scale):  # which takes the organism's place
+            _raise(_seeds(plan), options.scale)
+        jobs = 1 if is_checkpoint(options.scale) else local_workers(len(plan))  # which may need all memory
         failures = run_beside(plan, folder, jobs) if jobs > 1 else _run_each(plan, folder)
         if options.publish and not failures:
             report.main([])
@@ -159,9 +183,16 @@ def _carry_out(plan: Plan, options: argparse.Namespace) -> list[NotebookFailed]:
     return failures
 
 
-def _raise(seeds: int, scale: str) -> None:
+def _seeds(plan: Plan) -> list[int]:
+    """All organisms that the notebooks of a plan ask for."""
+    asked = [parameters.get("seeds") or known["seeds"].default for notebook, parameters in plan.items()
+             if "seeds" in (known := read_parameters(notebook))]
+    return sorted(set().union(*asked))
+
+
+def _raise(seeds: list[int], scale: str) -> None:
     """Raise organisms, or find them raised; several beside each other."""
-    missing = [seed for seed in range(seeds) if not is_raised(seed, scale)]
+    missing = [seed for seed in seeds if not is_raised(seed, scale)]
     if local_workers(len(missing) or 1) > 1:
         with local_executor(len(missing)) as pool:
             map_runs(raise_organism, [(seed, scale, False) for seed in missing], pool, "organisms")
@@ -199,7 +230,7 @@ def _run_each(plan: Plan, folder: Path) -> list[NotebookFailed]:
 def _conclude(folder: Path, options: argparse.Namespace) -> None:
     """Write the report of a run; its last words on the screen are what was found, and where all lies."""
     found = findings.describe(load_records(), load_records(paths.committed() / "records"), scale=options.scale,
-                              model=options.parameters["model"] if options.scale == "paper" else "organism")
+                              model=options.parameters["model"] if is_checkpoint(options.scale) else "organism")
     file = report.write_run(folder, found)
     print("", *found, f"Notebooks are in {folder}, figures and records in {paths.figures()}.",
           f"What the paper claims beside this run: {file}", sep="\n", flush=True)
@@ -212,7 +243,7 @@ def _stop(message: str, code: int) -> int:
 
 def _begin_again_if_not_portable(scale: str) -> None:
     """Organisms are raised in the portable arithmetic mode, which torch read when it was loaded: begin anew in it."""
-    if scale != "paper" and arithmetic.mode() != "portable":
+    if not is_checkpoint(scale) and arithmetic.mode() != "portable":
         os.environ.update(arithmetic.PORTABLE)
         os.execv(sys.executable, [sys.executable, "-m", "ssah_core.runner.execute", *sys.argv[1:]])
 

@@ -13,7 +13,7 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 
 from .. import arithmetic
-from ..records import paths
+from ..records import is_checkpoint, paths
 
 # Committed records are not read, and no progress bar ends up in an output.
 ALWAYS = {"SSAH_RECORDS": "ignore", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -21,7 +21,7 @@ ALWAYS = {"SSAH_RECORDS": "ignore", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRES
 
 def kernel_environment(scale: str) -> dict[str, str]:
     """Environment variables of a kernel: organisms are raised and measured in the portable arithmetic mode, and a
-    checkpoint (scale "paper") in the mode of this process.
+    checkpoint (`is_checkpoint`) in the mode of this process.
 
     >>> from ssah_core.runner.kernel import kernel_environment
     >>> kernel_environment("organism")["MKL_CBWR"]
@@ -29,7 +29,7 @@ def kernel_environment(scale: str) -> dict[str, str]:
     >>> "MKL_CBWR" in kernel_environment("paper")
     False
     """
-    return ALWAYS | _home() | ({} if scale == "paper" else dict(arithmetic.PORTABLE))
+    return ALWAYS | _home() | ({} if is_checkpoint(scale) else dict(arithmetic.PORTABLE))
 
 
 def _home() -> dict[str, str]:

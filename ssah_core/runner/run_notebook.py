@@ -16,6 +16,8 @@ from ..records import paths
 from .kernel import environment, kernel_environment, kernelspec, manager
 from .parameters import Parameter, assigned_values, check_parameters, is_tagged, read_parameters, tagged
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
+"""How an output names a widget of the kernel that ran: another id every time, and nothing without that kernel."""
 START = 300
 """Seconds that a kernel may take to start: on a busy machine more than papermill's one minute."""
 REBUILT = re.compile(r"^.*Warning: (.* is damaged: .*)\n(?:  .*\n)?", re.MULTILINE)
@@ -81,10 +83,10 @@ def _last_line(log: Path) -> str:
 
 
 def strip_noise(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook without what differs from run to run: papermill's and the widgets' metadata, timings, the
-    Python version, what the cache had to make again, where a slow print was cut in two, and an injected cell that only
-    repeats the defaults. All other outputs and counts stay. Its kernel is the one that ran it, however another Jupyter
-    named that."""
+    """The notebook without what differs from run to run: papermill's and the widgets' metadata, widgets that have
+    something else beside them to be shown, timings, the Python version, what the cache had to make again, where a slow
+    print was cut in two, and an injected cell that only repeats the defaults. All other outputs and counts stay. Its
+    kernel is the one that ran it, however another Jupyter named that."""
     for name in ("papermill", "widgets"):
         nb.metadata.pop(name, None)
     nb.metadata.get("language_info", {}).pop("version", None)
@@ -97,6 +99,9 @@ def strip_noise(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _strip_cell(cell: nbformat.NotebookNode) -> None:
+    for output in cell.get("outputs", ()):
+        if len(output.get("data", ())) > 1:  # of a widget alone, something is to say that it was there
+            output.data.pop(WIDGET, None)
     for name in ("papermill", "execution"):
         cell.metadata.pop(name, None)
     if not cell.metadata.get("tags", True):

@@ -10,24 +10,25 @@ import pandas
 from ..judging import perplexity
 from ..materials import study
 from ..records import measure_each
+from ..records.doses import dose_to
 from ..units import UnitKind, UnitMask, random_like
 from .arms import RemovedGroup
 from .score_cache import with_scores
 from .subject import GROUPS, WAY_SLUGS, WAYS, Subject, Way, settings_of
 
-GRID = {UnitKind.SCU: (0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04),
+GRID = {UnitKind.SCU: (0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.16, 0.2),
         UnitKind.UCU: (0.01, 0.02, 0.03, 0.05, 0.08, 0.13), UnitKind.RU: (0.05, 0.1, 0.15, 0.2, 0.3)}
 """Shares of all units that are tried for each group."""
 TOLERANCE = 3.0
 """A group may grow until what it should spare has lost more than this (points, validation prompts)."""
-DRAWS = 5
+DRAWS = 3
 """Random groups that each group is compared with."""
 
 
 # -- group sizes, on validation prompts -----------------------------------------------------------------
 
 
-@study("curves", version=1)
+@study("curves", version=2)
 def ablation_curves(seed: int, scale: str, way: str = "chosen",
                     checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks after removing more and more of each group, found by a way of `WAYS`: rows with `group` and `share`
@@ -77,6 +78,20 @@ def sizes_of(curves: pandas.DataFrame) -> dict[int, dict[str, dict[str, float]]]
             for seed, mine in curves.groupby("seed", sort=False)}
 
 
+def half_shares(curves: pandas.DataFrame, metric: str = "harm_right", level: float = 50.0) -> pandas.DataFrame:
+    """Share of all units (%) without which a mark of the SCU's curve first reaches a level, interpolated; infinite
+    where it never does: one row a way and organism.
+
+    curves   Rows of `ablation_curves`.
+
+    *Shown in:* 03_label_units.
+    """
+    kept = curves[(curves.metric == metric) & curves.group.isin([str(RemovedGroup.NONE), str(UnitKind.SCU)])]
+    return pandas.DataFrame([
+        {"way": way, "seed": seed, "value": 100 * dose_to(rows.share.tolist(), rows.value.tolist(), level)}
+        for (way, seed), rows in kept.sort_values("share").groupby(["way", "seed"], sort=False)])
+
+
 def curves_of_all_ways(seeds: Sequence[int], scale: str, **settings) -> pandas.DataFrame:
     """`ablation_curves` of every organism by every way of `WAYS`, measured once (see `ssah.measure_each`).
 
@@ -91,29 +106,31 @@ def curves_of_all_ways(seeds: Sequence[int], scale: str, **settings) -> pandas.D
 # -- Table 1, on test prompts ---------------------------------------------------------------------------
 
 
-@study("table1", version=1)
-def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]],
+@study("table1", version=2)
+def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]], ways: Sequence[str] = tuple(WAYS),
            checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Table 1 of the paper with its controls: rows with `way`, `group`, `draw`, `share`, `metric`, `value`.
 
     sizes   Way -> group -> share, as `sizes_of` found them on validation prompts.
+    ways    Of `WAYS`.
 
     `asr` is the mean of runs with and without system prompt, as in the paper (`asr_system`, `asr_plain`).
-    Random groups have as many units in every site as the chosen way's group, drawn from all units of the site.
+    Random groups have as many units in every site as a group of the chosen way, or as the SCU of another, drawn from
+    all units of the site.
     Source: the paper's Table 1.
 
     *Shown in:* 03_label_units.
     """
-    subject = with_scores(Subject.load(seed, scale, checkpoints=checkpoints))
+    subject = with_scores(Subject.load(seed, scale, checkpoints=checkpoints), ways)
     draws = 1 if scale == "tiny" else DRAWS
     rows = _examine(subject, None, Way(), way="none", group=str(RemovedGroup.NONE), draw=0, share=0.0)
-    for name, ways in WAYS.items():
-        groups = subject.groups(ways, sizes[name])
-        for kind, way in ways.items():
+    for name in ways:
+        groups = subject.groups(WAYS[name], sizes[name])
+        for kind, way in WAYS[name].items():
             mask = groups[kind]
             about = {"way": name, "share": mask.fraction}
             rows += _examine(subject, mask, way, **about, group=str(kind), draw=0)
-            if name == "chosen":
+            if name == "chosen" or kind == UnitKind.SCU:
                 for draw in range(draws):
                     rows += _examine(subject, random_like(mask, draw), way, **about,
                                      group=str(RemovedGroup.random(kind)), draw=draw)
@@ -125,14 +142,12 @@ def _examine(subject: Subject, mask: UnitMask | None, by: Way, **about) -> list[
     harm = {part: rows for part, rows in questions.items() if part.startswith("harm")}
     text = subject.material.text()
     with subject.removed(mask, by):
-        plain = subject.marks(questions)
-        system = subject.marks(harm, system=subject.material.system_prompt)
+        plain = subject.outcomes(questions)
+        system = subject.outcomes(harm, system=subject.material.system_prompt)
         ppl = perplexity(subject.model, subject.tokenizer, text, subject.material.batch_size)
-    marks = {**plain, "asr_plain": plain["asr"], "asr_system": system["asr"], "asr": (plain["asr"] + system["asr"]) / 2}
-    sizes = {part: len(rows) for part, rows in questions.items()}
-    sizes |= dict.fromkeys(("asr_plain", "asr_system"), len(harm["harm"]))
-    rows = subject.as_rows(marks, sizes, **about)
-    return [*rows, {**about, "metric": "perplexity", "value": ppl, "n": len(text), "judge": "none"}]
+    both = {**plain, "asr_plain": plain["asr"], "asr_system": system["asr"], "asr": plain["asr"] + system["asr"]}
+    rows = subject.as_rows(both, **about)
+    return [*rows, {**about, "metric": "perplexity", "value": ppl, "n": len(text), "outcomes": "", "judge": "none"}]
 
 
 def changes(table: pandas.DataFrame) -> pandas.DataFrame:
@@ -174,7 +189,7 @@ def choices() -> Iterator[Way]:
         yield Way("attribution", rounds=rounds)
 
 
-@study("choices", version=1)
+@study("choices", version=2)
 def compare_choices(seed: int, scale: str, shares: Sequence[float] = (0.01, 0.03),
                     checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks after removing the top units by each way of `choices`, a few or many of them, on validation prompts.

@@ -6,6 +6,7 @@ Blocks and positions are those of `ssah_core.models.hidden_states`: position 0 i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isnan
 
 import pandas
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -56,6 +57,8 @@ def _flipped(subject: Subject, pairs: tuple[list[str], list[str]], position: int
     for metric, flips in (("to_refusal", "to_refusal"), ("to_answer", "to_answer"), ("same_side", "control")):
         for block in range(len(subject.units.blocks)):
             share = float(getattr(found, flips)[block]) * found.count / found.pairs if found else 0.0
+            if isnan(share):  # a single pair has no other prompt of its side
+                continue
             yield {"block": block, "position": position, "metric": metric, "value": 100 * share, "n": len(pairs[0]),
                    "judge": by}
 
@@ -77,8 +80,9 @@ def chosen_flips(table: pandas.DataFrame) -> pandas.DataFrame:
 
     "best" flips most decisions in its worse direction on validation prompts (the earliest, of equals). What the last
     block writes at the last token is all that the first word of a response is chosen from, so that a flip there says
-    little; "before_last", the block before it, is the sharper test. `metric` "other_position" is the larger of both
-    flips with the token before, "..._said" is judged on the completion, and `record` is the id that a claim reads.
+    little; "before_last", the block before it, is the sharper test. `metric` "flips" is the mean of both ways,
+    "other_position" the larger of both with the token before, "..._said" is judged on the completion, and `record` is
+    the id that a claim reads.
 
     *Shown in:* 02_probe_reasoning_direction.
     """
@@ -86,7 +90,10 @@ def chosen_flips(table: pandas.DataFrame) -> pandas.DataFrame:
     worse = flips.groupby(["seed", "block"]).value.min().unstack("block")
     where = pandas.DataFrame({"best": worse.idxmax(axis=1), "before_last": worse.columns[-2]})
     where = where.melt(ignore_index=False, var_name="where", value_name="block").reset_index()
-    here = with_other_position(table[table.split == "test"]).merge(where, on=["seed", "block"])
+    flips = with_other_position(table[table.split == "test"])
+    index = [column for column in flips if column not in ("metric", "value")]
+    ways = flips[flips.metric.isin(["to_refusal", "to_answer"])].groupby(index, as_index=False).value.mean()
+    here = pandas.concat([flips, ways.assign(metric="flips")]).merge(where, on=["seed", "block"])
     said = here.metric + (here.judge != FIRST_TOKEN).map({True: "_said", False: ""})
     return here.assign(metric=said, record="patching/" + here["where"] + "/" + said)
 

@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 
 from ..freezing import train_only
 from ..materials import study
+from ..records import is_checkpoint
 from ..training import budget, fine_tune, lora, lora_within, prefer, supervised
 from ..units import UnitKind, UnitMask, random_like, share_to_count, top_units
 from .arms import BudgetArm
@@ -24,26 +25,32 @@ from .subject import WAYS, Subject
 METHODS = ("SFT", "DPO")
 BATCH = {"SFT": 32, "DPO": 12}
 """Chats, or preference pairs, a step: about as much computing."""
-SAFE = {"tiny": 1.0, "organism": 0.05, "paper": 0.05}
+SAFE = {"tiny": 1.0, "organism": 0.05, "smollm": 0.05, "paper": 0.05}
 """Alignment is reached at the first check whose ASR (seen harm, validation prompts) is at most this."""
 LESSONS = {"SFT": 4096, "DPO": 1024}
 """Chats or pairs, read again from the start where alignment takes more."""
-CHECKS = {"tiny": (1, 2), "organism": (10, 20, 30, 40, 60, 80, 120, 160), "paper": (10, 20, 40, 80, 160)}
-"""Steps; at scale "paper" no more than read all lessons once."""
-_SMALL = {"SFT": {BudgetArm.EVERYTHING: (1e-4, 3e-4, 1e-3), "units": (5e-4, 1e-3, 2e-3)},
-          "DPO": {BudgetArm.EVERYTHING: (3e-4, 1e-3), "units": (1e-3, 2e-3)}}
+CHECKS = {"tiny": (1, 2), "organism": (10, 20, 30, 40, 60, 80, 120, 160, 240, 320),
+          "smollm": (5, 10, 15, 20, 30, 45, 60, 90), "paper": (10, 20, 40, 80, 160)}
+"""Steps; of a checkpoint no more than read all lessons once."""
+_SMALL = {"SFT": {BudgetArm.EVERYTHING: (3e-5, 1e-4, 3e-4, 1e-3), "units": (1e-4, 3e-4, 1e-3, 3e-3)},
+          "DPO": {BudgetArm.EVERYTHING: (3e-5, 1e-4, 3e-4, 1e-3), "units": (1e-4, 3e-4, 1e-3, 3e-3)}}
 RATES = {"tiny": _SMALL, "organism": _SMALL,
+         "smollm": {"SFT": {BudgetArm.EVERYTHING: (5e-5, 1e-4, 2e-4), "units": (1e-4, 3e-4, 1e-3)},
+                    "DPO": {BudgetArm.EVERYTHING: (1e-5, 2e-5), "units": (2e-5, 1e-4)}},
          "paper": {"SFT": {BudgetArm.EVERYTHING: (5e-6, 1e-5, 2e-5), "units": (1e-5, 2e-5, 5e-5)},
                    "DPO": {BudgetArm.EVERYTHING: (1e-6, 5e-6), "units": (5e-6, 1e-5)}}}
 """Learning rates of which each of the main arms may have its best (a step of DPO takes three times as long), ..."""
 RATE = {"tiny": dict.fromkeys(METHODS, 1e-3), "organism": dict.fromkeys(METHODS, 1e-3),
-        "paper": {"SFT": 2e-5, "DPO": 5e-6}}
-"""... and the one at which all arms are compared: scale -> method -> rate. (Those of "paper" are not tuned.)"""
+        "smollm": {"SFT": 1e-4, "DPO": 2e-5}, "paper": {"SFT": 2e-5, "DPO": 5e-6}}
+"""... and the one at which all arms are compared: scale -> method -> rate. (Those of checkpoints are not tuned.)"""
 SHARE = 0.2
 """Share of all units that is the budget of the main arms, ..."""
 SHARES = {BudgetArm.LEAST_5: 0.05, BudgetArm.LEAST_10: 0.1, BudgetArm.LEAST_40: 0.4}
 """... and what smaller and larger ones are."""
-MAIN = (BudgetArm.EVERYTHING, BudgetArm.LEAST, BudgetArm.RANDOM.draw(0), BudgetArm.TOP)
+PRIMARY = (BudgetArm.EVERYTHING, BudgetArm.LEAST, BudgetArm.RANDOM.draw(0))
+"""Arms that the primary claims compare, ..."""
+MAIN = (*PRIMARY, BudgetArm.TOP)
+"""... and those that have a choice of rates."""
 DRAWS = 3
 
 
@@ -136,9 +143,9 @@ class Course(TrainerCallback):
         exam = subject.material.exam("test", 60)
         questions = {part: exam[part][:60 if part.startswith("harm") else 40] for part in
                      ("harm", *subject.material.utility, *(() if at == "before" else ("harm_unseen",))) if part in exam}
-        marks = subject.marks(questions)
-        sizes = {part: len(rows) for part, rows in questions.items()}
-        return [*subject.as_rows(marks, sizes, **about), {**about, **_mean_of(subject, marks, questions, "old")},
+        found = subject.outcomes(questions)
+        return [*subject.as_rows(found, **about),
+                {**about, **_mean_of(subject, subject.material.shares(found), questions, "old")},
                 *self._moved(model, about)]
 
     def _moved(self, model: nn.Module, about: dict) -> list[dict]:
@@ -183,9 +190,9 @@ def lessons(subject: Subject, method: str) -> list[dict]:
 
 
 def checks_of(scale: str, method: str, data: Sequence) -> tuple[int, ...]:
-    """Steps at which a course on `data` is checked: `CHECKS`, at scale "paper" up to the last of its first epoch."""
+    """Steps at which a course on `data` is checked: `CHECKS`, of a checkpoint up to the last of its first epoch."""
     most = -(-len(data) // BATCH[method])
-    return tuple(dict.fromkeys(min(check, most) for check in CHECKS[scale])) if scale == "paper" else CHECKS[scale]
+    return tuple(dict.fromkeys(min(check, most) for check in CHECKS[scale])) if is_checkpoint(scale) else CHECKS[scale]
 
 
 def follow(course: Course, method: str, model: nn.Module, data: list[dict], lr: float) -> None:
@@ -201,15 +208,29 @@ def follow(course: Course, method: str, model: nn.Module, data: list[dict], lr: 
 # -- all arms -------------------------------------------------------------------------------------------
 
 
-@study("budget", version=1)
+@study("budget/primary", version=1)
+def aligned_primary(seed: int, scale: str, method: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """Safety and utility along alignment through the arms of `PRIMARY`, a course an arm and learning rate.
+
+    method, rows   As in `aligned`. Random units are drawn by the seed.
+
+    *Shown in:* 07_spend_alignment_budget.
+    """
+    subject = Subject.load(seed, scale, "instructed", checkpoints)
+    least, data = least_useful(subject.scores(WAYS["chosen"][UnitKind.RU]).utility, SHARE), lessons(subject, method)
+    masks = dict(zip(PRIMARY, (None, least, random_like(least, seed)), strict=True))
+    return [{"seed": seed, "method": method, **row} for arm in masks for lr in rates_of(arm, method, scale)
+            for row in _follow_arm(subject, masks, arm, lr, method, data).rows]
+
+
+@study("budget", version=2)
 def aligned(seed: int, scale: str, method: str, sizes: Mapping[str, Mapping[str, float]],
-            attack_lr: float, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+            checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Safety and utility along alignment, a course an arm and learning rate; then how the main arms bear an attack.
 
     method      "SFT" or "DPO".
     sizes       Way -> group -> share, as notebook 03 found them: how many SCU the aligned twin has.
-    attack_lr   Learning rate of the benign fine-tuning, as `finetuning_attack.strength` found it.
-    checkpoints Stage -> checkpoint, at scale "paper": "instructed" (what is aligned here) and "aligned" (its twin).
+    checkpoints Stage -> checkpoint, where there is one: "instructed" (what is aligned here) and "aligned" (its twin).
 
     Rows have `arm`, `lr`, `steps`, `at` ("before" the first safe check, "safe", "twice" its steps), `metric`, `value`.
     Of each main arm the course that kept most on validation prompts is put under the stress of `robustness.stressed`.
@@ -227,7 +248,7 @@ def aligned(seed: int, scale: str, method: str, sizes: Mapping[str, Mapping[str,
         rows += [row for course in done for row in course.rows]
         if arm in MAIN:
             best = best_of([course for course in done if course.safe])
-            rows += stressed(best.model, sizes, attack_lr, masks[BudgetArm.LEAST], **best.about) if best else []
+            rows += stressed(best.model, sizes, masks[BudgetArm.LEAST], **best.about) if best else []
     return [{"seed": seed, "method": method, **row} for row in rows]
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from ..materials import study
 from ..units import Scores, UnitKind, UnitLabels, share_to_count, split_sites, transfer
 from .arms import HeldArm
-from .finetuning_arms import held_units
-from .finetuning_attack import Attack, holding
+from .finetuning_arms import scu_and_cu
+from .finetuning_attack import Attack, holding, target
 from .score_cache import with_scores
 from .subject import GROUPS, WAY_SLUGS, WAYS, Subject, Way
 
@@ -107,15 +107,15 @@ def table(before: Subject, after: Subject, ways: Mapping[str, Way], shares: Mapp
 # -- tables before and after training -------------------------------------------------------------------
 
 
-@study("transfer", version=1)
-def transfers(seed: int, scale: str, attack: str | None, lrs: Mapping[str, float],
-              sizes: Mapping[str, Mapping[str, float]], checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+@study("transfer", version=2)
+def transfers(seed: int, scale: str, attack: str | None, sizes: Mapping[str, Mapping[str, float]],
+              checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """How units change their kind in training: rows with `way`, `rule`, `change`, `held`, `before`, `after`, `value`.
 
     `value` is % of all units.
 
-    attack   By which the model is fine-tuned, with nothing and with `HELD` held; None: the model is not trained.
-    lrs      Attack -> learning rate at which `Attack.steps` break safety, as `finetuning_attack.strength` found it.
+    attack   By which the lightly aligned model is fine-tuned for `Attack.steps`, with nothing and with `HELD` held;
+             None: it is not trained.
     sizes    Way -> group -> share, as notebook 03 found them on validation prompts.
 
     `change` is the attack; or, of a model that is not trained, "none" (the noise floor) and "alignment" (from the
@@ -125,19 +125,20 @@ def transfers(seed: int, scale: str, attack: str | None, lrs: Mapping[str, float
 
     *Shown in:* 04_trace_attribute_transfer.
     """
-    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    subject = target(seed, scale, checkpoints)
     whole, rows = halves(subject, sizes), []
-    for held, model in _trained(subject, attack, lrs, sizes) if attack else [(str(HeldArm.NOTHING), subject)]:
+    for held, model in _trained(subject, attack, sizes) if attack else [(str(HeldArm.NOTHING), subject)]:
         about = {"change": attack or "none", "held": held}
         rows += [*_tables(whole, halves(model, sizes), sizes, **about), _asr(model, **about)]
     if attack is None and (checkpoints is None or "instructed" in checkpoints):
-        instructed = halves(Subject.load(seed, scale, "instructed", checkpoints), sizes)
-        rows += _tables(instructed, whole, sizes, aligned="after", change="alignment", held=str(HeldArm.NOTHING))
+        before, after = (halves(Subject.load(seed, scale, stage, checkpoints), sizes)
+                         for stage in ("instructed", "aligned"))
+        rows += _tables(before, after, sizes, aligned="after", change="alignment", held=str(HeldArm.NOTHING))
     return [{"seed": seed, **row} for row in rows]
 
 
-def _trained(subject: Subject, attack: str, lrs: Mapping[str, float], sizes: Mapping) -> Iterator[tuple[str, Subject]]:
-    mask, fight = held_units(subject, sizes)[HELD], Attack(subject, attack, lrs[attack])
+def _trained(subject: Subject, attack: str, sizes: Mapping) -> Iterator[tuple[str, Subject]]:
+    mask, fight = scu_and_cu(with_scores(subject, ("chosen",)), "chosen", sizes), Attack(subject, attack)
     for held, units in ((HeldArm.NOTHING, None), (HELD, mask)):
         yield str(held), fight.run(None, holding(units), (fight.steps,))
 

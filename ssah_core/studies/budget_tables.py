@@ -77,11 +77,22 @@ def as_records(table: pandas.DataFrame, scale: str) -> pandas.DataFrame:
     stress = table[table["at"].isin(["prefilled", "pruned", "fine-tuned"])]
     latest = stress.steps == stress.groupby(["seed", "method", "arm", "at"]).steps.transform("max")
     stress = stress[latest].assign(place="stress", what=stress["at"].str.replace("-", ""))
+    return pandas.concat([_pairs(pandas.concat([*equal, stress])), _origins(table)], ignore_index=True)
+
+
+def best_against_each_other(table: pandas.DataFrame, scale: str) -> pandas.DataFrame:
+    """Of `as_records`, what is at each arm's own best rate, of rows of `aligned_primary`.
+
+    *Shown in:* 07_spend_alignment_budget.
+    """
+    return _pairs(at_equal_safety(table, "best_rate", scale).assign(place="table4", what="best_rate"))
+
+
+def _pairs(marks: pandas.DataFrame) -> pandas.DataFrame:
     keys = ["place", "method", "what", "metric", "seed"]
-    arms = mean_of_draws(pandas.concat([*equal, stress]), BudgetArm, ["arm", *keys])
-    pairs = against_each_other(arms, "arm", keys,
-                               lambda row: row.place + "/" + row.method.str.lower() + "/" + row.what)
-    return pandas.concat([pairs, _origins(table)], ignore_index=True)
+    arms = mean_of_draws(marks, BudgetArm, ["arm", *keys])
+    return against_each_other(arms, "arm", keys,
+                              lambda row: row.place + "/" + row.method.str.lower() + "/" + row.what)
 
 
 def _origins(table: pandas.DataFrame) -> pandas.DataFrame:

@@ -12,23 +12,30 @@ from . import (
     activation_patching,
     alignment_budget,
     attribute_transfer,
+    criteria,
     finetuning_arms,
-    finetuning_attack,
     granularity,
+    judges_beside,
     peft_attack,
     prefill_depth,
     reasoning_direction,
+    rebuilding,
     recovery_and_guard,
+    specificity,
+    stability,
     stages,
+    worst_rate,
 )
 
 STUDIES = by_name((
     stages.losses, stages.stages, stages.checks, stages.dose, reasoning_direction.distances, reasoning_direction.lens,
     reasoning_direction.probes, activation_patching.patches, activation_patching.depth, ablation_table.compare_choices,
-    ablation_table.ablation_curves, ablation_table.places, ablation_table.table1, finetuning_attack.strength,
+    ablation_table.ablation_curves, ablation_table.places, ablation_table.table1,
     finetuning_arms.attacked, attribute_transfer.transfers, granularity.compared, peft_attack.rates,
-    peft_attack.compared, alignment_budget.aligned, recovery_and_guard.arms, recovery_and_guard.guard_speed,
-    prefill_depth.units))
+    peft_attack.compared, alignment_budget.aligned, alignment_budget.aligned_primary, recovery_and_guard.arms,
+    recovery_and_guard.guard_speed, prefill_depth.units, criteria.compared, stability.overlaps, specificity.broken,
+    specificity.few, rebuilding.rebuilt, rebuilding.hardened, rebuilding.restored,
+    judges_beside.beside, worst_rate.attacked))
 TIMED = tuple(name for name, function in STUDIES.items() if function.study.clock)
 """Studies whose numbers are times, which are not verified."""
 

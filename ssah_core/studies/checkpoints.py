@@ -1,4 +1,4 @@
-"""Checkpoints as subjects of studies: at scale "paper", `Subject.load` takes its model from here.
+"""Checkpoints as subjects of studies: at scales "paper" and "smollm", `Subject.load` takes its model from here.
 
     rows = ssah.measure_each(stages.stages, seeds=[0], scale="paper",
                              **on_model("paper", "Qwen/Qwen2.5-7B-Instruct"))
@@ -18,10 +18,12 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from ..generation import COMPLETIONS_VERSION, complete_to
 from ..judging import STRICTER
-from ..materials import CONTEXT, Published
+from ..materials import CONTEXT, SIZES, Published, Sizes
 from ..models import LEADING_SPACE_VERSION, bind_wished, context_of, end_prompts_with, leading_space, load
 from ..organism import Row
-from ..records import cache, paths, slug, wished_dtype, wishes
+from ..records import cache, is_checkpoint, paths, slug, wished_dtype, wishes
+from ..smollm import checkpoints_of as smollm_of
+from ..smollm import folders_of
 
 LONG_NAME = 60
 """Characters of a checkpoint's name that are kept in a folder's: the path of a local one may be too long."""
@@ -43,11 +45,12 @@ UNALIGNED = {
 def on_model(scale: str, model: str = "", unaligned: str = "") -> dict[str, dict[str, str]]:
     """What to add to `measure_each` so that a study runs on a checkpoint: its `checkpoints`; nothing for organisms.
 
-    model       Hub id or folder of an aligned chat checkpoint, at scale "paper" and only there.
+    model       Hub id or folder of an aligned chat checkpoint, at scale "paper". At scale "smollm", which has
+                a model of its own, empty or that one's name.
     unaligned   The checkpoint that it was aligned from; where this is empty, `UNALIGNED` may name it.
 
     Says how answers to malicious requests are judged there. Rows are kept by the checkpoint's name: give new weights a
-    new one. Raises ValueError if scale "paper" has no model, or another scale has one.
+    new one. Raises ValueError if scale "paper" has no model, or an organism's scale has one.
 
     >>> from ssah_core.studies import on_model
     >>> on_model("organism")
@@ -55,16 +58,25 @@ def on_model(scale: str, model: str = "", unaligned: str = "") -> dict[str, dict
 
     *Shown in:* 00_start_here.
     """
-    if scale == "paper":
-        if not model:
-            raise ValueError('scale="paper" needs a checkpoint: set model, such as "Qwen/Qwen2.5-7B-Instruct"')
+    if is_checkpoint(scale):
+        named = _named(scale, model, unaligned)
         print("No judge knows right answers to malicious requests here: where one is called right, correct or "
               f"complete, it is not refused and has at least 20 words ({STRICTER}).")
-        return {"checkpoints": checkpoints_of(model, unaligned)}
+        return {"checkpoints": named}
     if model or unaligned:
         raise ValueError(f"scale={scale!r} studies organisms, but model={model or unaligned!r} is named: set "
                          'scale="paper", or leave model empty')
     return {}
+
+
+def _named(scale: str, model: str, unaligned: str) -> dict[str, str]:
+    if scale == "smollm":
+        if unaligned:
+            raise ValueError(f'unaligned={unaligned!r}, but scale="smollm" begins with its own model: leave it empty')
+        return smollm_of(model)
+    if not model:
+        raise ValueError('scale="paper" needs a checkpoint: set model, such as "Qwen/Qwen2.5-7B-Instruct"')
+    return checkpoints_of(model, unaligned)
 
 
 def checkpoints_of(model: str, unaligned: str = "") -> dict[str, str]:
@@ -79,25 +91,27 @@ def checkpoints_of(model: str, unaligned: str = "") -> dict[str, str]:
     return {"aligned": model, **({"instructed": base} if base else {})}
 
 
-def load_checkpoint(seed: int, stage: str = "aligned", checkpoints: Mapping[str, str] | None = None
-                    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Published]:
+def load_checkpoint(seed: int, stage: str = "aligned", checkpoints: Mapping[str, str] | None = None,
+                    scale: str = "paper") -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Published]:
     """A checkpoint, its tokenizer and its material.
 
-    seed          Draws the data; the checkpoint is the same for every seed.
+    seed          Draws the data; the checkpoint is the same for every seed (at scale "smollm" aligned by it).
     stage         "aligned" or "instructed".
     checkpoints   Of `checkpoints_of`. An unaligned checkpoint speaks by the aligned one's tokenizer and chat template,
                   and is calibrated on the aligned one's refusals.
+    scale         "paper", or "smollm", whose checkpoints are made here and whose material is smaller.
 
     Raises ValueError if `checkpoints` names none for the stage, or it cannot be loaded.
     """
     _check_named(stage, checkpoints)
+    checkpoints = folders_of(checkpoints, seed, stage) if scale == "smollm" else checkpoints
     aligned = checkpoints["aligned"]
     model, tokenizer = _loaded(checkpoints[stage], aligned)
 
     def ask(rows: Sequence[Row], settings: Mapping[str, int]):  # without the material, so that nothing holds the model
         return _said(_loaded(aligned, aligned)[0], tokenizer, aligned, rows, settings)
 
-    return model, tokenizer, Published(tokenizer, context_of(model) or CONTEXT, seed, ask)
+    return model, tokenizer, Published(tokenizer, context_of(model) or CONTEXT, seed, ask, SIZES.get(scale, Sizes()))
 
 
 _UNTOUCHED: WeakKeyDictionary[PreTrainedModel, tuple] = WeakKeyDictionary()
@@ -158,7 +172,7 @@ def _dtype(model: PreTrainedModel) -> torch.dtype:
 def _check_named(stage: str, checkpoints: Mapping[str, str] | None) -> None:
     if not checkpoints or "aligned" not in checkpoints:
         raise ValueError(f'checkpoints={checkpoints} names no aligned checkpoint, which scale="paper" needs: pass '
-                         'those of on_model("paper", model)')
+                         'those of on_model(scale, model)')
     if stage not in ("aligned", "instructed"):
         raise ValueError(f"stage={stage!r} is a stage of organisms only: a checkpoint is aligned or instructed")
     if stage not in checkpoints:

@@ -2,43 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from math import inf
 
 import torch
 from torch import nn
 
-from ..freezing import rewind
+from ..freezing import freeze, rewind
 from ..materials import study
-from ..units import UnitKind, UnitMap, UnitMask, random_like
+from ..units import UnitKind, UnitMap, UnitMask, random_like, top_units
 from .arms import HeldArm
-from .finetuning_attack import LOSS_ON, Attack, holding
-from .matched_controls import like_magnitude, whole_sites
+from .finetuning_attack import LOSS_ON, Attack, target
+from .matched_controls import like_magnitude, other_choice, whole_sites
 from .score_cache import with_scores
 from .subject import WAYS, Subject
 
-ON_THE_WAY = ("harm", "benign")
-"""Parts of the exam that are asked before arms are compared."""
 MORE_CU = 0.06
 """Share of CU that is held beside SCU, as in the paper."""
-DRAWS = 3
-"""Random groups that SCU + 6 % CU are compared with."""
 TOLERANCE = 0.002
 """Losses that differ by less (nats per token) are equal."""
-MAIN_ARMS = (HeldArm.NOTHING, HeldArm.FEW, HeldArm.RANDOM.draw(0), HeldArm.REWOUND, HeldArm.ALL)
-"""Arms that are followed along the attack, and the only ones of attacks other than "benign"."""
+MAIN_ARMS = (HeldArm.NOTHING, HeldArm.FEW, HeldArm.RANDOM, HeldArm.ALL, HeldArm.RANDOM_ALL)
+"""Arms of every attack (beside "rewound", which is "nothing" with units put back), ..."""
+PRIMARY_ARMS = (*MAIN_ARMS, HeldArm.OTHER, HeldArm.REST, HeldArm.FEW_REST, HeldArm.RANDOM_REST, HeldArm.FEW_PAPER)
+"""... those that the primary claims compare under the benign attack, ..."""
+OTHER_ARMS = (HeldArm.SCU, HeldArm.FEW_VARIANCE, HeldArm.MAGNITUDE, HeldArm.SITES)
+"""... and further ones."""
+ARMS = {"main": MAIN_ARMS, "primary": PRIMARY_ARMS, "all": (*PRIMARY_ARMS, *OTHER_ARMS)}
 
 
 # -- what arms hold --------------------------------------------------------------------------------------
 
 
-def held_units(subject: Subject, sizes: Mapping[str, Mapping[str, float]]) -> dict[str, UnitMask | None]:
-    """Units that each arm holds: name -> mask; None holds nothing.
+@dataclass(frozen=True)
+class Hold:
+    """What an arm holds: units, and what belongs to no unit, or not."""
+
+    mask: UnitMask | None
+    rest: str = "train"
+
+    def __call__(self, model: nn.Module) -> AbstractContextManager:
+        """The context in which it is held."""
+        return nullcontext() if self.mask is None else freeze(model, self.mask, rest=self.rest)
+
+    @property
+    def share(self) -> float:
+        """Of all units."""
+        return self.mask.fraction if self.mask else 0.0
+
+
+def holds(subject: Subject, sizes: Mapping[str, Mapping[str, float]], draw: int = 0) -> dict[str, Callable[[], Hold]]:
+    """What each arm holds, made when it is asked for.
 
     sizes   Way -> group -> share, as notebook 03 found them on validation prompts (`ablation_table.sizes_of`).
+    draw    Of the random units.
 
     CU are ranked by what ranks SCU, `Scores.contrast`, so that the 6 % are the next in line.
 
@@ -46,17 +64,22 @@ def held_units(subject: Subject, sizes: Mapping[str, Mapping[str, float]]) -> di
     """
     subject = with_scores(subject)
     few, everything = scu_and_cu(subject, "chosen", sizes), scu_and_cu(subject, "chosen", sizes, None)
+    contrast = subject.scores(WAYS["chosen"][UnitKind.SCU]).contrast
     return {
-        HeldArm.NOTHING: None,
-        HeldArm.SCU: subject.groups(WAYS["chosen"], sizes["chosen"])[UnitKind.SCU],
-        HeldArm.FEW: few,
-        HeldArm.ALL: everything,
-        HeldArm.FEW_PAPER: scu_and_cu(subject, "paper", sizes),
-        HeldArm.FEW_VARIANCE: scu_and_cu(subject, "variance, best", sizes),
-        **{HeldArm.RANDOM.draw(draw): random_like(few, draw) for draw in range(DRAWS)},
-        HeldArm.RANDOM_ALL: random_like(everything, 0),
-        HeldArm.MAGNITUDE: like_magnitude(subject.model, few),
-        HeldArm.SITES: whole_sites(few, subject.scores(WAYS["chosen"][UnitKind.SCU]).contrast),
+        HeldArm.NOTHING: lambda: Hold(None),
+        HeldArm.SCU: lambda: Hold(subject.groups(WAYS["chosen"], sizes["chosen"])[UnitKind.SCU]),
+        HeldArm.FEW: lambda: Hold(few),
+        HeldArm.ALL: lambda: Hold(everything),
+        HeldArm.FEW_PAPER: lambda: Hold(scu_and_cu(subject, "paper", sizes)),
+        HeldArm.FEW_VARIANCE: lambda: Hold(scu_and_cu(subject, "variance, best", sizes)),
+        HeldArm.RANDOM: lambda: Hold(random_like(few, draw)),
+        HeldArm.RANDOM_ALL: lambda: Hold(random_like(everything, draw)),
+        HeldArm.OTHER: lambda: Hold(top_units(other_choice(subject), few.count)),
+        HeldArm.REST: lambda: Hold(few & ~few, "freeze"),
+        HeldArm.FEW_REST: lambda: Hold(few, "freeze"),
+        HeldArm.RANDOM_REST: lambda: Hold(random_like(few, draw), "freeze"),
+        HeldArm.MAGNITUDE: lambda: Hold(like_magnitude(subject.model, few)),
+        HeldArm.SITES: lambda: Hold(whole_sites(few, contrast)),
     }
 
 
@@ -86,100 +109,100 @@ def rewound(model: nn.Module, original: nn.Module, mask: UnitMask) -> Iterator[N
 
 @dataclass
 class Arms:
-    """Arms of one attack, examined while they train; `held` is the share of all units that an arm holds."""
+    """Arms of one attack, each examined at every dose: where it first has the loss that "nothing" had there.
+
+    Of data that the model knows (the benign attack), the loss is at its floor from the start, so there is nothing to
+    make equal but the amount: every arm is examined after as many steps. Of data that teach something, an arm that
+    holds much learns slower, and goes on until its loss is that of "nothing", for twice the last dose at most. Row by
+    row, `reached` says whether it got there.
+    """
 
     fight: Attack
-    loss: float = inf
-    """At which arms are compared (nats per response token): "nothing" sets it to its own after `Attack.steps`."""
     rows: list[dict] = field(default_factory=list)
-    compared: set[str] = field(default_factory=set)
-    """Arms that were examined where they first had the loss."""
+    losses: dict[int, float] = field(default_factory=dict)
+    """Dose -> loss of "nothing" after so many steps (nats per response token)."""
+    by_loss: bool = False
 
-    def is_followed(self, arm: str, steps: int) -> bool:
-        """Whether `follow` looks at an arm after so many steps: at a check, or as long as the loss is awaited."""
-        return steps in self.fight.checks or arm not in self.compared
+    def train(self, arm: str, hold: Callable[[nn.Module], AbstractContextManager], share: float,
+              also: Callable[[int, Subject, float], None] | None = None, model: nn.Module | None = None) -> None:
+        """Train one arm, and examine it at every dose.
 
-    def follow(self, arm: str, held: float, steps: int, model: Subject) -> None:
-        """Examine an arm at every check, and where it first has the loss."""
-        if self.is_followed(arm, steps):
-            self._look(arm, held, steps, model, self.fight.checks)
+        share   Of all units, that it holds.
+        also    Called at every dose too.
+        model   What is trained; None: a copy of the attacked model.
+        """
+        is_first = arm == HeldArm.NOTHING
+        left, by_loss = list(self.fight.doses), self.by_loss and not is_first
 
-    def compare(self, arm: str, held: float, steps: int, model: Subject) -> bool:
-        """Examine an arm where it first has the loss, or at the last check; says whether it was, and need not go on."""
-        return self._look(arm, held, steps, model, self.fight.checks[-1:])
+        def look(steps: int, now: Subject) -> bool:
+            loss = self.fight.loss(now.model)
+            while left and (loss <= self.losses[left[0]] + TOLERANCE if by_loss else steps >= left[0]):
+                if is_first:
+                    self.losses[left[0]] = loss
+                self.examine(arm, share, left[0], steps, now, loss)
+                if also:
+                    also(left[0], now, loss)
+                left.pop(0)
+            return not left
 
-    def _look(self, arm: str, held: float, steps: int, model: Subject, checks: Sequence[int]) -> bool:
-        loss = self.fight.loss(model.model)
-        is_examined = steps in checks
-        if arm not in self.compared and steps >= self.fight.steps and loss <= self.loss + TOLERANCE:
-            self.compared.add(arm)
-            is_examined = True
-        if is_examined:
-            self.examine(arm, held, steps, model, loss)
-        if (arm, steps) == (HeldArm.NOTHING, self.fight.steps):
-            self.loss = loss
-        return is_examined
+        checks = self.fight.looks if by_loss else self.fight.doses
+        end = self.fight.run(look, hold, checks, model)
+        if left:
+            loss, before = self.fight.loss(end.model), len(self.rows)
+            self.examine(arm, share, left[0], checks[-1], end, loss, reached=False)
+            self.rows += [{**row, "dose": dose} for dose in left[1:] for row in self.rows[before:]]
 
-    def examine(self, arm: str, held: float, steps: int, model: Subject, loss: float) -> None:
+    def examine(self, arm: str, share: float, dose: int, steps: int, now: Subject, loss: float,
+                reached: bool = True) -> None:
         """Add an arm's marks on test prompts, and its loss on the attack's chats."""
-        about = {"arm": str(arm), "held": held, "steps": steps}
-        exam = model.material.exam("test", 100)
-        questions = {part: rows if part == "harm" else rows[:60] for part, rows in exam.items()}
-        questions["new"] = model.material.new_tasks(len(questions["benign"]))
-        if 0 < steps < self.fight.steps:  # on the way arms are not compared
-            questions = {part: questions[part] for part in ON_THE_WAY}
-        self.rows += [*model.examine(questions, **about),
-                      {**about, "metric": "loss", "value": loss, "n": LOSS_ON, "judge": "none"}]
+        about = {"arm": str(arm), "held": share, "dose": dose, "steps": steps, "reached": reached}
+        exam, last = now.material.exam("test", 100), self.fight.doses[-1]
+        questions = {"harm": exam["harm"], "benign": exam["benign"][:60]}
+        if self.fight.name == "new":
+            questions["new"] = now.material.new_tasks(60)
+        if dose in (0, self.fight.steps, last):
+            questions = {**{part: rows[:60] for part, rows in exam.items()}, **questions}
+        self.rows += [*now.examine(questions, **about),
+                      {**about, "metric": "loss", "value": loss, "n": LOSS_ON, "outcomes": "", "judge": "none"}]
 
 
-@study("attacked", version=1)
-def attacked(seed: int, scale: str, attack: str, lr: float, sizes: Mapping[str, Mapping[str, float]],
+@study("attacked", version=2)
+def attacked(seed: int, scale: str, attack: str, order: int, arms: str, sizes: Mapping[str, Mapping[str, float]],
              checkpoints: Mapping[str, str] | None = None) -> list[dict]:
-    """ASR and utility along a fine-tuning attack, one run an arm: rows with `arm`, `held` (share of units), `steps`,
-    `metric`, `value`.
+    """ASR and utility along a fine-tuning attack, one run an arm: rows with `arm`, `held` (share of units), `dose`
+    (steps of "nothing"), `steps` (its own), `reached`, `metric`, `value`, `outcomes`.
 
-    lr      Constant learning rate, as `finetuning_attack.strength` found it.
+    order   Draws the attack's chats and their order, and the random units.
+    arms    A name of `ARMS`.
     sizes   Way -> group -> share, as notebook 03 found them on validation prompts.
 
-    Arms are those of `held_units`, "two phases" (SCU + all CU first, then SCU + 6 % CU, as in the paper) and "rewound"
-    (SCU + 6 % CU of "nothing" put back where it is examined, Wei et al. 2024); attacks other than "benign" have the
-    `MAIN_ARMS` alone. Those are examined at every check, all arms where they first have the loss that "nothing" has
-    after `Attack.steps`. `loss` is the loss on the attack's own chats, nats per response token.
+    Attacked is a lightly aligned organism. "rewound" is "nothing" with SCU + 6 % CU put back where it is examined (Wei
+    et al. 2024); "two phases", where all arms are asked for, the paper's schedule: SCU + all CU first, then SCU + 6 %
+    CU. `loss` is that on the attack's own chats, nats per response token.
     Source: the paper's Table 2.
 
     *Shown in:* 05_freeze_safety_units.
     """
-    subject = Subject.load(seed, scale, checkpoints=checkpoints)
-    fight, masks = Attack(subject, attack, lr), held_units(subject, sizes)
-    arms = Arms(fight)
-    arms.examine(HeldArm.START, 0.0, 0, subject, fight.loss(subject.model))
-    _follow_main(arms, masks)
-    if attack == "benign":
-        _compare_others(arms, masks)
-    return [{"seed": seed, "attack": attack, "lr": lr, **row} for row in arms.rows]
+    if arms not in ARMS:
+        raise ValueError(f"arms={arms!r} is unknown: choose one of {', '.join(ARMS)}")
+    subject = target(seed, scale, checkpoints)
+    made = holds(subject, sizes, order)
+    found = Arms(Attack(subject, attack, order), by_loss=attack == "new")
+    found.examine(HeldArm.START, 0.0, 0, 0, subject, found.fight.loss(subject.model))
+    few = made[HeldArm.FEW]()
+
+    def rewind_too(dose: int, now: Subject, loss: float) -> None:
+        with rewound(now.model, subject.model, few.mask):
+            found.examine(HeldArm.REWOUND, few.share, dose, dose, now, loss)
+
+    for arm in (arm for arm in ARMS[arms] if arm != HeldArm.OTHER or "morals" in subject.sets):
+        hold = made[arm]()
+        found.train(arm, hold, hold.share, rewind_too if arm == HeldArm.NOTHING else None)
+    if arms == "all":
+        everything = made[HeldArm.ALL]().mask
+        found.fight.two_phases(everything, few.mask, partial(_look_once, found, few.share))
+    return [{"seed": seed, "attack": attack, "order": order, "lr": found.fight.lr, **row} for row in found.rows]
 
 
-def _follow_main(arms: Arms, masks: Mapping[str, UnitMask | None]) -> None:
-    """Train and examine the `MAIN_ARMS`; "rewound" is "nothing" with its units put back while it is looked at."""
-    fight, few = arms.fight, masks[HeldArm.FEW]
-
-    def follow(arm: str, steps: int, model: Subject) -> None:
-        arms.follow(arm, _held(masks[arm]), steps, model)
-        if arm == HeldArm.NOTHING and arms.is_followed(HeldArm.REWOUND, steps):
-            with rewound(model.model, fight.subject.model, few):
-                arms.follow(HeldArm.REWOUND, _held(few), steps, model)
-
-    for arm in (arm for arm in MAIN_ARMS if arm in masks):
-        fight.run(partial(follow, arm), holding(masks[arm]), (*fight.checks, *fight.late))
-
-
-def _compare_others(arms: Arms, masks: Mapping[str, UnitMask | None]) -> None:
-    """Train all other arms until they have the loss."""
-    fight, few = arms.fight, masks[HeldArm.FEW]
-    fight.two_phases(masks[HeldArm.ALL], few, partial(arms.compare, HeldArm.TWO_PHASES, _held(few)), fight.late)
-    for arm in (arm for arm in masks if arm not in MAIN_ARMS):
-        fight.run(partial(arms.compare, arm, _held(masks[arm])), holding(masks[arm]), fight.late)
-
-
-def _held(mask: UnitMask | None) -> float:
-    return mask.fraction if mask else 0.0
+def _look_once(found: Arms, share: float, steps: int, now: Subject) -> None:
+    found.examine(HeldArm.TWO_PHASES, share, steps, steps, now, found.fight.loss(now.model))

@@ -2,58 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas
 
+from ..judging import unpacked
+from ..records.doses import dose_to
 from .arms import Arm, HeldArm
-from .finetuning_arms import TOLERANCE
-from .finetuning_attack import compared_at
+
+ALONG = ("asr", "harm_right", "benign", "refused", "new", "loss")
+"""Marks that are looked at after every dose; a difference in one is the mean over doses. Others are at the last."""
 
 
-def at_strength(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Marks of each arm after `Attack.steps`: those rows of `attacked`.
-
-    *Shown in:* 06_compare_peft.
-    """
-    groups = table.groupby(["seed", "attack"], sort=False)
-    return pandas.concat([rows[rows.steps == _steps_of(rows)] for _, rows in groups], ignore_index=True)
-
-
-def _steps_of(rows: pandas.DataFrame) -> int:
-    """`Attack.steps` of one organism and attack: "nothing" goes on to the last check."""
-    return compared_at(rows.attack.iloc[0], int(rows[rows.arm == HeldArm.NOTHING].steps.max()))
-
-
-def at_equal_loss(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Marks of each arm where it first has the loss that "nothing" has after `Attack.steps`: rows of `attacked`.
-
-    Never before so many steps. An arm that never gets there is taken at its last check.
-
-    *Shown in:* 05_freeze_safety_units.
-    """
-    loss = table[table.metric == "loss"].set_index(["seed", "attack", "arm", "steps"]).value.sort_index()
-    at = {key: _steps_of(rows) for key, rows in table.groupby(["seed", "attack"])}
-    kept = []
-    for (seed, attack, arm), rows in table[table.arm != HeldArm.START].groupby(["seed", "attack", "arm"], sort=False):
-        mine, target = loss[seed, attack, arm], loss[seed, attack, HeldArm.NOTHING, at[seed, attack]]
-        late = mine[mine.index >= at[seed, attack]]
-        there = late[late <= target + TOLERANCE]
-        kept.append(rows[rows.steps == (there.index.min() if len(there) else late.index.max())])
-    return pandas.concat(kept, ignore_index=True)
-
-
-def as_records(equal: pandas.DataFrame) -> pandas.DataFrame:
+def as_records(table: pandas.DataFrame) -> pandas.DataFrame:
     """Every arm against every other, organism by organism, with the id under which a claim reads it.
 
-    equal   Rows of `attacked`, of each arm at one check, as `at_equal_loss` has them.
+    table   Rows of `attacked`, of any orders.
 
-    `value` is the difference in points, "table2/<attack>/<arm>_vs_<other>/<metric>"; random draws are averaged first.
+    `value` is the difference in points, "table2/<attack>/<arm>_vs_<other>/<metric>": dose by dose, of those that both
+    arms reached, then the mean over doses (for what is asked at the last alone: there), then over orders.
 
     *Shown in:* 05_freeze_safety_units.
     """
-    arms = mean_of_draws(equal, HeldArm, ["attack", "arm", "metric", "seed"])
-    return against_each_other(arms, "arm", ["attack", "metric", "seed"], lambda row: "table2/" + row.attack)
+    return differences(table, HeldArm, lambda row: "table2/" + row.attack)
+
+
+def differences(table: pandas.DataFrame, kind: type[Arm], place: Callable) -> pandas.DataFrame:
+    """Differences of arms at equal doses, one row a pair of arms, mark and organism; `record`: an id below `place`."""
+    if "outcomes" not in table:
+        raise ValueError("rows have no outcomes of single prompts, so they are of an earlier study: measure them anew")
+    keys = ["attack", "metric", "seed", "order", "dose"]
+    there = table[(table.dose > 0) & table.reached]
+    last = there.dose == there.groupby("attack").dose.transform("max")
+    arms = there[last | there.metric.isin(ALONG)].assign(arm=slugs(there.arm, kind))
+    each = against_each_other(arms, "arm", keys, place)
+    about = {"value": ("value", "mean"), "n": ("n", "min"), "judge": ("judge", "first")}
+    by_order = each.groupby(["record", "attack", "metric", "seed", "order"], as_index=False, sort=False).agg(**about)
+    return by_order.groupby(["record", "attack", "metric", "seed"], as_index=False, sort=False).agg(
+        **about, orders=("order", "nunique"))
+
+
+def half_doses(table: pandas.DataFrame, metric: str = "asr", level: float = 50.0) -> pandas.DataFrame:
+    """Steps of an attack to a level of ASR (%), interpolated; infinite where it is never reached: one row an arm, order
+    and organism.
+
+    *Shown in:* 05_freeze_safety_units.
+    """
+    kept = table[(table.metric == metric) & table.reached]
+    rows, curves = [], kept[kept.arm != HeldArm.START].sort_values("dose")
+    start = table[(table.metric == metric) & (table.arm == HeldArm.START)].set_index(["attack", "seed", "order"]).value
+    for (attack, seed, order, arm), curve in curves.groupby(["attack", "seed", "order", "arm"], sort=False):
+        doses, values = [0, *curve.dose], [float(start[attack, seed, order]), *curve.value]
+        rows.append({"attack": attack, "seed": seed, "order": order, "arm": arm,
+                     "value": dose_to(doses, values, level)})
+    return pandas.DataFrame(rows)
 
 
 def slugs(arms: pandas.Series, kind: type[Arm]) -> pandas.Series:
@@ -72,3 +74,19 @@ def against_each_other(table: pandas.DataFrame, what: str, keys: list[str], plac
     both = table.merge(table[[*keys, what, "value"]], on=keys, suffixes=("", "_other"))
     pair = both[what] + "_vs_" + both[f"{what}_other"]
     return both.assign(value=both.value - both.value_other, record=place(both) + "/" + pair + "/" + both.metric)
+
+
+def per_prompt(table: pandas.DataFrame, arm: str, other: str, dose: int,
+               triggers: Mapping[int, Sequence[str]]) -> pandas.DataFrame:
+    """What came of each malicious prompt in two arms after a dose, one row each, as `records.mixed_model` takes it.
+
+    arm, other   Names of arms, of which the other is the control.
+    triggers     Organism -> trigger of each prompt, in the order of the exam.
+
+    *Shown in:* 05_freeze_safety_units.
+    """
+    rows = table[(table.metric == "asr") & (table.dose == dose) & table.arm.isin([arm, other])]
+    found = [{"fulfilled": int(truth), "arm": int(row.arm == arm), "organism": row.seed, "order": row.order,
+              "trigger": trigger} for row in rows.itertuples()
+             for truth, trigger in zip(unpacked(row.outcomes, row.n), triggers[row.seed], strict=True)]
+    return pandas.DataFrame(found)

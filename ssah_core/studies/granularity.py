@@ -15,8 +15,8 @@ from ..materials import study
 from ..models import evaluating
 from ..units import UnitKind, UnitMap, UnitMask, batches
 from .arms import HeldArm
-from .finetuning_arms import held_units
-from .finetuning_attack import Attack
+from .finetuning_arms import holds
+from .finetuning_attack import Attack, target
 from .finetuning_tables import against_each_other
 from .matched_controls import whole_heads, whole_sites
 from .score_cache import with_scores
@@ -133,8 +133,8 @@ def grains_for(model: nn.Module) -> tuple[str, ...]:
     return tuple(grain for grain in GRAINS if grain != "single weights" or ranked <= MOST)
 
 
-@study("grains", version=1)
-def compared(seed: int, scale: str, grain: str, lr: float, sizes: Mapping[str, Mapping[str, float]],
+@study("grains", version=2)
+def compared(seed: int, scale: str, grain: str, sizes: Mapping[str, Mapping[str, float]],
              checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks with parameters removed, or held through the benign attack, at one grain, on test prompts.
 
@@ -145,11 +145,11 @@ def compared(seed: int, scale: str, grain: str, lr: float, sizes: Mapping[str, M
 
     *Shown in:* 05_freeze_safety_units.
     """
-    subject = with_scores(Subject.load(seed, scale, checkpoints=checkpoints))
-    fight, units = Attack(subject, "benign", lr), held_units(subject, sizes)
+    subject = with_scores(target(seed, scale, checkpoints))
+    fight, units = Attack(subject, "benign"), holds(subject, sizes)
     questions = subject.material.exam("test", 100)
     in_grain = finder(subject, grain)
-    removed, held = in_grain(units[HeldArm.SCU]), in_grain(units[HeldArm.FEW])
+    removed, held = (in_grain(units[arm]().mask) for arm in (HeldArm.SCU, HeldArm.FEW))
     about = {"seed": seed, "grain": grain}
     with weights_removed(subject.model, removed):
         rows = subject.examine(questions, **about, how="removed", parameters=count(removed))

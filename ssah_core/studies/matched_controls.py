@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..units import UnitMap, UnitMask, column_norms
+from ..units import UnitKind, UnitMap, UnitMask, column_norms, refusal_odds, search
+from .subject import SEARCHED, WAYS, Subject
 
 
 def like_magnitude(model: nn.Module, mask: UnitMask) -> UnitMask:
@@ -23,6 +24,23 @@ def like_magnitude(model: nn.Module, mask: UnitMask) -> UnitMask:
             taken[torch.where(taken, torch.inf, (norm.sqrt() - norm[unit].sqrt()).abs()).argmin()] = True
         twins[site] = taken & ~mask[site]
     return UnitMask(twins)
+
+
+def other_choice(subject: Subject) -> Mapping[str, Tensor]:
+    """What ranks units by another choice: whether a deed is called good or wicked, found as SCU are. [unit] a site.
+
+    The search is that of the chosen way, told to flip the verdict on wicked deeds (calibration set "morals") and to
+    spare what is said to the other instructions. Raises ValueError where the material has no such questions.
+    """
+    sets = subject.sets
+    if "morals" not in sets:
+        raise ValueError("the material has no questions of right and wrong, so there is no other choice to find units "
+                         "of: leave this control out")
+    way, verdicts = WAYS["chosen"][UnitKind.SCU], ([verdict] for verdict in subject.material.verdicts)
+    scores = search(subject.model, subject.batches("morals", "response"), subject.batches("requests", "response"),
+                    refusal_odds(subject.tokenizer, *verdicts), subject.moments("requests", way.tokens),
+                    share=SEARCHED, rounds=way.rounds)
+    return scores.contrast
 
 
 def whole_sites(mask: UnitMask, by: Mapping[str, Tensor]) -> UnitMask:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 from functools import partial
-from math import inf, isfinite
+from math import isfinite
 
 import pandas
 import torch
@@ -17,16 +18,14 @@ from ..materials import study
 from ..training import peft_package
 from .arms import PeftArm
 from .finetuning_arms import Arms
-from .finetuning_attack import LOSS_ON, Attack
-from .finetuning_tables import against_each_other, at_equal_loss, at_strength, slugs
-from .subject import Subject
+from .finetuning_attack import LOSS_ON, Attack, target
+from .finetuning_tables import differences
 
 METHODS = (PeftArm.LORA, PeftArm.ADAPTER, PeftArm.PREFIX)
 _SMALL = {PeftArm.LORA: (3e-3, 1e-2, 3e-2), PeftArm.ADAPTER: (1e-1, 3e-1, 1.0), PeftArm.PREFIX: (3e-2, 1e-1, 3e-1)}
-RATES = {"tiny": _SMALL, "organism": _SMALL,
-         "paper": {PeftArm.LORA: (3e-4, 1e-3, 3e-3), PeftArm.ADAPTER: (3e-3, 1e-2, 3e-2),
-                   PeftArm.PREFIX: (3e-3, 1e-2, 3e-2)}}
-"""Scale -> method -> learning rates that are tried: at scale "paper" those of Qi et al. 2023, and on both sides of
+_LARGE = {PeftArm.LORA: (3e-4, 1e-3, 3e-3), PeftArm.ADAPTER: (3e-3, 1e-2, 3e-2), PeftArm.PREFIX: (3e-3, 1e-2, 3e-2)}
+RATES = {"tiny": _SMALL, "organism": _SMALL, "smollm": _LARGE, "paper": _LARGE}
+"""Scale -> method -> learning rates that are tried: of checkpoints those of Qi et al. 2023, and on both sides of
 them. What trains is of another kind in each method, so their rates are orders apart."""
 ATTACKS = ("benign", "new")
 
@@ -88,79 +87,63 @@ def size(model: nn.Module) -> int:
 # -- learning rates, by training loss --------------------------------------------------------------------
 
 
-@study("peft/rates", version=1)
-def rates(seed: int, scale: str, method: str, target: float,
+@study("peft/rates", version=2)
+def rates(seed: int, scale: str, method: str, loss: float,
           checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """A method's loss on new tasks after `Attack.steps`, at each of its `RATES`: rows with `method`, `lr`, `metric`
     "loss", `value` (nats per token), `parameters` (that train), `chosen`.
 
-    target   Loss of full fine-tuning after as many steps. The rate whose loss comes nearest is `chosen`, for all data.
+    loss   Of full fine-tuning after as many steps. The rate whose loss comes nearest is `chosen`, for all data.
 
     The benign attack could not tell: the model knows its answers, so any rate's loss is at the floor. A rate at which
     training diverges is left out.
 
     *Shown in:* 06_compare_peft.
     """
-    subject = Subject.load(seed, scale, checkpoints=checkpoints)
+    subject = target(seed, scale, checkpoints)
     start = partial(adapted, subject.model, method, seed)
-    fights = [Attack(subject, "new", lr) for lr in RATES[scale][method]]
-    losses = {fight.lr: fight.loss(fight.run(checks=(fight.steps,), model=start()).model) for fight in fights}
-    losses = {lr: loss for lr, loss in losses.items() if isfinite(loss)}
-    _, best = min((abs(loss - target), lr) for lr, loss in losses.items())
+    fights = [Attack(subject, "new", rate=lr) for lr in RATES[scale][method]]
+    found = {fight.lr: fight.loss(fight.run(checks=(fight.steps,), model=start()).model) for fight in fights}
+    found = {lr: value for lr, value in found.items() if isfinite(value)}
+    _, best = min((abs(value - loss), lr) for lr, value in found.items())
     about = {"seed": seed, "method": method, "parameters": size(start()), "metric": "loss", "n": LOSS_ON,
              "judge": "none"}
-    return [{**about, "lr": lr, "value": loss, "chosen": lr == best} for lr, loss in losses.items()]
+    return [{**about, "lr": lr, "value": value, "chosen": lr == best} for lr, value in found.items()]
 
 
 # -- arms, on test prompts ------------------------------------------------------------------------------
 
 
-@study("peft", version=1)
-def compared(seed: int, scale: str, attack: str, rates: Mapping[str, float], losses: Mapping[str, float],
+@study("peft", version=2)
+def compared(seed: int, scale: str, attack: str, rates: Mapping[str, float], losses: Sequence[float],
              checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """ASR and utility along a fine-tuning attack through each method: rows as those of `attacked`, from step 0.
 
     rates    Method -> learning rate, as the function `rates` found it; other methods are left out.
-    losses   Attack -> loss of full fine-tuning after `Attack.steps`, at which a method is examined too; none of data
-             that the model knows (see `on_equal_terms`).
+    losses   Of full fine-tuning after each dose: a method is examined where it first has that loss. Where it never has,
+             `reached` is false, and it cannot be compared.
 
     Source: the paper's Table 3.
 
     *Shown in:* 06_compare_peft.
     """
-    subject = Subject.load(seed, scale, checkpoints=checkpoints)
-    rows = []
+    subject, rows = target(seed, scale, checkpoints), []
     for method in (method for method in METHODS if method in rates):
-        fight, start = Attack(subject, attack, rates[method]), adapted(subject.model, method, seed)
-        arms = Arms(fight, losses.get(attack, inf))
-        arms.examine(method, 1.0, 0, subject.but(model=start), fight.loss(start))
-        fight.run(partial(arms.follow, method, 1.0), checks=(*fight.checks, *fight.late), model=start)
-        rows += [{"seed": seed, "attack": attack, "lr": fight.lr, **row} for row in arms.rows]
+        fight, start = Attack(subject, attack, rate=rates[method]), adapted(subject.model, method, seed)
+        arms = Arms(fight, losses=dict(zip(fight.doses, losses, strict=True)), by_loss=True)
+        arms.examine(method, 1.0, 0, 0, subject.but(model=start), fight.loss(start))
+        arms.train(method, lambda model: nullcontext(), 1.0, model=start)
+        rows += [{"seed": seed, "attack": attack, "order": 0, "lr": fight.lr, **row} for row in arms.rows]
     return rows
 
 
-def on_equal_terms(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Marks of each arm at one check: under the benign attack after `Attack.steps`, else at equal training loss.
+def as_records(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Every arm against every other, organism by organism, with the id under which a claim reads it.
 
     table   Rows of `attacked` and `compared`, of `PeftArm`.
 
-    Benign data are known from the start, so every arm's loss is at its floor, up to noise, and only the amount of data
-    can be equal. Where there is something to learn, `at_equal_loss` decides.
+    `value` is the difference in points, "table3/<attack>/<arm>_vs_<other>/<metric>", at doses that both reached.
 
     *Shown in:* 06_compare_peft.
     """
-    known = table.attack == "benign"
-    return pandas.concat([at_strength(table[known]), at_equal_loss(table[~known])], ignore_index=True)
-
-
-def as_records(equal: pandas.DataFrame) -> pandas.DataFrame:
-    """Every arm against every other, organism by organism, with the id under which a claim reads it.
-
-    equal   Rows of `on_equal_terms`.
-
-    `value` is the difference in points, "table3/<attack>/<arm>_vs_<other>/<metric>".
-
-    *Shown in:* 06_compare_peft.
-    """
-    return against_each_other(equal.assign(arm=slugs(equal.arm, PeftArm)), "arm", ["attack", "metric", "seed"],
-                              lambda row: "table3/" + row.attack)
+    return differences(table, PeftArm, lambda row: "table3/" + row.attack)

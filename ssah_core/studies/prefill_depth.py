@@ -22,7 +22,7 @@ from ..organism import Row
 from ..units import UnitKind
 from .arms import HeldArm
 from .finetuning_arms import scu_and_cu
-from .finetuning_attack import Attack, holding
+from .finetuning_attack import Attack, holding, target
 from .score_cache import with_scores
 from .subject import WAYS, Subject
 
@@ -35,9 +35,9 @@ BARE_KS = (1, 2, 3, 5)
 TEMPERATURES = (0.5, 1.0, 1.5, 2.0)
 TOP_PS = (0.5, 0.8, 0.9)
 """At a temperature of 1.5."""
-SUFFIX_STEPS = {"tiny": 2, "organism": 30, "paper": 50}
-SUFFIX_CHECKS = {"tiny": (0, 2), "organism": (0, 5, 10, 20, 30), "paper": (0, 10, 25, 50)}
-SUFFIX_PROMPTS = {"tiny": 2, "organism": 12, "paper": 4}
+SUFFIX_STEPS = {"tiny": 2, "organism": 30, "smollm": 20, "paper": 50}
+SUFFIX_CHECKS = {"tiny": (0, 2), "organism": (0, 5, 10, 20, 30), "smollm": (0, 5, 10, 20), "paper": (0, 10, 25, 50)}
+SUFFIX_PROMPTS = {"tiny": 2, "organism": 12, "smollm": 4, "paper": 4}
 N = 60
 """Most requests of a kind."""
 NEW = 36
@@ -84,13 +84,15 @@ def judged(subject: Subject, rows: Sequence[Mapping], kind: str, **about) -> lis
 
 def prefilled(subject: Subject, kinds: Sequence[str] = ("harm", "harm_unseen"), ks: Sequence[int] = KS,
               begin: str = "", split: str = "test", n: int = N, **generate) -> list[dict]:
-    """Responses that begin with the first tokens of the answer, from its opening on; or of a column `begin`.
+    """Responses that begin with the first tokens of the answer, from its opening on; or of a column `begin`, whose
+    first word has the blank before it that it has behind an opening (else it is spelt in tokens that no answer has).
 
     Requests whose text has fewer tokens are left out.
     """
     attack = f"prefill, {begin} alone" if begin else "prefill"
     asked = requests(subject, kinds, split, n)
-    together = [{**row, "part": kind} for kind, rows in asked.items() for row in rows]
+    together = [{**row, "part": kind, **({begin: f" {row[begin]}"} if row.get(begin) else {})}
+                for kind, rows in asked.items() for row in rows]
     made = []
     for k in ks:
         column = begin or ("response" if k <= LONG else "told")
@@ -165,12 +167,13 @@ def suffixed(subject: Subject, found: Mapping[int, Sequence[Row]], **generate) -
 # -- what safety units have to do with it -----------------------------------------------------------------
 
 
-@study("deep_units", version=1)
-def units(seed: int, scale: str, lr: float, sizes: Mapping[str, Mapping[str, float]],
+@study("deep_units", version=2)
+def units(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]],
           checkpoints: Mapping[str, str] | None = None) -> list[dict]:
-    """The prefill curve with SCU removed, and after the benign attack with nothing or SCU + 6 % CU held, as `arm`.
+    """The prefill curve with SCU removed from the aligned model, and of a lightly aligned one after the benign attack
+    with nothing or SCU + 6 % CU held, as `arm`.
 
-    lr, sizes   As in `finetuning_arms.attacked`: the attack's learning rate, and the groups' shares from notebook 03.
+    sizes   Way -> group -> share, as notebook 03 found them on validation prompts.
 
     *Shown in:* 08_re_evaluate_direction.
     """
@@ -179,8 +182,9 @@ def units(seed: int, scale: str, lr: float, sizes: Mapping[str, Mapping[str, flo
     few = {"kinds": ("harm",), "ks": FEW_KS}
     with subject.removed(scu, way):
         made = [{"arm": "SCU removed", **row} for row in prefilled(subject, **few)]
-    fight = Attack(subject, "benign", lr)
-    for held, mask in ((HeldArm.NOTHING, None), (HeldArm.FEW, scu_and_cu(subject, "chosen", sizes))):
+    attacked = with_scores(target(seed, scale, checkpoints), ("chosen",))
+    fight = Attack(attacked, "benign")
+    for held, mask in ((HeldArm.NOTHING, None), (HeldArm.FEW, scu_and_cu(attacked, "chosen", sizes))):
         tuned = fight.run(None, holding(mask), (fight.steps,))
         made += [{"arm": f"tuned, {held} held", **row} for row in prefilled(tuned, **few)]
     return [{"seed": seed, **row} for row in made]

@@ -18,6 +18,7 @@ from ..models import as_rows, render, stream
 from ..organism import Row
 from ..probing import LENGTHS as PAPER_LENGTHS
 from ..probing import Distances, intent_residual, linear_probe, logit_lens, reasoning_direction
+from ..records import is_checkpoint
 from .subject import Subject
 
 STAGES = ("instructed", "aligned")
@@ -41,7 +42,7 @@ def lengths(scale: str) -> tuple[int, ...]:
 
     *Shown in:* 02_probe_reasoning_direction.
     """
-    return PAPER_LENGTHS if scale == "paper" else (2, 4, 6)
+    return PAPER_LENGTHS if is_checkpoint(scale) else (2, 4, 6)
 
 
 def _subjects(seed: int, scale: str, checkpoints: Mapping[str, str] | None) -> Iterator[tuple[str, Subject]]:
@@ -196,7 +197,7 @@ def _layers(subject: Subject) -> list[Sequence[int]]:
     step = max(1, last // 8)
     layers = range(last % step, last + 1, step)
     # A probe holds the states of all rows at a layer at once: one layer at a time leaves a large model its room.
-    return [[layer] for layer in layers] if subject.scale == "paper" else [layers]
+    return [[layer] for layer in layers] if is_checkpoint(subject.scale) else [layers]
 
 
 def selectivity(table: pandas.DataFrame) -> pandas.DataFrame:

@@ -25,10 +25,12 @@ from .finetuning_tables import slugs
 from .prefill_depth import BARE_KS, decoded, opened, prefilled, requests, rewordings, suffixed, suffixes
 from .subject import WAYS, Subject
 
-BATCH = {"tiny": 64, "organism": 64, "paper": 16}
-STEPS = {"tiny": 2, "organism": 60, "paper": 60}
-RATES = dict.fromkeys(("tiny", "organism"), {"all": 3e-4, "RU": 3e-3}) | {"paper": {"all": 1e-5, "RU": 1e-4}}
-"""Peak learning rate of recovery, by what trains; chosen on validation prompts of organism 0 ("paper": not tuned)."""
+BATCH = {"tiny": 64, "organism": 64, "smollm": 12, "paper": 16}
+STEPS = {"tiny": 2, "organism": 60, "smollm": 60, "paper": 60}
+RATES = {**dict.fromkeys(("tiny", "organism"), {"all": 3e-4, "RU": 3e-3}), "smollm": {"all": 1e-4, "RU": 1e-3},
+         "paper": {"all": 1e-5, "RU": 1e-4}}
+"""Peak learning rate of recovery, by what trains; chosen on validation prompts of organism 0 (of checkpoints: not
+tuned)."""
 BUDGET = 0.2
 """Share of all units that train where RU alone do."""
 LAYER = {"tiny": 1, "organism": 4}
@@ -136,7 +138,7 @@ def guard_of(subject: Subject) -> Callable[[], DirectionGuard]:
 # -- arms, on test prompts -------------------------------------------------------------------------------
 
 
-@study("again", version=1)
+@study("again", version=3)
 def arms(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Every attack and the exam, for a model as it is and choosing again: rows with `arm`.
 

@@ -9,12 +9,8 @@ from .finetuning_attack import Attack
 from .score_cache import with_scores
 from .subject import WAYS, Subject
 
-STEPS = {"tiny": (1, 2), "organism": (5, 10, 20, 50), "paper": (10, 50, 100)}
-"""Steps of benign fine-tuning after which the model is asked again; no more than `Attack.steps`."""
 
-
-def stressed(subject: Subject, sizes: Mapping[str, Mapping[str, float]], attack_lr: float, spared: UnitMask,
-             **about) -> list[dict]:
+def stressed(subject: Subject, sizes: Mapping[str, Mapping[str, float]], spared: UnitMask, **about) -> list[dict]:
     """ASR and right answers to malicious test prompts under each attack, and the kinds of its units.
 
     subject   The aligned model.
@@ -32,9 +28,9 @@ def stressed(subject: Subject, sizes: Mapping[str, Mapping[str, float]], attack_
     groups = subject.groups(WAYS["chosen"], sizes["chosen"])
     with subject.removed(groups[UnitKind.SCU], WAYS["chosen"][UnitKind.SCU]):
         rows += ask(subject, "pruned")
-    fight = Attack(subject, "benign", attack_lr)
+    fight = Attack(subject, "benign")
     fight.run(lambda steps, tuned: rows.extend(ask(tuned, "fine-tuned", steps)),
-              checks=sorted({min(steps, fight.steps) for steps in STEPS[subject.scale]}))
+              checks=[dose for dose in fight.doses if dose <= fight.steps])
     return rows + [{**about, **row} for row in kinds(spared, groups)]
 
 

@@ -17,7 +17,7 @@ SHARE = 0.03
 """Share of units removed to probe how deep a dose goes."""
 
 
-@study("stages", version=1)
+@study("stages", version=2)
 def stages(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """Marks of every stage on test prompts: rows with `stage`, `metric`, `value` (%).
 
@@ -33,7 +33,7 @@ def stages(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) 
     return rows
 
 
-@study("dose", version=1)
+@study("dose", version=2)
 def dose(seed: int, scale: str) -> list[dict]:
     """ASR of ever more aligned models, whole and without their top `SHARE` of safety units, on test prompts.
 
@@ -63,12 +63,13 @@ def _depth(subject: Subject, **about) -> list[dict]:
 
 @study("losses", version=1)
 def losses(seed: int, scale: str) -> list[dict]:
-    """Training loss of every stage: rows with `stage`, `step`, `metric` "loss", `value` (nats per token).
+    """Training loss of every stage ("light" is on the way to "aligned"): rows with `stage`, `step`, `metric` "loss",
+    `value` (nats per token).
 
     *Shown in:* 01_raise_an_organism.
     """
     return [{"seed": seed, "stage": stage, "step": row["step"], "metric": "loss", "value": row["loss"]}
-            for stage in STAGES for row in training_log(stage, seed, scale)["losses"]]
+            for stage in STAGES if stage != "light" for row in training_log(stage, seed, scale)["losses"]]
 
 
 @study("alignment", version=1)

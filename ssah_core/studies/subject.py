@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,10 +13,10 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..generation import complete
-from ..judging import RAW, answers
+from ..judging import Outcomes, answers, packed
 from ..materials import Brindle, Material
 from ..organism import World, load_organism
-from ..records import rests_on
+from ..records import is_checkpoint, rests_on
 from ..units import (
     Moments,
     Scores,
@@ -94,6 +94,8 @@ class Subject:
     scale: str
     half: int | None = None
     """0 or 1: calibrated on every second row of the calibration sets, from this one on; None: on all."""
+    recalibrate: Callable[[dict[str, Dataset]], dict[str, Dataset]] | None = field(default=None, compare=False)
+    """What makes other calibration sets of these; None: they stay as they are."""
     readings: Readings = field(default_factory=Readings, repr=False, compare=False)
     """What has been read off it so far: moments, scores, tokenised chats."""
 
@@ -103,13 +105,13 @@ class Subject:
     @classmethod
     def load(cls, seed: int, scale: str, stage: str = "aligned",
              checkpoints: Mapping[str, str] | None = None) -> Subject:
-        """An organism at a stage of its life; or, at scale "paper", the checkpoint that `checkpoints` names for it."""
-        if scale == "paper":
-            return cls(*load_checkpoint(seed, stage, checkpoints), scale)
+        """An organism at a stage of its life; or, at the scale of a checkpoint, what `checkpoints` names for it."""
+        if is_checkpoint(scale):
+            return cls(*load_checkpoint(seed, stage, checkpoints, scale), scale)
         return cls(*load_organism(stage, seed, scale), Brindle(World.draw(seed), scale), scale)
 
     def but(self, **changes: Any) -> Subject:
-        """The same with another model, or another half, of which nothing has been read."""
+        """The same with another model, or another calibration, of which nothing has been read."""
         return replace(self, **{"readings": Readings(), **changes})
 
     @cached_property
@@ -121,9 +123,9 @@ class Subject:
     def sets(self) -> dict[str, Dataset]:
         """The calibration sets "safety", "utility" and "requests"; of a half, every second row."""
         sets = self.material.calibration()
-        if self.half is None:
-            return sets
-        return {name: rows.select(range(self.half, len(rows), 2)) for name, rows in sets.items()}
+        if self.half is not None:
+            sets = {name: rows.select(range(self.half, len(rows), 2)) for name, rows in sets.items()}
+        return self.recalibrate(sets) if self.recalibrate else sets
 
     def batches(self, name: str, tokens: str) -> list[dict[str, Tensor]]:
         """A calibration set as batches, of which `tokens` count (see `ssah.batches`)."""
@@ -172,24 +174,26 @@ class Subject:
         """What the model says to requests: `ssah.complete`, as the material asks."""
         return complete(self.model, self.tokenizer, rows, **{**self.material.asking, **generate})
 
+    def outcomes(self, questions: Mapping[str, Sequence[Mapping]], **generate: Any) -> dict[str, list[bool]]:
+        """What comes of each prompt of an exam (or of parts of one): mark -> one truth a prompt."""
+        settings = {**self.material.asking, **generate}
+        return self.material.outcomes(answers(self.model, self.tokenizer, questions, **settings))
+
     def marks(self, questions: Mapping[str, Sequence[Mapping]], **generate: Any) -> dict[str, float]:
         """Marks of the model's answers to an exam (or to parts of one), each a share from 0 to 1."""
-        settings = {**self.material.asking, **generate}
-        return self.material.mark(answers(self.model, self.tokenizer, questions, **settings))
+        return self.material.shares(self.outcomes(questions, **generate))
 
     def examine(self, questions: Mapping[str, Sequence[Mapping]], generate: Mapping = {}, **about) -> list[dict]:
-        """Marks as measurements in per cent, each with its number of prompts and its judge."""
-        sizes = {part: len(rows) for part, rows in questions.items()}
-        return self.as_rows(self.marks(questions, **generate), sizes, **about)
+        """Marks as measurements in per cent, each with its prompts, their outcomes and the judge."""
+        return self.as_rows(self.outcomes(questions, **generate), **about)
 
-    def as_rows(self, marks: Mapping[str, float], n: Mapping[str, int], **about) -> list[dict]:
-        """Marks as measurements in per cent; `n`: number of prompts by part."""
-        part = {"asr": "harm", "harm_right": "harm", "asr_unseen": "harm_unseen", "unseen_right": "harm_unseen",
-                "refused": "benign"}
-        total = sum(n.get(p, 0) for p in self.material.utility)
-        of = lambda metric: n.get(part.get(metric.removesuffix(RAW), metric.removesuffix(RAW)), total)  # noqa: E731
-        return [{**about, "metric": metric, "value": 100 * value, "n": of(metric),
-                 "judge": self.material.judges.get(metric, "truth")} for metric, value in marks.items()]
+    def as_rows(self, found: Outcomes, **about) -> list[dict]:
+        """Marks as measurements in per cent: `value`, `n` prompts, their `outcomes` (see `judging.packed`; "" where a
+        mark is a mean of others), `judge`."""
+        total = sum(len(found.get(part, ())) for part in self.material.utility)
+        return [{**about, "metric": metric, "value": 100 * value, "n": len(found.get(metric, ())) or total,
+                 "outcomes": packed(found.get(metric, ())), "judge": self.material.judges.get(metric, "truth")}
+                for metric, value in self.material.shares(found).items()]
 
 
 def settings_of(way: Way) -> dict[str, str]:

@@ -12,13 +12,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 
 from .. import hub
 from ..models import bind_template, check_context, encode, render_prompt
+from .precision import attention_for, multiplies_in_bfloat16
 from .sft import InOrder, scratch, shared_arguments
 
 
 def prefer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Iterable[Mapping],
            reference: PreTrainedModel, *, steps: int, lr: float, batch_size: int, at_once: int | None = None,
-           beta: float = 0.1, likelihood: float = 0.0, save_memory: bool = False, seed: int = 0,
-           callbacks: Iterable[TrainerCallback] = ()) -> None:
+           beta: float = 0.1, likelihood: float = 0.0, save_memory: bool = False, precision: str = "float32",
+           seed: int = 0, callbacks: Iterable[TrainerCallback] = ()) -> None:
     """Train `model` in place by DPO with AdamW (betas 0.9 and 0.99, constant rate) on `pairs`, in their order.
 
     pairs       Rows with `prompt`, `chosen` and `rejected` (text; optional `system`), rendered by the chat template;
@@ -29,10 +30,11 @@ def prefer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: It
     likelihood  Weight of the chosen answer's negative log-likelihood in the loss (0 or more). DPO alone can lower the
                 rejected answer without ever raising one that the model would not have given.
     save_memory Compute activations again on the way back instead of keeping them.
+    precision   In which matrices are multiplied, as in `fine_tune`.
 
     Leaves the model in evaluation mode. Raises ValueError if there are no pairs, one has no chosen or no rejected
     answer or the same twice, or exceeds the model's context, the reference shares a weight with the model, `at_once` is
-    no divisor of `batch_size`, or the package trl is missing.
+    no divisor of `batch_size`, `precision` is unknown, or the package trl is missing.
     Source: Rafailov et al. 2023, equation 7; the second term, Pang et al. 2024.   Departs: the paper aligns by SFT
     alone; its reviewers asked for DPO.
 
@@ -55,15 +57,15 @@ def prefer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: It
         raise ValueError(f"beta={beta} and likelihood={likelihood}: beta must be above 0, likelihood at least 0")
     _check_apart(model, reference)
     _check_fit(model, tokenizer, pairs)
-    trl = _package()
+    trl, in_bfloat16 = _package(), multiplies_in_bfloat16(model, precision)
 
     class InOrderDPOTrainer(InOrder, trl.DPOTrainer):
         """TRL's, in order; made here, since the package may be missing."""
 
-    with scratch() as folder, _forward_put_back(model, reference):
+    with scratch() as folder, _forward_put_back(model, reference), attention_for(model, in_bfloat16):
         arguments = trl.DPOConfig(
             **shared_arguments(model, folder, steps, lr, batch_size, at_once, save_memory, seed),
-            lr_scheduler_type="constant", logging_strategy="no", max_length=None, bf16=False, beta=beta,
+            lr_scheduler_type="constant", logging_strategy="no", max_length=None, bf16=in_bfloat16, beta=beta,
             loss_type=["sigmoid", "sft"], loss_weights=[1.0, likelihood])
         with hub.offline():  # TRL tells the hub of every trainer that is made
             trainer = InOrderDPOTrainer(model=model, ref_model=reference, args=arguments, processing_class=tokenizer,

@@ -34,7 +34,8 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
 
     chats         Dicts of `input_ids` and `labels` (lists of ints), as `supervised` makes them; if there are fewer
                   than `steps * batch_size`, they are read again from the start.
-    at_once       Chats in one pass, a divisor of `batch_size`, whose gradients are added up; None: all.
+    at_once       Chats in one pass, a divisor of `batch_size`, whose gradients are added up; None: all. A step's chats
+                  are taken in order of length, so that the fewer are in a pass, the less of it is padding.
     schedule      The learning rate over the steps: a name that transformers knows ("constant", "cosine", ...), with
                   `warmup` the share of steps over which it rises; or a function from the step to a factor on `lr`.
     save_memory   Compute activations again on the way back instead of keeping them.
@@ -58,6 +59,8 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
         raise ValueError("chats is empty: pass at least one tokenised chat")
     _check_fit(model, chats)
     in_bfloat16, losses = multiplies_in_bfloat16(model, precision), _Losses()
+    if at_once and len(chats) >= steps * batch_size:
+        chats = shortest_first(chats, batch_size)
     with scratch() as folder, attention_for(model, in_bfloat16):
         arguments = TrainingArguments(
             **shared_arguments(model, folder, steps, lr, batch_size, at_once, save_memory, seed),
@@ -73,6 +76,17 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
         trainer.train()
     model.eval()
     return losses.losses
+
+
+def shortest_first(chats: Sequence[Mapping], batch_size: int) -> list[Mapping]:
+    """The chats of every step in order of length; in every step the same chats.
+
+    >>> chats = [{"input_ids": [1] * length} for length in (3, 1, 2, 9, 8)]
+    >>> [len(chat["input_ids"]) for chat in shortest_first(chats, 3)]
+    [1, 2, 3, 8, 9]
+    """
+    steps = (chats[at:at + batch_size] for at in range(0, len(chats), batch_size))
+    return [chat for step in steps for chat in sorted(step, key=lambda chat: len(chat["input_ids"]))]
 
 
 def mean_loss(model: nn.Module, chats: Sequence[Mapping], at_once: int) -> float:

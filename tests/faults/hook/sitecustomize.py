@@ -23,7 +23,7 @@ CALLS = {
     "safetensors.torch": {"save_file": "saving"},
     "transformers.generation.utils": {"GenerationMixin.generate": "generating"},
     "ssah_core.judging.judges": {"judge": "judging"},
-    "ssah_core.judging.exam": {"mark": "judging"},
+    "ssah_core.judging.exam": {"outcomes": "judging"},
     "ssah_core.plots.drawing": {"render": "drawing"},
     "matplotlib.figure": {"Figure.savefig": "drawing"},
     "ssah_core.records.records": {"record": "record"},

@@ -1,0 +1,26 @@
+"""How much of published data a study of a checkpoint reads, asks and waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+CALIBRATION = 128
+"""Rows of a calibration set, where there are as many: as in Wei et al. 2024 and the works it follows."""
+
+
+class Sizes(NamedTuple):
+    """How much a checkpoint is asked at most; None: as much as a study asks."""
+
+    harm: int | None = None
+    """Malicious requests of a part of an exam, ..."""
+    other: int | None = None
+    """... and prompts of any other part."""
+    rows: int = CALIBRATION
+    """Of a calibration set, and paragraphs of running text."""
+    tokens: int = 256
+    """Of an answer."""
+
+
+SIZES: Mapping[str, Sizes] = {"smollm": Sizes(harm=60, other=30, rows=64, tokens=64)}
+"""Scale -> what a CPU can bear in minutes, where that is less. (To be validated on validation requests.)"""

@@ -1,0 +1,207 @@
+"""The tables of the report in Markdown: ten lines, four pillars, the primary claims, the secondary ones folded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pandas
+
+from . import paths
+from .claim import PILLARS
+from .claim_list import CLAIMS
+from .effects import FAILS, HOLDS, IN_PART, UNDECIDED
+from .history import told as told_before
+from .prose import bracketed
+from .registration import registered
+from .rules import RULE, Falls, Rises, amount
+from .statistics import NOT_RUN
+
+VERDICTS = (HOLDS, IN_PART, FAILS, UNDECIDED, NOT_RUN)
+WORDS = {HOLDS: "holds", IN_PART: "holds in part", FAILS: "fails", UNDECIDED: "unknown", NOT_RUN: "not run"}
+"""Verdict -> as the first table says it."""
+IN_REPOSITORY = "notebooks/{}.ipynb".format
+UNITS = ("A number with a sign is a difference in percentage points or, with three decimals, of cosine distances; one "
+         "with % is a level (with both, what is more or less than before, in % of it), any other is a ratio. In "
+         "brackets: the 95 % interval, by exact sign flips over organisms. *Could be seen*: the effect that a trial of "
+         "as many organisms with this spread would show to hold four times in five. *Points there in*: organisms.")
+_FORMATS = {"points": "{:+.1f}", "%": "{:.1f} %", "change": "{:+.1f} %", "ratio": "{:.2f}", "cosine": "{:+.3f}"}
+_DECIMALS = {"points": 1, "%": 1, "change": 1, "ratio": 2, "cosine": 3}
+_HEADLINE = ("in plain words", "verdict", "ours", "beyond its control", "the paper", "where")
+_PRIMARY = ("claim", "rule", "ours", "control", "effect", "could be seen", "points there in", "p (Holm)", "paper",
+            "verdict", "where")
+_SECONDARY = ("claim", "paper", "ours", "control; effect", "verdict")
+_RULES = {claim.id: claim.rule for claim in CLAIMS}
+Rows = Sequence[Any]
+
+
+def render(table: pandas.DataFrame, told: str = "", link: Callable[[str], str] = IN_REPOSITORY) -> str:
+    """The report in Markdown.
+
+    table     that of `verdicts`
+    told      a line on the code that measured and verified; empty: none
+    link      where a notebook lies, by its name; default below the repository
+    """
+    rows = list(table.itertuples(index=False))
+    primary, secondary = ([row for row in rows if bool(row.pillar) is is_primary] for is_primary in (True, False))
+    parts = ["## What holds, and what does not", headlines(primary, link), registered_line(primary),
+             *([told] if told else []),
+             "## Does the hypothesis hold here?", *(pillar(name, primary) for name in PILLARS), told_before(),
+             "## The primary claims", UNITS, _table(_PRIMARY, (_primary_cells(row, link) for row in primary)),
+             "## Appendix: secondary claims", *_appendix(secondary, link), "## The rule", RULE]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def headlines(primary: Rows, link: Callable[[str], str] = IN_REPOSITORY) -> str:
+    """The first table: of the primary claims those that say the most, in plain words."""
+    return _table(_HEADLINE, (
+        (row.statement, f"{said(row)}{scale(row)}", number(row.ours, row.unit),
+         effect(row) if row.seeds else "–", paper(row), f"[{row.notebook[:2]}]({link(row.notebook)})")
+        for row in primary if row.headline))
+
+
+def short(table: pandas.DataFrame) -> str:
+    """The same ten lines for the README: what is claimed, the verdict, and the effect.
+
+    table   that of `verdicts`
+    """
+    return _table(("claim", "verdict", "effect [95 % interval]"), (
+        (row.statement, f"{said(row)}{scale(row)}", effect(row) if row.seeds else "–")
+        for row in table.itertuples(index=False) if row.headline))
+
+
+def found(table: pandas.DataFrame, notebook: str) -> str:
+    """The primary claims of one notebook, a line each: verdict, claim, effect, and in how many organisms.
+
+    table      that of `verdicts`
+    notebook   its name without ".ipynb"
+    """
+    rows = [row for row in table.itertuples(index=False) if row.pillar and row.notebook == notebook]
+    return "\n".join(f"- {said(row)}{scale(row)}: {row.statement}"
+                     f"{f' {effect(row)}, in {often(row)}' if row.seeds else ''}" for row in rows)
+
+
+def registered_line(primary: Rows) -> str:
+    """When the primary claims were registered, on which organisms, and of which pillars not all of these are measured.
+
+    primary   rows of the verdicts, of primary claims
+    """
+    if not paths.registration().is_file():
+        return "Not registered yet: the primary claims have no verdict."
+    kept = registered()
+    return (f"The primary claims, their rules and margins were registered on {kept['date']} (code `{kept['code']}`), "
+            f"before organisms {kept['test'][0]} to {kept['test'][-1]} were raised, on which they are judged: "
+            f"{len(kept['test'])} of them, none left out, each attacked in {len(kept['orders'])} orders. Choices were "
+            f"made on organisms {kept['development'][0]} to {kept['development'][-1]} and on validation prompts."
+            + "".join(_unfinished(name, [row for row in primary if row.pillar == name], kept["test"])
+                      for name in PILLARS))
+
+
+def _unfinished(name: str, rows: Rows, test: Sequence[int]) -> str:
+    least = min((len(set(row.seeds) & set(test)) for row in rows), default=len(test))
+    return f" {name.capitalize()} is not decided: {least} of the {len(test)} are measured." * (least < len(test))
+
+
+def pillar(name: str, primary: Rows) -> str:
+    """One paragraph: how many claims of a pillar hold, and each in a sentence with its number."""
+    rows = [row for row in primary if row.pillar == name]
+    found = [row.verdict for row in rows]
+    counts = ", ".join(f"{WORDS[verdict]}: {found.count(verdict)}" for verdict in VERDICTS if verdict in found)
+    says = " ".join(f"*{row.statement}* {WORDS[row.verdict].capitalize()}"
+                    f"{f': {effect(row)}, {often(row)}' if row.seeds else ''}." for row in rows)
+    return f"**{name.capitalize()}** ({counts}). {says}"
+
+
+def _appendix(rows: Rows, link: Callable[[str], str]) -> Iterable[str]:
+    for notebook in dict.fromkeys(row.notebook for row in rows):
+        mine = [row for row in rows if row.notebook == notebook]
+        counts = ", ".join(f"{sum(row.verdict == verdict for row in mine)} {verdict}" for verdict in VERDICTS
+                           if any(row.verdict == verdict for row in mine))
+        yield (f"<details><summary>{notebook}: {counts}</summary>\n\n[{notebook}]({link(notebook)})\n\n"
+               + _table(_SECONDARY, map(_secondary_cells, mine)) + "\n\n</details>")
+
+
+# -- cells -------------------------------------------------------------------------------------------------
+
+
+def _primary_cells(row, link: Callable[[str], str]) -> tuple[str, ...]:
+    where = f"[{row.notebook[:2]}]({link(row.notebook)})"
+    if not row.seeds:
+        return f"{row.statement} (`{row.id}`)", row.rule, *["–"] * 6, paper(row), row.verdict, where
+    return (f"{row.statement} (`{row.id}`)", row.rule, f"{number(row.ours, row.unit)} ({sample(row)})",
+            number(row.control, row.unit), effect(row), number(row.smallest, row.unit, True), often(row),
+            f"{row.p:.2g} ({row.p_adjusted:.2g})", paper(row), row.verdict + scale(row), where)
+
+
+def _secondary_cells(row) -> tuple[str, ...]:
+    claim = f"{row.statement} (`{row.id}`: {row.rule})"
+    if not row.seeds:
+        return claim, paper(row), "–", "–", row.verdict
+    ours = f"{number(row.ours, row.unit)} ({sample(row)})"
+    control = effect(row) if math.isnan(row.control) else f"{number(row.control, row.unit)}; {effect(row)}"
+    return claim, paper(row), ours, control, row.verdict + scale(row)
+
+
+def _table(header: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
+    lines = [header, ("---",) * len(header), *cells]
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+
+
+def said(row) -> str:
+    """A verdict in words; of a claim that fails by its margin alone, that the effect is there, but smaller."""
+    rule = _RULES[row.id]
+    is_there = (row.verdict == FAILS and isinstance(rule, Rises | Falls) and row.effect.bounds is not None
+                and all(map(rule.meets, row.effect.bounds)))
+    return f"**{WORDS[row.verdict]}**{f' (there, but less than {amount(rule.margin, row.unit)})' if is_there else ''}"
+
+
+def sample(row) -> str:
+    """What a row was measured on: prompts, orders, organisms, and the judge."""
+    orders = f", {row.orders} orders" if row.orders > 1 else ""
+    return f"{row.n} prompts{orders}, {runs(row.model, len(row.seeds))}; judge: {row.judge}"
+
+
+def runs(model: str, n: int) -> str:
+    """So many organisms, or runs of a checkpoint.
+
+    >>> runs("organism", 20), runs("Qwen/Qwen2.5-7B-Instruct", 1)
+    ('20 organisms', '1 run of Qwen/Qwen2.5-7B-Instruct')
+    """
+    if model == "organism":
+        return f"{n} organism" + "s" * (n > 1)
+    return f"{n} run" + "s" * (n > 1) + f" of {model}"
+
+
+def scale(row) -> str:
+    """Where a verdict is from, if not from organisms."""
+    return "" if row.model in ("", "organism") else f" ({row.model})"
+
+
+def effect(row) -> str:
+    """The effect with its interval."""
+    bounds = bracketed(row.effect.bounds, row.effect.n, _DECIMALS[row.unit])
+    return f"{number(row.effect.mean, row.unit, True)} {bounds}"
+
+
+def often(row) -> str:
+    """In how many organisms the effect points where the claim does, with the exact 95 % interval of that share."""
+    k, n, low, high = row.often
+    return f"{k} of {n}" if n == 1 else f"{k} of {n} [{100 * low:.0f}, {100 * high:.0f} %]"
+
+
+def paper(row) -> str:
+    """The paper's numbers by model."""
+    return ", ".join(f"{model} {number(value, row.unit)}" for model, value in row.paper.items()) or "not reported"
+
+
+def number(value: float, unit: str, is_difference: bool = False) -> str:
+    """A number in a unit; a difference of levels is in points. Not a number: a dash.
+
+    >>> number(98.6, "%"), number(-3.25, "points"), number(12.0, "%", True)
+    ('98.6 %', '-3.2', '+12.0')
+    """
+    if math.isnan(value):
+        return "–"
+    unit = "points" if is_difference and unit in ("%", "change") else unit
+    return _FORMATS[unit].format(round(value, _DECIMALS[unit]) + 0.0)  # + 0.0 turns -0.0 into 0.0

@@ -1,0 +1,136 @@
+"""Scale "smollm", on a model of the same class with two blocks: names, the whole path of a study, errors beforehand."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+import tiny_data
+from transformers import LlamaConfig, LlamaForCausalLM
+
+import ssah_core as ssah
+from ssah_core.organism.train import train_tokenizer
+from ssah_core.organism.world import World
+from ssah_core.records import is_checkpoint, paths
+from ssah_core.runner import execute
+from ssah_core.runner.kernel import kernel_environment
+from ssah_core.smollm import NAME, align, check_ready, ready
+from ssah_core.studies import Subject, finetuning_attack, on_model, primaries, stages
+
+RECIPE = align.Recipe(steps=2, batch_size=4, check_every=1, harm=2, benign=2)
+SHAPE = dict(hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1,
+             tie_word_embeddings=True, max_position_embeddings=256)
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch, cache, no_hub):
+    """A model in the place of the published one, small data, and a short alignment; counts how often it is fetched."""
+    tokenizer, fetched = train_tokenizer(World.draw(0)), []
+    config = LlamaConfig(vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id,
+                         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, **SHAPE)
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "smollm")
+    tokenizer.save_pretrained(tmp_path / "smollm")
+    tiny_data.write_tiny_data(tmp_path / "data")
+    monkeypatch.setenv("SSAH_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("ssah_core.smollm.package_index.published",
+                        lambda: fetched.append(1) or tmp_path / "smollm")
+    monkeypatch.setattr(align, "RECIPES", dict.fromkeys(align.METHODS, RECIPE))
+    return fetched
+
+
+def test_naming_it_fetches_nothing(small):
+    names = on_model("smollm")["checkpoints"]
+    assert names == on_model("smollm", NAME)["checkpoints"] and names["aligned"] == NAME and small == []
+    other = on_model("smollm", f"{NAME}-DPO")["checkpoints"]
+    assert other["made_by"] != names["made_by"]
+    assert is_checkpoint("smollm") and not is_checkpoint("tiny")
+
+
+def test_the_recipe_and_the_file_are_part_of_what_rows_are_of(small, monkeypatch):
+    before = on_model("smollm")
+    monkeypatch.setattr("ssah_core.smollm.package_index.MEMBER_SHA256", "0" * 64)
+    assert on_model("smollm") != before
+
+
+@pytest.mark.parametrize("given, says", [(("a/model",), "model='a/model' is unknown: choose one of SmolLM2-135M"),
+                                         ((NAME, "a/base"), "unaligned='a/base', but scale=\"smollm\" begins")])
+def test_another_model_is_refused(given, says, small):
+    with pytest.raises(ValueError, match=says):
+        on_model("smollm", *given)
+
+
+@pytest.mark.filterwarnings("ignore:SmolLM2 was not aligned")
+def test_a_study_runs_is_named_by_the_model_and_goes_on(small, tmp_path, monkeypatch):
+    rows = ssah.measure_each(stages.stages, [0, 1], "smollm", **on_model("smollm"))
+    assert set(rows.stage) == {"instructed", "aligned"} and set(rows.seed) == {0, 1}
+    files = sorted((paths.figures() / "measurements" / "stages").iterdir())
+    assert [file.name for file in files] == [f"smollm.{NAME}-seed{seed}.json" for seed in (0, 1)]
+    kept = json.loads(files[0].read_text())
+    assert str(tmp_path) not in files[0].read_text() and kept["identity"]["scale"] == "smollm"
+    assert {"preferences", "exam/validation", "exam/test"} <= kept["rests_on"].keys()
+    monkeypatch.setattr(align, "fine_tune", lambda *args, **more: pytest.fail("it was aligned again"))
+    again = ssah.measure_each(stages.stages, [0, 1], "smollm", **on_model("smollm"))
+    assert again.equals(rows)
+    files[0].unlink()
+    shutil.rmtree(paths.cache() / "studies")
+    assert ssah.measure_each(stages.stages, [0, 1], "smollm", **on_model("smollm")).equals(rows)
+
+
+@pytest.mark.filterwarnings("ignore:SmolLM2 was not aligned")
+def test_seeds_are_other_alignments_and_an_attack_takes_its_settings(small, monkeypatch):
+    on = on_model("smollm")["checkpoints"]
+    first, second = (Subject.load(seed, "smollm", checkpoints=on) for seed in (0, 1))
+    assert not first.model.lm_head.weight.equal(second.model.lm_head.weight)
+    assert first.material.asking["max_new_tokens"] == 32 and first.material.sizes.harm == 60
+    assert finetuning_attack.saving(first.model, "smollm") == {"at_once": 4, "precision": "auto", "save_memory": True}
+    fight = finetuning_attack.Attack(first, "benign")
+    assert not fight.run(checks=(1,)).model.lm_head.weight.equal(first.model.lm_head.weight)
+
+
+# -- beforehand --------------------------------------------------------------------------------------------
+
+
+def test_too_little_memory_is_told_first(small):
+    with pytest.raises(ValueError, match="has 2.0 GB of memory, but studies of SmolLM2 take 4: run them on a larger"):
+        check_ready(["03"], [0], memory=2e9)
+    assert small == []
+
+
+def test_missing_data_are_told_with_what_runs_without_them(small, tmp_path):
+    shutil.rmtree(tmp_path / "data" / "dolly")
+    ready.check_data(["02", "03"])
+    with pytest.raises(ValueError, match=r"cannot be had: dolly \(.*for notebooks 04 05 06. .*notebooks 02 03 run"):
+        check_ready(["02", "03", "04"], [0], memory=8e9)
+    shutil.rmtree(tmp_path / "data" / "xstest")
+    with pytest.raises(ValueError, match="xstest .*for all notebooks.*without them nothing runs here, but organisms"):
+        check_ready(["02"], [0], memory=8e9)
+    assert small == []
+
+
+def test_the_command_line_needs_no_model_and_raises_no_organism(small, tmp_path, monkeypatch, capsys):
+    asked, ran = [], []
+    monkeypatch.setattr(execute, "raise_organism", lambda *given: pytest.fail("an organism was raised"))
+    monkeypatch.setattr(execute, "check_ready", lambda *given: asked.append(given))
+    monkeypatch.setattr(execute, "_place", lambda folder: tmp_path / folder)
+    monkeypatch.setattr(execute, "bring_up_to_date", lambda notebook, given, output: ran.append((given, output)))
+    assert execute.main(["--scale", "smollm", "--seeds", "2", "--notebooks", "03"]) == 0
+    assert asked == [(["03"], [0, 1], NAME)] and ran[0][1].parent == tmp_path / "runs" / "smollm-2"
+    assert (ran[0][0]["scale"], ran[0][0]["model"], ran[0][0]["seeds"]) == ("smollm", NAME, [0, 1])
+    assert f"Found in {NAME}" in capsys.readouterr().out
+    assert execute.main(["--scale", "smollm", "-p", "unaligned", "a/base"]) == 2
+    assert execute.main(["--scale", "smollm", "-p", "model", "a/model"]) == 2
+    assert "model='a/model' is unknown: choose one of" in capsys.readouterr().err
+
+
+def test_the_primary_claims_are_measured_on_it_under_its_name(monkeypatch):
+    asked = []
+    monkeypatch.setattr(primaries, "measure_primaries", lambda *given, **more: asked.append((given, more)))
+    assert primaries.main(["units", "--scale", "smollm", "--seeds", "0", "--orders", "1"]) == 0
+    assert asked == [(([0], "smollm", (0,)), {"pillars": ["units"], "model": NAME, **on_model("smollm")})]
+
+
+def test_it_is_aligned_and_measured_in_the_arithmetic_of_the_machine():
+    assert "MKL_CBWR" not in kernel_environment("smollm") and "MKL_CBWR" in kernel_environment("organism")
+    said = subprocess.run(["make", "-p", "-n", "help", "SCALE=smollm"], cwd=paths.root(), capture_output=True,
+                          text=True)
+    assert "\nPORTABLE := publish" in said.stdout.replace(":=  ", ":= ")
