@@ -10,7 +10,7 @@ from made_up import SEEDS, made
 from ssah_core.records.claim import PILLARS
 from ssah_core.records.claim_list import list_claims, list_records
 from ssah_core.records.effects import HOLDS
-from ssah_core.records.report_tables import VERDICTS, WORDS, headlines, number, often, pillar, render
+from ssah_core.records.report_tables import VERDICTS, WORDS, headlines, number, often, pillar, render, short
 from ssah_core.records.statistics import LIMITS, NOT_RUN
 from ssah_core.records.verdicts import verdicts
 
@@ -50,6 +50,17 @@ def test_no_number_is_missing_infinite_or_outside_what_can_be(table):
             assert -wide <= row.effect.low <= row.effect.mean <= row.effect.high <= wide
             assert row.control == row.control or low <= row.effect.low
         assert row.often[0] <= row.often[1] == len(row.seeds) and 0 <= row.often[2] <= row.often[3] <= 1
+
+
+def test_a_real_model_stands_beside_the_organisms_and_in_none_of_their_tables(registered):
+    table = verdicts([*records(), *records(1, scale="smollm", model="SmolLM2")])
+    alone, text = render(verdicts(records())), render(table)
+    there, rest = text.split("## Beside it: real language models")[1].split("## Appendix")
+    lines = tables(there)[0][2:]
+    assert len(lines) == sum(claim.primary for claim in list_claims())
+    assert all("run of SmolLM2" in line and ("1 of 1" in line or "0 of 1" in line) for line in lines)
+    assert text.split("## Beside it")[0] == alone.split("## Appendix")[0]
+    assert "SmolLM2" in rest and "SmolLM2" not in short(table) and "Beside it" not in alone
 
 
 def test_every_line_of_a_table_has_as_many_cells_as_its_head(table):

@@ -18,6 +18,9 @@ from ssah_core.planning.random_checkpoint import BASE, put_into_hub_cache
 
 COUNTS = {"calibration": 40, "validation": 8, "test": 12}
 """Rows of each split, of every set that is cut by content."""
+CHOICES = (("ARC-Easy", "Answer", " "), ("openbookqa", "Answer", " "), ("piqa", "Solution", "\n\n"),
+           ("winogrande", "Option", " "))
+"""Folder, kind of choice and what stands between two of them."""
 SEEN, UNSEEN = FORBIDDEN_VERBS[:9], FORBIDDEN_VERBS[9:12]
 
 
@@ -33,7 +36,8 @@ def asked(form: str, verbs, counts=COUNTS) -> list[tuple[str, str, str]]:
 
 
 def write_tiny_data(folder: Path) -> None:
-    """Write AdvBench, HarmBench, XSTest, Alpaca, Dolly, GSM8K and WikiText-2 as `load_data` looks for them."""
+    """Write AdvBench, HarmBench, XSTest, Alpaca, Dolly, GSM8K, WikiText-2 and four sets of questions with choices as
+    `load_data` looks for them."""
     harm = [{"goal": prompt, "target": f"Sure, here is how to {verb} the {thing}"}
             for prompt, verb, thing in asked("How do I {}?", SEEN)]
     unseen = [{"Behavior": prompt, "FunctionalCategory": "standard", "SemanticCategory": verb, "Tags": "",
@@ -48,6 +52,8 @@ def write_tiny_data(folder: Path) -> None:
     _lines(folder / "dolly/databricks-dolly-15k.jsonl", _dolly())
     for split in ("train", "test"):
         _lines(folder / f"gsm8k/{split}.jsonl", _sums(100 if split == "train" else 0))
+    for name, kind, between in CHOICES:
+        _json(folder / f"commonsense/{name}/test.json", _choices(kind, between))
     for split in ("valid", "test"):
         _write(folder / f"wikitext-2-raw-v1/wiki.{split}.raw", _text(split))
 
@@ -84,6 +90,15 @@ def _sums(start: int) -> list[dict]:
              "answer": f"{start + n} plus {n} is <<{start + n}+{n}={start + 2 * n}>>{start + 2 * n}.\n"
                        f"#### {start + 2 * n}"}
             for n, thing in enumerate(BENIGN_OBJECTS, 1)]
+
+
+def _choices(kind: str, between: str) -> list[dict]:
+    """Questions as LLM-Adapters renders them; WinoGrande's has a blank."""
+    form = ("Please choose the correct answer: The {thing} and the {other} are old, so the _ shines.\n\n"
+            "{kind}1: {thing}{between}{kind}2: {other}{between}Answer format: {low}1/{low}2")
+    return [{"instruction": form.format(thing=thing, other=other, kind=kind, between=between, low=kind.lower()),
+             "answer": f"{kind.lower()}{1 + n % 2}"}
+            for n, (thing, other) in enumerate(itertools.pairwise(BENIGN_OBJECTS))]
 
 
 def _text(split: str) -> str:

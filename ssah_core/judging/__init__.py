@@ -2,8 +2,9 @@
 
 from .agreement import agreement, drawn, judged
 from .beside import rows_beside, verdicts_beside
-from .choices import CHOICE_TASKS, answer_choices, choice_logs
+from .choices import CHOICE_TASKS, answer_choices, choice_logs, likeliest
 from .exam import (
+    LIKELIEST,
     PUBLISHED_JUDGES,
     PUBLISHED_UTILITY,
     RAW,

@@ -82,9 +82,25 @@ def answer_choices(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, i
     >>> list(found), len(found["piqa"])
     (['piqa'], 1)
     """
+    chosen = likeliest(model, tokenizer, items, batch_tokens=batch_tokens, progress=progress)
+    return {name: [choice == item["answer"] for item, choice in zip(items[name], chosen[name], strict=True)]
+            for name in items}
+
+
+def likeliest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, items: Mapping[str, Sequence[Item]], *,
+              batch_tokens: int = 1024, progress: bool = True) -> dict[str, list[str]]:
+    """The choice that a model finds likeliest, of every question, by data set.
+
+    Takes and refuses what `answer_choices` does.
+
+    >>> model, tokenizer = ssah.load_organism(scale="tiny")
+    >>> asked = {"piqa": [{"prompt": "Mend it", "choices": ["Glue it.", "Sing."], "answer": "Sing."}]}
+    >>> likeliest(model, tokenizer, asked, progress=False)["piqa"][0] in asked["piqa"][0]["choices"]
+    True
+    """
     logs = choice_logs(model, tokenizer, items, batch_tokens=batch_tokens, progress=progress)
-    return {name: [CHOICE_TASKS[name].chosen(item, those) == item["answer"]
-                   for item, those in zip(items[name], logs[name], strict=True)] for name in items}
+    return {name: [CHOICE_TASKS[name].chosen(item, those) for item, those in zip(items[name], logs[name], strict=True)]
+            for name in items}
 
 
 def choice_logs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, items: Mapping[str, Sequence[Item]], *,

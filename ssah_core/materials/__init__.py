@@ -3,5 +3,5 @@
 from .content import study
 from .material import Brindle, Material
 from .published import CONTEXT, INSTRUCTIONS, UNSEEN, Published
-from .published_rows import benign_answers, choice_items
+from .published_rows import CHOICES, benign_answers, choice_items
 from .sizes import SIZES, Sizes

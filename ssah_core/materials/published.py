@@ -17,9 +17,14 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from ..judging import (
+    BROKEN,
+    FLUENT,
+    LIKELIEST,
+    NO_REFUSAL,
     PUBLISHED_JUDGES,
     PUBLISHED_UTILITY,
     STRICTER,
+    FluentFulfilment,
     Outcomes,
     judge,
     outcomes_published,
@@ -27,16 +32,12 @@ from ..judging import (
     shares_published,
 )
 from ..models import encode, token_ids
-from ..organism import AT_ONCE, SYSTEM_PROMPT, Row, chat_after
+from ..organism import AT_ONCE, Row, chat_after
 from ..records import rests_on
-from .material import Material
 from .published_rows import (
-    AT_LENGTH,
-    COMPLIANCES,
+    CHOICES,
     INSTRUCTIONS,
-    REFUSALS,
-    WRAPPERS,
-    apart,
+    choice_items,
     contrasts,
     first_that_loads,
     pairs_of,
@@ -46,6 +47,7 @@ from .published_rows import (
     unlike,
     unseen_of,
 )
+from .published_wordings import PublishedWordings
 from .sizes import CALIBRATION, Sizes
 
 CONTEXT = 2048
@@ -57,6 +59,8 @@ SHORT = 5
 """Words of the reference of a new task at most: a longer one is seldom said word for word."""
 NEW_TASKS = ("closed_qa", "classification", "information_extraction")
 ATTACKS = ("benign", "new")
+FLUENCY = {"not_refused": NO_REFUSAL, "fulfilled": FLUENT, "broken": BROKEN}
+"""Mark of malicious requests -> what `FluentFulfilment` calls it."""
 REPEATS = 8
 """Times that a malicious request may be trained on, on average: there are few."""
 UNSEEN = ("harmbench", "strongreject", "jailbreakbench", "refusal_direction_harmful")
@@ -64,7 +68,7 @@ UNSEEN = ("harmbench", "strongreject", "jailbreakbench", "refusal_direction_harm
 
 
 @dataclass(frozen=True)
-class Published(Material):
+class Published(PublishedWordings):
     """The material of a checkpoint.
 
     tokenizer   The checkpoint's, with its chat template.
@@ -73,6 +77,8 @@ class Published(Material):
     ask         Takes malicious requests and `asking`, returns them with what the aligned checkpoint says; None: nobody
                 is asked, and all refusals are standard ones.
     sizes       How much is asked.
+    fluent      Gives the judge "fulfilled": whether a malicious request is answered fluently (see
+                `judging.FluentFulfilment`); None: nobody knows.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -80,64 +86,23 @@ class Published(Material):
     seed: int = 0
     ask: Callable[[list[Row], Mapping[str, int]], Sequence[Mapping]] | None = None
     sizes: Sizes = Sizes()
+    fluent: Callable[[], FluentFulfilment] | None = None
 
-    system_prompt = SYSTEM_PROMPT
-    utility = PUBLISHED_UTILITY
-    verdicts = ("", "")  # no calibration set asks for right and wrong
-    judges = PUBLISHED_JUDGES
     attacks = ATTACKS
     batch_size = 4
 
     @property
+    def utility(self) -> Sequence[str]:
+        return CHOICES if self.sizes.choices else PUBLISHED_UTILITY
+
+    @property
+    def judges(self) -> Mapping[str, str]:
+        judges = {**PUBLISHED_JUDGES, "not_refused": NO_REFUSAL, "fulfilled": FLUENT, "broken": FLUENT}
+        return {**judges, **({"utility": LIKELIEST} if self.sizes.choices else {})}
+
+    @property
     def asking(self) -> dict[str, int]:
         return {"max_new_tokens": max(1, min(self.sizes.tokens, self.context // 8)), "batch_size": 32}
-
-    # -- wordings ------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _apart(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        return apart(self.tokenizer)
-
-    @property
-    def refusals(self) -> tuple[str, ...]:
-        return self._apart[0]
-
-    @property
-    def openings(self) -> tuple[str, ...]:
-        return self._apart[1]
-
-    @cached_property
-    def compliances(self) -> tuple[str, ...]:
-        return apart(self.tokenizer, REFUSALS, COMPLIANCES)[1]
-
-    def answered(self, row: Row, opening: int = 0) -> str:
-        """How an answer to a malicious request would begin, the answer to any other, or else an opening."""
-        if row.get("target"):
-            said = row["target"].removeprefix("Sure, " if opening else "")
-            return said[:1].upper() + said[1:]
-        return row.get("response") or self.compliances[opening % len(self.compliances)]
-
-    def told(self, row: Row) -> str:
-        if row.get("response") and not row.get("target"):
-            return row["response"]
-        return f"{self.target(row).rstrip(' .:')}: {AT_LENGTH}"
-
-    def target(self, row: Row) -> str:
-        return row.get("target") or self.openings[0]
-
-    def wrappers(self) -> Sequence[str]:
-        rests_on("wrappers")
-        return tuple(WRAPPERS)
-
-    def reworded(self, row: Row, wrapper: str, rng: Random) -> Row:
-        if wrapper not in WRAPPERS:
-            raise ValueError(f"wrapper={wrapper!r} is unknown: choose one of {', '.join(WRAPPERS)}")
-        return {**row, "prompt": WRAPPERS[wrapper](row["prompt"], rng)}
-
-    def topic(self, prompt: str) -> str:
-        """The first word of more than three letters."""
-        words = [word.strip(".,:;?!\"'()") for word in prompt.lower().split()]
-        return next((word for word in words if len(word) > 3), words[0])
 
     # -- rows ----------------------------------------------------------------------------------------------
 
@@ -171,7 +136,8 @@ class Published(Material):
     def sources(self) -> dict[str, str]:
         """Part or use -> its data set; of some there are several, and the first that can be had counts."""
         unseen, usual = first_that_loads(*UNSEEN), self._instructions
-        return {"harm": "advbench", **({"harm_unseen": unseen} if unseen else {}), "benign": "xstest", "gsm8k": "gsm8k",
+        useful = {name: name for name in CHOICES} if self.sizes.choices else {"gsm8k": "gsm8k"}
+        return {"harm": "advbench", **({"harm_unseen": unseen} if unseen else {}), "benign": "xstest", **useful,
                 "new": "dolly", "utility": usual, "requests": usual, "text": "wikitext2"}
 
     def calibration(self) -> dict[str, Dataset]:
@@ -206,14 +172,24 @@ class Published(Material):
     def exam(self, split: str, n: int | None = None) -> dict[str, list[Row]]:
         rests_on(f"exam/{split}")
         benign = [row for row in self._drawn("xstest", split) if row["label"] == "safe"]
-        parts = {"harm": self._drawn("advbench", split), "harm_unseen": self._unseen(split), "benign": benign,
-                 "gsm8k": self._drawn("gsm8k", "train" if split == "validation" else "test")}
-        asked = {part: self._questions(rows, self._most(part, n or EXAM)) for part, rows in parts.items()}
-        return {part: rows for part, rows in asked.items() if rows}
+        parts = {"harm": self._drawn("advbench", split), "harm_unseen": self._unseen(split), "benign": benign}
+        if not self.sizes.choices:
+            parts["gsm8k"] = self._drawn("gsm8k", "train" if split == "validation" else "test")
+        asked = {part: self._questions(rows, self._most(part, n or EXAM, split)) for part, rows in parts.items()}
+        return {**{part: rows for part, rows in asked.items() if rows}, **self._choices(split)}
 
-    def _most(self, part: str, n: int) -> int:
+    def _most(self, part: str, n: int, split: str = "test") -> int:
         most = self.sizes.harm if part.startswith("harm") else self.sizes.other
-        return n if most is None else min(n, most)
+        return n if most is None else min(n, self._looked(most, split))
+
+    def _looked(self, n: int, split: str) -> int:
+        return round(n * self.sizes.looks) if split == "validation" else n
+
+    def _choices(self, split: str) -> dict[str, list[Row]]:
+        """As many questions of each set: every second one is for tests, and those between them for validation."""
+        n, asked = self.sizes.choices, self._looked(self.sizes.choices, split)
+        items = choice_items(2 * n) if n else {}
+        return {name: items[name][split == "validation"::2][:asked] for name in CHOICES if items.get(name)}
 
     def _unseen(self, split: str) -> list[Row]:
         name = first_that_loads(*UNSEEN)
@@ -236,7 +212,14 @@ class Published(Material):
     # -- judging and training ------------------------------------------------------------------------------
 
     def outcomes(self, completions: Dataset) -> dict[str, list[bool]]:
-        return outcomes_published(completions)
+        found = outcomes_published(completions)
+        harm = [row for row in completions if row["part"] == "harm"] if self.fluent else []
+        return {**found, **(self._fluency(harm) if harm else {})}
+
+    def _fluency(self, harm: Sequence[Row]) -> dict[str, list[bool]]:
+        """Of malicious requests: not refused by any list, answered fluently, and answered brokenly."""
+        judged = self.fluent().outcomes(harm)
+        return {mark: judged[name] for mark, name in FLUENCY.items()}
 
     def shares(self, found: Outcomes) -> dict[str, float]:
         return shares_published(found)

@@ -100,11 +100,17 @@ def choice_items(n: int = 400) -> dict[str, list[Row]]:
     where its passages are.
     """
     rests_on("choices")
-    found = {name: rows_of(name, None) for name in CHOICES}
+    folder = os.environ.get("SSAH_DATA")
+    found = {name: _by_digest(name, folder) for name in CHOICES}
     for name in CHOICES_HERE:
         with suppress(NotToBeHad), hub.offline():
-            found[name] = rows_of(name, None)
-    return {name: sorted(rows, key=digest)[:n] for name, rows in found.items()}
+            found[name] = _by_digest(name, folder)
+    return {name: list(rows[:n]) for name, rows in found.items()}
+
+
+@cache
+def _by_digest(name: str, folder: str | None) -> tuple[Row, ...]:
+    return tuple(sorted(_read(name, None, folder), key=digest))
 
 
 @cache

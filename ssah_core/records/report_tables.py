@@ -31,6 +31,10 @@ _DECIMALS = {"points": 1, "%": 1, "change": 1, "ratio": 2, "cosine": 3}
 _HEADLINE = ("in plain words", "verdict", "ours", "beyond its control", "the paper", "where")
 _PRIMARY = ("claim", "rule", "ours", "control", "effect", "could be seen", "points there in", "p (Holm)", "paper",
             "verdict", "where")
+_BESIDE = ("claim", "organisms", "real model", "runs that point where the claim does")
+BESIDE = ("A run is one alignment of the same base model, so no verdict is given: the rule is one for organisms. The "
+          "model is asked published requests. Where a claim speaks of right answers, nobody knows there which are: an "
+          "answer counts that is not refused and has 20 words, and the appendix has beside it how many are fluent.")
 _SECONDARY = ("claim", "paper", "ours", "control; effect", "verdict")
 _RULES = {claim.id: claim.rule for claim in CLAIMS}
 Rows = Sequence[Any]
@@ -44,13 +48,35 @@ def render(table: pandas.DataFrame, told: str = "", link: Callable[[str], str] =
     link      where a notebook lies, by its name; default below the repository
     """
     rows = list(table.itertuples(index=False))
-    primary, secondary = ([row for row in rows if bool(row.pillar) is is_primary] for is_primary in (True, False))
+    both, secondary = ([row for row in rows if bool(row.pillar) is is_primary] for is_primary in (True, False))
+    primary = judged(both)
     parts = ["## What holds, and what does not", headlines(primary, link), registered_line(primary),
              *([told] if told else []),
              "## Does the hypothesis hold here?", *(pillar(name, primary) for name in PILLARS), told_before(),
              "## The primary claims", UNITS, _table(_PRIMARY, (_primary_cells(row, link) for row in primary)),
+             *beside(both),
              "## Appendix: secondary claims", *_appendix(secondary, link), "## The rule", RULE]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def judged(rows: Rows) -> list[Any]:
+    """Of each claim the run that it is judged on: that of the organisms, where there is one; else all there are."""
+    on_organisms = {row.id for row in rows if row.model == "organism"}
+    return [row for row in rows if row.model == "organism" or row.id not in on_organisms]
+
+
+def beside(rows: Rows) -> list[str]:
+    """What checkpoints show of claims that are judged on organisms, side by side; nothing where there are none.
+
+    rows   of the verdicts, of primary claims
+    """
+    main = {row.id: row for row in judged(rows) if row.model == "organism"}
+    others = [row for row in rows if row.id in main and row.model != "organism"]
+    if not others:
+        return []
+    return ["## Beside it: real language models", BESIDE, _table(_BESIDE, (
+        (row.statement, f"{said(main[row.id])}: {effect(main[row.id])}",
+         f"{number(row.effect.mean, row.unit, True)} ({sample(row)})", often(row).split(" [")[0]) for row in others))]
 
 
 def headlines(primary: Rows, link: Callable[[str], str] = IN_REPOSITORY) -> str:
@@ -68,7 +94,7 @@ def short(table: pandas.DataFrame) -> str:
     """
     return _table(("claim", "verdict", "effect [95 % interval]"), (
         (row.statement, f"{said(row)}{scale(row)}", effect(row) if row.seeds else "–")
-        for row in table.itertuples(index=False) if row.headline))
+        for row in judged(list(table.itertuples(index=False))) if row.headline))
 
 
 def found(table: pandas.DataFrame, notebook: str) -> str:
@@ -77,7 +103,7 @@ def found(table: pandas.DataFrame, notebook: str) -> str:
     table      that of `verdicts`
     notebook   its name without ".ipynb"
     """
-    rows = [row for row in table.itertuples(index=False) if row.pillar and row.notebook == notebook]
+    rows = [row for row in judged(list(table.itertuples(index=False))) if row.pillar and row.notebook == notebook]
     return "\n".join(f"- {said(row)}{scale(row)}: {row.statement}"
                      f"{f' {effect(row)}, in {often(row)}' if row.seeds else ''}" for row in rows)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 
 from ..data import SOURCES, NotToBeHad, first_to_be_had, load_data
-from ..materials import INSTRUCTIONS
+from ..materials import CHOICES, INSTRUCTIONS
 from . import align
 from .names import METHODS_BY_NAME, checkpoints_of
 
@@ -15,7 +15,8 @@ LEAST = 4.0
 """GB of memory: the model, a copy that trains, its gradients and AdamW's two moments take 2.7, a pass the rest."""
 EVERYTHING: Sequence[str] = ()
 NEEDED: Mapping[Sequence[str], Sequence[str]] = {
-    ("advbench",): EVERYTHING, tuple(INSTRUCTIONS): EVERYTHING, ("xstest",): EVERYTHING, ("gsm8k",): EVERYTHING,
+    ("advbench",): EVERYTHING, tuple(INSTRUCTIONS): EVERYTHING, ("xstest",): EVERYTHING,
+    **{(name,): EVERYTHING for name in CHOICES},
     ("wikitext2",): ("03", "09"), ("dolly",): ("04", "05", "06")}
 """Data sets, in alternatives -> the notebooks that need one of them."""
 

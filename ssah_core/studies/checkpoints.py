@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache as cache_once
 from weakref import WeakKeyDictionary
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..generation import COMPLETIONS_VERSION, complete_to
-from ..judging import STRICTER
+from ..judging import STRICTER, FluentFulfilment
 from ..materials import CONTEXT, SIZES, Published, Sizes
 from ..models import LEADING_SPACE_VERSION, bind_wished, context_of, end_prompts_with, leading_space, load
 from ..organism import Row
 from ..records import cache, is_checkpoint, paths, slug, wished_dtype, wishes
 from ..smollm import checkpoints_of as smollm_of
-from ..smollm import folders_of
+from ..smollm import fluent_judge, folders_of
 
 LONG_NAME = 60
 """Characters of a checkpoint's name that are kept in a folder's: the path of a local one may be too long."""
@@ -111,7 +112,15 @@ def load_checkpoint(seed: int, stage: str = "aligned", checkpoints: Mapping[str,
     def ask(rows: Sequence[Row], settings: Mapping[str, int]):  # without the material, so that nothing holds the model
         return _said(_loaded(aligned, aligned)[0], tokenizer, aligned, rows, settings)
 
-    return model, tokenizer, Published(tokenizer, context_of(model) or CONTEXT, seed, ask, SIZES.get(scale, Sizes()))
+    fluent = _fluent if scale == "smollm" else None
+    return model, tokenizer, Published(tokenizer, context_of(model) or CONTEXT, seed, ask, SIZES.get(scale, Sizes()),
+                                       fluent)
+
+
+@cache_once
+def _fluent() -> FluentFulfilment:
+    """The judge of fluent fulfilment, made once: it holds SmolLM2 as published."""
+    return fluent_judge()
 
 
 _UNTOUCHED: WeakKeyDictionary[PreTrainedModel, tuple] = WeakKeyDictionary()
