@@ -16,6 +16,7 @@ ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 SITE_INSTALLED := .venv/.site-installed
+BROWSER_INSTALLED := .venv/.browser-installed
 
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
@@ -60,7 +61,7 @@ test -n $(call GIVEN,MODEL) || { echo "MODEL is not set; name a folder or a hub 
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce publish trial verify golden test bench faults paper rehearse lab student site figures report audit lock clean
+.PHONY: help env reproduce publish trial verify golden test test-browser bench faults paper rehearse lab student site figures report audit lock clean
 
 help:  ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -98,6 +99,10 @@ test: $(INSTALLED)  ## unit tests, every notebook at tiny scale, every committed
 	$(BIN)/python -c 'from ssah_core.organism import raise_organism; raise_organism()'
 	env -u MPLBACKEND $(BIN)/python -m pytest -n 2 --dist loadscope -v -p no:cacheprovider \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=1800 notebooks/*.ipynb
+
+# Chromium is the machine's own (`apt install chromium`, or SSAH_CHROMIUM names one); playwright drives it.
+test-browser: $(BROWSER_INSTALLED) site  ## open every notebook, exercise and page of the site in a real browser: half an hour
+	env -u MPLBACKEND $(BIN)/python -m pytest -v tests/browser/notebooks.py tests/browser/site_pages.py
 
 # Times are of this machine, idle; ratios are what is compared.
 bench: $(INSTALLED)  ## time what matters against what it cannot do without: an hour, idle (BENCH="scoring freezing" COMPARE=1 to fail on what is slower)
@@ -169,4 +174,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 # What the site is built with, beside the pinned versions, which stay as they are.
 $(SITE_INSTALLED): $(INSTALLED)
 	$(BIN)/python -m pip install --constraint requirements.lock --no-build-isolation --editable '.[site]'
+	@touch $@
+
+$(BROWSER_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --constraint requirements.lock --no-build-isolation --editable '.[browser]'
 	@touch $@
