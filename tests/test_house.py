@@ -33,7 +33,7 @@ ROOMS = {
                "prefill_depth primaries reasoning_direction recovery_and_guard robustness score_cache stages subject",
     "smollm": "align judge names ready",
     "records": "cache claim claim_list doses effects executors history measurements p_values paths primary_claims "
-               "records registration report report_tables rules statistics verdicts",
+               "questions records registration report report_tables rules statistics verdicts",
     "plots": "attack budget depth peft probing style transfer units",
     "runner": "execute parameters run_notebook",
     "planning": "__main__ estimate random_checkpoint rehearsal",

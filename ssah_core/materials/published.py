@@ -54,7 +54,7 @@ CONTEXT = 2048
 """Tokens, of a model whose configuration names no context."""
 EXAM = 100
 LONGEST = 512
-"""Tokens that a row of calibration or training has at most."""
+"""Tokens that a text has at most."""
 SHORT = 5
 """Words of the reference of a new task at most: a longer one is seldom said word for word."""
 NEW_TASKS = ("closed_qa", "classification", "information_extraction")
@@ -122,7 +122,7 @@ class Published(PublishedWordings):
     def _chats(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Rows with a response that fit, without their other columns."""
         for row in rows:
-            if self._tokens(row["prompt"], row["response"]) <= min(LONGEST, self.context):
+            if self._tokens(row["prompt"], row["response"]) <= min(self.sizes.longest, self.context):
                 yield {"prompt": row["prompt"], "response": row["response"], "system": ""}
 
     def _questions(self, rows: Iterable[Row], n: int | None = None) -> list[Row]:

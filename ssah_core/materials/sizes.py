@@ -20,11 +20,14 @@ class Sizes(NamedTuple):
     """Of a calibration set, and paragraphs of running text."""
     tokens: int = 256
     """Of an answer."""
+    longest: int = 512
+    """Tokens of a chat to calibrate or train on at most."""
     choices: int = 0
     """Questions of each set with choices, whose mean then is utility; 0: none, and utility is that of answers."""
     looks: float = 1.0
     """Share of all this that is asked on validation prompts, where many edits are looked at."""
 
 
-SIZES: Mapping[str, Sizes] = {"smollm": Sizes(harm=60, other=30, rows=64, tokens=64, choices=50, looks=0.5)}
+SIZES: Mapping[str, Sizes] = {
+    "smollm": Sizes(harm=60, other=30, rows=64, tokens=64, longest=128, choices=50, looks=0.5)}
 """Scale -> what a CPU can bear in minutes, where that is less. (To be validated on validation requests.)"""

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..arguments import Parser
-from . import cache, evidence, paths, prose, report_tables
+from . import cache, evidence, paths, prose, questions, report_tables
 from .measurements import read_evidence
 from .records import load_records
 from .verdicts import verdicts
@@ -74,7 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is stale")
     chosen = parser.parse_args(argv)
     table, stale = verdicts(load_records()), 0
-    told = {FILE: report_tables.render(table, _evidence()), README: f"{report_tables.short(table)}\n"}
+    told = {FILE: report_tables.render(table, _evidence(), questions.told(table)),
+            README: f"{report_tables.short(table)}\n"}
     for name, body in told.items():
         current = _current(name)
         expected = insert(current or (PREFACE if name == FILE else f"{BEGIN}\n{END}\n"), body, name)
@@ -141,8 +142,8 @@ def write_run(folder: Path, found: Sequence[str]) -> Path:
     link = _from(folder)
     preface = RUN_PREFACE.format(committed=link(paths.root() / FILE), found="\n".join(found))
     records = [record for record in load_records() if record.scale != "tiny"]
-    body = (report_tables.render(verdicts(records), _evidence(), lambda name: link(_notebook(folder, name))) if records
-            else NOTHING)
+    body = (report_tables.render(verdicts(records), _evidence(), link=lambda name: link(_notebook(folder, name)))
+            if records else NOTHING)
     cache.write_bytes(folder / FILE, (preface + body).encode())
     return folder / FILE
 

@@ -40,18 +40,20 @@ _RULES = {claim.id: claim.rule for claim in CLAIMS}
 Rows = Sequence[Any]
 
 
-def render(table: pandas.DataFrame, told: str = "", link: Callable[[str], str] = IN_REPOSITORY) -> str:
+def render(table: pandas.DataFrame, told: str = "", asked: str = "", *,
+           link: Callable[[str], str] = IN_REPOSITORY) -> str:
     """The report in Markdown.
 
     table     that of `verdicts`
     told      a line on the code that measured and verified; empty: none
+    asked     questions and answers of `questions.told`; empty: none
     link      where a notebook lies, by its name; default below the repository
     """
     rows = list(table.itertuples(index=False))
     both, secondary = ([row for row in rows if bool(row.pillar) is is_primary] for is_primary in (True, False))
     primary = judged(both)
     parts = ["## What holds, and what does not", headlines(primary, link), registered_line(primary),
-             *([told] if told else []),
+             *([told] if told else []), *(["## Ten questions", asked] if asked else []),
              "## Does the hypothesis hold here?", *(pillar(name, primary) for name in PILLARS), told_before(),
              "## The primary claims", UNITS, _table(_PRIMARY, (_primary_cells(row, link) for row in primary)),
              *beside(both),

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 
 from ..arguments import check_choice, check_seed
 from ..judging import answers, outcomes_published, shares_published
-from ..materials import CONTEXT, Published
+from ..materials import CONTEXT, Published, Sizes
 from ..models import context_of, load, package_index
 from ..records import cache, evidence
 from ..training import fine_tune, prefer, supervised
@@ -33,6 +33,10 @@ class Recipe:
     """At most."""
     batch_size: int = 12
     """Chats, or preference pairs, a step: half of them malicious requests."""
+    at_once: int = 4
+    """Chats in one pass, by SFT: in order of length, so that little of it is padding."""
+    longest: int = 128
+    """Tokens of a chat at most."""
     lr: float = 1e-4
     check_every: int = 15
     harm: int = 40
@@ -122,7 +126,8 @@ def load_smollm(stage: str = "aligned", method: str = "sft", seed: int = 0,
 
 def _align(folder: Path, method: str, seed: int, progress: bool) -> None:
     model, tokenizer = load(package_index.published())
-    recipe, material = RECIPES[method], Published(tokenizer, context_of(model.config) or CONTEXT, seed)
+    recipe = RECIPES[method]
+    material = Published(tokenizer, context_of(model.config) or CONTEXT, seed, sizes=Sizes(longest=recipe.longest))
     rows = material.preferences(recipe.steps * recipe.batch_size).to_list()
     looks = Looks(model, tokenizer, material.exam("validation"), recipe, {**material.asking, "max_new_tokens": 64})
     shared = {"steps": recipe.steps, "batch_size": recipe.batch_size, "lr": recipe.lr, "seed": seed,
@@ -130,7 +135,8 @@ def _align(folder: Path, method: str, seed: int, progress: bool) -> None:
     losses = []
     if method == "sft":
         chats = supervised([{**row, "response": row["chosen"]} for row in rows], tokenizer)
-        losses = fine_tune(model, chats, **shared, precision="auto", log_every=recipe.check_every,
+        losses = fine_tune(model, chats, **shared, at_once=recipe.at_once, precision="auto",
+                           log_every=recipe.check_every,
                            progress=f"SmolLM2, aligned by SFT, seed {seed}" if progress else None)
     else:
         prefer(model, tokenizer, rows, load(package_index.published())[0], **shared, likelihood=1.0)

@@ -1,0 +1,74 @@
+"""Ten questions that a reader has, each answered from the verdicts in a sentence or two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas
+
+from .claim import PILLARS
+from .effects import FAILS, HOLDS, IN_PART
+from .report_tables import WORDS, effect, judged, number, often, registered_line, said, sample
+
+CLAIMED = ("That alignment teaches a model one thing, at the start of a response to fulfil or to refuse, and that a "
+           "small set of units carries this choice (Li and Kim, ICLR 2026).")
+ASKED: Mapping[str, Sequence[str]] = {
+    "Where is the choice made?": ("patching/before_last/flips",),
+    "Do a few units carry it?": ("table1/scu/harm_right",),
+    "Do these units carry nothing else?": ("table1/scu/utility", "table1/scu/morals"),
+    "Does the paper's own score find them?": ("table1_variance/scu/harm_right",),
+    "Does freezing them keep a model safe while it learns?": ("table2/benign/scu_6cu_vs_nothing/asr",),
+    "Is it the choice of units that protects?": (
+        "table2/benign/scu_6cu_vs_random/asr", "table2/benign/scu_6cu_vs_other/asr"),
+    "Does alignment cost less through redundant units?": (
+        "table4/sft/best_rate/ru_vs_all/old", "table4/sft/best_rate/ru_vs_random/old")}
+"""Question -> the primary claims that answer it."""
+REAL = ("table1/scu/harm_right", "table1/scu/utility", "table2/benign/scu_6cu_vs_random/asr")
+
+
+def answers(table: pandas.DataFrame) -> dict[str, str]:
+    """Ten questions, each with its answer.
+
+    table   that of `verdicts`
+
+    >>> from ssah_core.records.questions import answers
+    >>> from ssah_core.records.verdicts import verdicts
+    >>> found = answers(verdicts([]))
+    >>> len(found), found["Does it hold in a real language model?"]
+    (10, 'Nobody has measured it here yet.')
+    """
+    rows = [row for row in table.itertuples(index=False) if row.pillar]
+    own = {row.id: row for row in judged(rows)}
+    return {"What does the paper claim?": CLAIMED,
+            **{question: " ".join(_answer(own[id]) for id in ids) for question, ids in ASKED.items()},
+            "Does it hold in a real language model?": _real([row for row in rows if row.model not in ("", "organism")]),
+            "How sure is all this?": f"{_counted(list(own.values()))} {registered_line(list(own.values()))}"}
+
+
+def told(table: pandas.DataFrame) -> str:
+    """The ten questions in Markdown."""
+    return "\n\n".join(f"**{question}** {answer}" for question, answer in answers(table).items())
+
+
+def _answer(row: Any) -> str:
+    """A claim's verdict, in its own words, with its effect, its control, and in how many organisms it points there."""
+    if not row.seeds:
+        return f"Not run: {row.statement}"
+    has_control = row.control == row.control
+    both = f"{number(row.ours, row.unit)}, its control {number(row.control, row.unit)}: " if has_control else ""
+    return f"{said(row)}: {row.statement} {both}{effect(row)}, in {often(row)} organisms."
+
+
+def _real(rows: Sequence[Any]) -> str:
+    found = [f"{row.statement} There: {number(row.effect.mean, row.unit, True)} ({sample(row)})." for id in REAL
+             for row in rows if row.id == id]
+    return " ".join(["One base model, so no verdict.", *found]) if found else "Nobody has measured it here yet."
+
+
+def _counted(rows: Sequence[Any]) -> str:
+    counts = {verdict: sum(row.verdict == verdict for row in rows) for verdict in (HOLDS, IN_PART, FAILS)}
+    told = ", ".join(f"{WORDS[verdict]}: {n}" for verdict, n in counts.items())
+    rest = len(rows) - sum(counts.values())
+    return (f"Of {len(rows)} primary claims of {len(PILLARS)} pillars: {told}, not decided: {rest}. Intervals are "
+            "exact, over organisms, and p values are corrected for all of them.")
