@@ -81,7 +81,7 @@ def test_seeds_are_other_alignments_and_an_attack_takes_its_settings(small, monk
     on = on_model("smollm")["checkpoints"]
     first, second = (Subject.load(seed, "smollm", checkpoints=on) for seed in (0, 1))
     assert not first.model.lm_head.weight.equal(second.model.lm_head.weight)
-    assert first.material.asking["max_new_tokens"] == 32 and first.material.sizes.harm == 60
+    assert first.material.asking["max_new_tokens"] == 32 and first.material.sizes.harm == 40
     assert finetuning_attack.saving(first.model, "smollm") == {"at_once": 4, "precision": "auto", "save_memory": True}
     fight = finetuning_attack.Attack(first, "benign")
     assert not fight.run(checks=(1,)).model.lm_head.weight.equal(first.model.lm_head.weight)

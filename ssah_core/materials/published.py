@@ -102,7 +102,7 @@ class Published(PublishedWordings):
 
     @property
     def asking(self) -> dict[str, int]:
-        return {"max_new_tokens": max(1, min(self.sizes.tokens, self.context // 8)), "batch_size": 32}
+        return {"max_new_tokens": max(1, min(self.sizes.tokens, self.context // 8)), "batch_size": self.sizes.at_once}
 
     # -- rows ----------------------------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ class Sizes(NamedTuple):
     """Of an answer."""
     longest: int = 512
     """Tokens of a chat to calibrate or train on at most."""
+    at_once: int = 32
+    """Prompts that are answered together."""
     choices: int = 0
     """Questions of each set with choices, whose mean then is utility; 0: none, and utility is that of answers."""
     looks: float = 1.0
@@ -29,5 +31,5 @@ class Sizes(NamedTuple):
 
 
 SIZES: Mapping[str, Sizes] = {
-    "smollm": Sizes(harm=60, other=30, rows=64, tokens=64, longest=128, choices=50, looks=0.5)}
+    "smollm": Sizes(harm=40, other=20, rows=32, tokens=48, longest=128, at_once=128, choices=40, looks=0.5)}
 """Scale -> what a CPU can bear in minutes, where that is less. (To be validated on validation requests.)"""

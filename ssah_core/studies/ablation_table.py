@@ -18,11 +18,16 @@ from .subject import GROUPS, WAY_SLUGS, WAYS, Subject, Way, settings_of
 
 GRID = {UnitKind.SCU: (0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.16, 0.2),
         UnitKind.UCU: (0.01, 0.02, 0.03, 0.05, 0.08, 0.13), UnitKind.RU: (0.05, 0.1, 0.15, 0.2, 0.3)}
-"""Shares of all units that are tried for each group."""
+"""Shares of all units that are tried for each group, ..."""
+GRIDS = {"smollm": {UnitKind.SCU: (0.0025, 0.005, 0.01, 0.02, 0.04), UnitKind.UCU: (0.01, 0.03),
+                    UnitKind.RU: (0.1, 0.2)}}
+"""... by scale, where another grid is all that a CPU can bear."""
 TOLERANCE = 3.0
 """A group may grow until what it should spare has lost more than this (points, validation prompts)."""
 DRAWS = 3
-"""Random groups that each group is compared with."""
+"""Random groups that each group is compared with, ..."""
+FEW_DRAWS = {"tiny": 1, "smollm": 1}
+"""... by scale, where there are fewer."""
 
 
 # -- group sizes, on validation prompts -----------------------------------------------------------------
@@ -39,7 +44,7 @@ def ablation_curves(seed: int, scale: str, way: str = "chosen",
     subject = with_scores(Subject.load(seed, scale, checkpoints=checkpoints), (way,))
     questions = subject.material.exam("validation", 100)
     rows = subject.examine(questions, group=str(RemovedGroup.NONE), share=0.0)
-    for group, share in ((group, share) for group, shares in GRID.items() for share in shares):
+    for group, share in ((group, share) for group, shares in GRIDS.get(scale, GRID).items() for share in shares):
         by = WAYS[way][group]
         with subject.removed(subject.group(group, by, share), by):
             rows += subject.examine(questions, group=str(group), share=share)
@@ -60,7 +65,7 @@ def group_sizes(curves: pandas.DataFrame) -> dict[str, float]:
     lost = table.utility.loc[RemovedGroup.NONE].iloc[0] - table.utility
     risen = table.asr - table.asr.loc[RemovedGroup.NONE].iloc[0]
     harm = {UnitKind.SCU: lost, UnitKind.UCU: risen, UnitKind.RU: lost.combine(risen, max)}
-    return {str(kind): _last_harmless(harm[kind][kind], shares) for kind, shares in GRID.items()}
+    return {str(kind): _last_harmless(harm[kind][kind], sorted(harm[kind][kind].index)) for kind in GRID}
 
 
 def _last_harmless(harm: pandas.Series, shares: Sequence[float]) -> float:
@@ -122,7 +127,7 @@ def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]], ways
     *Shown in:* 03_label_units.
     """
     subject = with_scores(Subject.load(seed, scale, checkpoints=checkpoints), ways)
-    draws = 1 if scale == "tiny" else DRAWS
+    draws = FEW_DRAWS.get(scale, DRAWS)
     rows = _examine(subject, None, Way(), way="none", group=str(RemovedGroup.NONE), draw=0, share=0.0)
     for name in ways:
         groups = subject.groups(WAYS[name], sizes[name])
