@@ -65,6 +65,21 @@ def claims_of(notebook: str) -> str:
     return "\n\n".join(filter(None, (report_tables.found(table, notebook), prose.verdict_table(table, notebook))))
 
 
+def real_models() -> str:
+    """Primary claims on real models beside the organisms, as Markdown, from the records that lie here.
+
+    >>> from ssah_core.records.report import real_models
+    >>> real_models().startswith(("A run is one alignment", "No real model has been measured"))
+    True
+
+    *Shown in:* 10_real_checkpoints.
+    """
+    rows = [row for row in verdicts(load_records()).itertuples(index=False) if row.pillar]
+    told = report_tables.beside(rows)
+    return "\n\n".join(told[1:]) if told else (
+        "No real model has been measured here: `make reproduce SCALE=smollm` does it.")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 

@@ -1,0 +1,52 @@
+"""The first figure of the README: Table 1 of organisms, a real language model and the paper side by side."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas
+from matplotlib.figure import Figure
+
+from .marks import POINTS, draw_dots, legend_of, name_rows
+from .style import GUIDE, MEANINGS, Look
+
+ROWS = {"SCU": "safety-critical units\nremoved", "random": "as many random units\nremoved",
+        "the paper's SCU": "safety-critical units of\nthe paper's score removed"}
+ORGANISMS, PAPER = "organism", "the paper"
+LOOKS = {ORGANISMS: MEANINGS["SCU"], PAPER: MEANINGS["a fourth"]}
+REAL = MEANINGS["another"]
+LARGE = 70
+
+
+def plot_beside(table: pandas.DataFrame) -> Figure:
+    """What removing units changes: organisms with mean and interval, real models and the paper's models as marks.
+
+    table   `who` ("organism", "the paper", or a model's name), `removed`, `mark` (a panel each), `value` (points),
+            `seed`; as `ssah_core.records.side_by_side` has it
+    """
+    marks, rows = list(dict.fromkeys(table.mark)), [row for row in ROWS if row in set(table.removed)]
+    looks = looks_of(table)
+    figure, axes = plt.subplots(1, len(marks), figsize=(9.5, 0.85 * len(rows) + 1.4), sharey=True, squeeze=False)
+    for axis, mark in zip(axes[0], marks, strict=True):
+        part = table[table.mark == mark]
+        draw_dots(axis, part[part.who == ORGANISMS], "removed", rows, LOOKS[ORGANISMS], within=POINTS, shift=-0.2,
+                  height=0.8)
+        for place, row in enumerate(rows):
+            for down, (who, drawn) in enumerate(list(looks.items())[1:]):
+                values = part[(part.removed == row) & (part.who == who)].value
+                axis.scatter(values, [place + 0.1 + 0.22 * down] * len(values), s=LARGE, color=drawn.color,
+                             marker=drawn.marker, lw=0, zorder=4)
+        axis.axvline(0, color=GUIDE, lw=0.8)
+        axis.set(title=mark, xlabel="change (points)",
+                 xlim=(min(-30.0, part.value.min() - 6), max(30.0, part.value.max() + 6)))
+        name_rows(axis, [ROWS[row] for row in rows])
+    n = table[table.who == ORGANISMS].seed.nunique()
+    said = {{ORGANISMS: f"{n} organisms: faint; mean, 95 % interval", PAPER: "the paper's models"}.get(who, who): drawn
+            for who, drawn in looks.items()}
+    figure.legend(handles=legend_of(said), loc="outside lower center", ncol=len(said))
+    return figure
+
+
+def looks_of(table: pandas.DataFrame) -> dict[str, Look]:
+    """Who is drawn -> how, the organisms first and the paper last."""
+    real = [who for who in dict.fromkeys(table.who) if who not in LOOKS]
+    return {ORGANISMS: LOOKS[ORGANISMS], **dict.fromkeys(real, REAL), PAPER: LOOKS[PAPER]}

@@ -1,0 +1,47 @@
+"""Table 1 of the organisms, of real models and of the paper in one table, from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import pandas
+
+from .claim_list import CLAIMS
+from .records import Record, load_records
+
+REMOVED = {"SCU": "table1/scu", "random": "table1/random_scu", "the paper's SCU": "table1_variance/scu"}
+"""What is removed -> where its records are."""
+MARKS = {"malicious requests fulfilled": ("fulfilled", "harm_right"), "utility": ("utility",)}
+"""Mark -> its metrics, of which the first that has a record counts: "fulfilled" (fluently) is known of real models
+alone, "harm_right" (answered right) is exact in organisms."""
+PAPER = "the paper"
+
+
+def beside_table(records: Sequence[Record] | None = None) -> pandas.DataFrame:
+    """Changes in points when units are removed: rows with `who`, `removed`, `mark`, `value`, `seed`.
+
+    records   Default: those that lie here.
+
+    Of the paper there is one row a model, counted as `seed`; its "fulfilled" is attack success by keywords.
+
+    >>> from ssah_core.records.side_by_side import beside_table
+    >>> beside_table([]).who.unique().tolist()
+    ['the paper']
+    """
+    kept = {(record.model, record.claim): record for record in (load_records() if records is None else records)
+            if record.scale != "tiny"}
+    rows = []
+    for who, removed, mark in product(dict.fromkeys(model for model, _ in kept), REMOVED, MARKS):
+        names = [(who, f"{REMOVED[removed]}/{metric}") for metric in MARKS[mark]]
+        for found in [kept[name] for name in names if name in kept][:1]:
+            rows += [{"who": who, "removed": removed, "mark": mark, "value": value, "seed": seed}
+                     for seed, value in zip(found.seeds, found.values, strict=True)]
+    return pandas.DataFrame([*rows, *_of_the_paper()])
+
+
+def _of_the_paper() -> list[dict]:
+    numbers = {claim.id: claim.paper for claim in CLAIMS}
+    ids = {"malicious requests fulfilled": "table1_variance/scu/asr", "utility": "table1_variance/scu/utility"}
+    return [{"who": PAPER, "removed": "the paper's SCU", "mark": mark, "value": value, "seed": n}
+            for mark, id in ids.items() for n, value in enumerate(numbers[id].values())]
