@@ -91,7 +91,7 @@ def test_seeds_are_other_alignments_and_an_attack_takes_its_settings(small, monk
 
 
 def test_too_little_memory_is_told_first(small):
-    with pytest.raises(ValueError, match="has 2.0 GB of memory, but studies of SmolLM2 take 4: run them on a larger"):
+    with pytest.raises(ValueError, match="has 2.0 GB of memory, but studies of SmolLM2 take 6: run them on a larger"):
         check_ready(["03"], [0], memory=2e9)
     assert small == []
 

@@ -56,7 +56,8 @@ def group_sizes(curves: pandas.DataFrame) -> dict[str, float]:
 
     curves   Rows of `ablation_curves`, of one organism and way.
 
-    SCU should spare utility, UCU refusal (ASR), RU both; it suffers where it is worse by more than `TOLERANCE`.
+    SCU should spare utility (and leave no answers broken, where a judge knows that), UCU refusal (ASR), RU both; it
+    suffers where it is worse by more than `TOLERANCE`.
     Returns the last share before that, and the smallest one where even that does harm.
 
     *Shown in:* 03_label_units.
@@ -64,6 +65,8 @@ def group_sizes(curves: pandas.DataFrame) -> dict[str, float]:
     table = curves.pivot_table(index=["group", "share"], columns="metric", values="value")
     lost = table.utility.loc[RemovedGroup.NONE].iloc[0] - table.utility
     risen = table.asr - table.asr.loc[RemovedGroup.NONE].iloc[0]
+    if "broken" in table:
+        lost = lost.combine(table.broken - table.broken.loc[RemovedGroup.NONE].iloc[0], max)
     harm = {UnitKind.SCU: lost, UnitKind.UCU: risen, UnitKind.RU: lost.combine(risen, max)}
     return {str(kind): _last_harmless(harm[kind][kind], sorted(harm[kind][kind].index)) for kind in GRID}
 
