@@ -12,8 +12,8 @@ from .names import METHODS_BY_NAME, checkpoints_of
 
 GB = 1e9
 LEAST = 6.0
-"""GB of memory: a model that trains, its gradients and AdamW's two moments take 2.2, a pass over four chats the rest of the
-4.5 that alignment was seen to take."""
+"""GB of memory: a model that trains, its gradients and AdamW's two moments take 2.2, a pass over four chats the rest of
+the 4.5 that alignment was seen to take."""
 EVERYTHING: Sequence[str] = ()
 NEEDED: Mapping[Sequence[str], Sequence[str]] = {
     ("advbench",): EVERYTHING, tuple(INSTRUCTIONS): EVERYTHING, ("xstest",): EVERYTHING,
