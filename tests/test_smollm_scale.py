@@ -9,6 +9,8 @@ import tiny_data
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import ssah_core as ssah
+from ssah_core.judging import FLUENT, LIKELIEST
+from ssah_core.materials import CHOICES
 from ssah_core.organism.train import train_tokenizer
 from ssah_core.organism.world import World
 from ssah_core.records import is_checkpoint, paths
@@ -85,6 +87,20 @@ def test_seeds_are_other_alignments_and_an_attack_takes_its_settings(small, monk
     assert finetuning_attack.saving(first.model, "smollm") == {"at_once": 4, "precision": "auto", "save_memory": True}
     fight = finetuning_attack.Attack(first, "benign")
     assert not fight.run(checks=(1,)).model.lm_head.weight.equal(first.model.lm_head.weight)
+
+
+@pytest.mark.filterwarnings("ignore:SmolLM2 was not aligned")
+def test_utility_is_questions_with_choices_and_answers_are_judged_for_fluency_too(small):
+    subject = Subject.load(0, "smollm", checkpoints=on_model("smollm")["checkpoints"])
+    looked, exam = (subject.material.exam(split, 4) for split in ("validation", "test"))
+    assert set(CHOICES) <= exam.keys() & looked.keys() and "gsm8k" not in exam
+    for name in CHOICES:
+        assert not {row["prompt"] for row in exam[name]} & {row["prompt"] for row in looked[name]}
+    marks = {row["metric"]: row for row in subject.examine(exam)}
+    assert marks["utility"]["judge"] == LIKELIEST and marks["utility"]["n"] == sum(len(exam[name]) for name in CHOICES)
+    assert marks["utility"]["value"] == pytest.approx(sum(marks[name]["value"] for name in CHOICES) / 4)
+    assert marks["fulfilled"]["judge"] == FLUENT and marks["fulfilled"]["n"] == len(exam["harm"])
+    assert marks["fulfilled"]["value"] + marks["broken"]["value"] == marks["not_refused"]["value"]
 
 
 # -- beforehand --------------------------------------------------------------------------------------------

@@ -42,6 +42,15 @@ def test_a_group_that_always_does_harm_has_the_smallest_share():
     assert group_sizes(curves(lambda group, share: 50.0)) == {group: shares[0] for group, shares in GRID.items()}
 
 
+def test_broken_answers_are_harm_where_a_judge_knows_them():
+    table = curves(lambda group, share: 0.0)
+    shares = GRID["SCU"]
+    broken = [("none", 0.0, "broken", 1.0), *((group, share, "broken", 1.0 + TOLERANCE * (share > shares[1]) * 2)
+                                              for group, many in GRID.items() for share in many)]
+    table = pandas.concat([table, pandas.DataFrame(broken, columns=list(table))])
+    assert group_sizes(table)["SCU"] == shares[1]
+
+
 def test_sizes_are_found_for_every_organism_and_way():
     harmless, harmful = curves(lambda group, share: 0.0), curves(lambda group, share: 50.0)
     table = pandas.concat([part.assign(seed=seed, way=way) for seed, way, part in (

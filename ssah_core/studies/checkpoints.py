@@ -23,8 +23,8 @@ from ..materials import CONTEXT, SIZES, Published, Sizes
 from ..models import LEADING_SPACE_VERSION, bind_wished, context_of, end_prompts_with, leading_space, load
 from ..organism import Row
 from ..records import cache, is_checkpoint, paths, slug, wished_dtype, wishes
+from ..smollm import checkpoint, fluent_judge, folders_of
 from ..smollm import checkpoints_of as smollm_of
-from ..smollm import fluent_judge, folders_of
 
 LONG_NAME = 60
 """Characters of a checkpoint's name that are kept in a folder's: the path of a local one may be too long."""
@@ -117,9 +117,13 @@ def load_checkpoint(seed: int, stage: str = "aligned", checkpoints: Mapping[str,
                                        fluent)
 
 
-@cache_once
 def _fluent() -> FluentFulfilment:
     """The judge of fluent fulfilment, made once: it holds SmolLM2 as published."""
+    return _fluent_of(str(checkpoint("instructed")))
+
+
+@cache_once
+def _fluent_of(folder: str) -> FluentFulfilment:
     return fluent_judge()
 
 

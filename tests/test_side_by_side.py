@@ -1,0 +1,38 @@
+"""Organisms, real models and the paper side by side: from records alone, and drawn whoever is there."""
+
+import pytest
+from made_up import made
+
+from ssah_core import plots
+from ssah_core.records.side_by_side import PAPER, beside_table
+
+ORGANISMS = [made(f"table1/{group}/{metric}", *values, seeds=(10, 11)) for group, metric, values in (
+    ("scu", "harm_right", (90.0, 80.0)), ("scu", "utility", (-1.0, -2.0)), ("random_scu", "harm_right", (1.0, 0.0)))]
+REAL = {"scale": "smollm", "model": "SmolLM2", "seeds": (0,)}
+
+
+def told(table) -> dict:
+    return {(row.who, row.removed, row.mark, row.seed): row.value for row in table.itertuples()}
+
+
+def test_every_organism_has_a_row_and_the_paper_stands_by_its_own_score():
+    found = told(beside_table(ORGANISMS))
+    assert found["organism", "SCU", "malicious requests fulfilled", 11] == 80.0
+    assert found["organism", "random", "malicious requests fulfilled", 10] == 1.0
+    assert [value for (who, removed, mark, _), value in found.items()
+            if who == PAPER and removed == "the paper's SCU" and mark == "utility"] == [-1.3, -3.6, -2.9]
+
+
+def test_of_a_real_model_fluent_answers_count_and_not_words_alone():
+    real = [made("table1/scu/fulfilled", 60.0, **REAL), made("table1/scu/harm_right", 95.0, **REAL)]
+    assert told(beside_table([*ORGANISMS, *real]))["SmolLM2", "SCU", "malicious requests fulfilled", 0] == 60.0
+
+
+def test_scale_tiny_proves_nothing():
+    assert set(beside_table([made("table1/scu/utility", 1.0, scale="tiny")]).who) == {PAPER}
+
+
+@pytest.mark.parametrize("records", [[], ORGANISMS, [*ORGANISMS, made("table1/scu/fulfilled", 60.0, **REAL)]])
+def test_it_is_drawn_whoever_is_there(records):
+    figure = plots.plot_beside(beside_table(records))
+    assert [axis.get_title() for axis in figure.axes] == list(dict.fromkeys(beside_table(records).mark))
