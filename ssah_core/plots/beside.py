@@ -1,4 +1,4 @@
-"""The first figure of the README: Table 1 of organisms, a real language model and the paper side by side."""
+"""Figures of notebook 10: organisms, a real language model and the paper side by side, and that model's curves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import matplotlib.pyplot as plt
 import pandas
 from matplotlib.figure import Figure
 
-from .marks import POINTS, draw_dots, legend_of, name_rows
+from .marks import POINTS, draw_dots, draw_lines, legend_below, legend_of, name_rows
+from .removal import WAYS
 from .style import GUIDE, MEANINGS, Look
 
 ROWS = {"SCU": "safety-critical units\nremoved", "random": "as many random units\nremoved",
@@ -14,7 +15,10 @@ ROWS = {"SCU": "safety-critical units\nremoved", "random": "as many random units
 ORGANISMS, PAPER = "organism", "the paper"
 LOOKS = {ORGANISMS: MEANINGS["SCU"], PAPER: MEANINGS["a fourth"]}
 REAL = MEANINGS["another"]
-LARGE = 70
+LARGE = 45
+CURVES = {"fulfilled": "fulfilled, fluently", "broken": "answered, but brokenly", "utility": "utility"}
+CURVE_LOOKS = {CURVES["fulfilled"]: MEANINGS["right answers"], CURVES["broken"]: MEANINGS["ASR"],
+               CURVES["utility"]: MEANINGS["utility"]}
 
 
 def plot_beside(table: pandas.DataFrame) -> Figure:
@@ -43,6 +47,25 @@ def plot_beside(table: pandas.DataFrame) -> Figure:
     said = {{ORGANISMS: f"{n} organisms: faint; mean, 95 % interval", PAPER: "the paper's models"}.get(who, who): drawn
             for who, drawn in looks.items()}
     figure.legend(handles=legend_of(said), loc="outside lower center", ncol=len(said))
+    return figure
+
+
+def plot_real_curves(table: pandas.DataFrame) -> Figure:
+    """A real model's answers to malicious requests, and its utility, with more and more units removed as SCU.
+
+    table   `way` (a panel each), `group`, `share`, `metric`, `value` (%), `seed`; rows of `ablation_curves`
+    """
+    ways = list(dict.fromkeys(table.way))
+    figure, axes = plt.subplots(1, len(ways), figsize=(9.5, 3.4), sharey=True, squeeze=False)
+    for axis, way in zip(axes[0], ways, strict=True):
+        part = table[(table.way == way) & (table.group == "SCU") & table.metric.isin(CURVES)]
+        draw_lines(axis, part.assign(mark=part.metric.map(CURVES), share=100 * part.share), "share", "mark",
+                   CURVE_LOOKS, factor=True)
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.set(title=f"SCU by {WAYS.get(way, way)}".replace("\n", " "), ylim=(-4, 104), xlabel="% of units removed")
+    axes[0, 0].set_ylabel("% of prompts")
+    legend_below(figure, CURVE_LOOKS, line=True)
     return figure
 
 

@@ -24,7 +24,9 @@ ASKED: Mapping[str, Sequence[str]] = {
     "Does alignment cost less through redundant units?": (
         "table4/sft/best_rate/ru_vs_all/old", "table4/sft/best_rate/ru_vs_random/old")}
 """Question -> the primary claims that answer it."""
-REAL = ("table1/scu/harm_right", "table1/scu/utility", "table2/benign/scu_6cu_vs_random/asr")
+REAL = ("table1/scu/fulfilled", "table1/scu/utility", "table1/scu/perplexity", "table1_variance/scu/fulfilled",
+        "table2/benign/scu_6cu_vs_random/asr")
+"""Claims that are told of real models, primary or not."""
 
 
 def answers(table: pandas.DataFrame) -> dict[str, str]:
@@ -38,8 +40,8 @@ def answers(table: pandas.DataFrame) -> dict[str, str]:
     >>> len(found), found["Does it hold in a real language model?"]
     (10, 'Nobody has measured it here yet.')
     """
-    rows = [row for row in table.itertuples(index=False) if row.pillar]
-    own = {row.id: row for row in judged(rows)}
+    rows = list(table.itertuples(index=False))
+    own = {row.id: row for row in judged([row for row in rows if row.pillar])}
     return {"What does the paper claim?": CLAIMED,
             **{question: " ".join(_answer(own[id]) for id in ids) for question, ids in ASKED.items()},
             "Does it hold in a real language model?": _real([row for row in rows if row.model not in ("", "organism")]),
@@ -61,8 +63,9 @@ def _answer(row: Any) -> str:
 
 
 def _real(rows: Sequence[Any]) -> str:
-    found = [f"{row.statement} There: {number(row.effect.mean, row.unit, True)} ({sample(row)})." for id in REAL
-             for row in rows if row.id == id]
+    found = [f"{row.statement} So it is in {row.often[0]} of {row.often[1]}: "
+             f"{number(row.effect.mean, row.unit, True)} ({sample(row)})."
+             for id in REAL for row in rows if row.id == id]
     return " ".join(["One base model, so no verdict.", *found]) if found else "Nobody has measured it here yet."
 
 

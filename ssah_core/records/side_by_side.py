@@ -1,4 +1,4 @@
-"""Table 1 of the organisms, of real models and of the paper in one table, from records alone."""
+"""Table 1 of the organisms, of real models and of the paper in one table, from what is kept: no model, no data."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from itertools import product
 
 import pandas
 
+from . import paths
 from .claim_list import CLAIMS
 from .records import Record, load_records
+from .row_files import read_rows
 
 REMOVED = {"SCU": "table1/scu", "random": "table1/random_scu", "the paper's SCU": "table1_variance/scu"}
 """What is removed -> where its records are."""
@@ -38,6 +40,18 @@ def beside_table(records: Sequence[Record] | None = None) -> pandas.DataFrame:
             rows += [{"who": who, "removed": removed, "mark": mark, "value": value, "seed": seed}
                      for seed, value in zip(found.seeds, found.values, strict=True)]
     return pandas.DataFrame([*rows, *_of_the_paper()])
+
+
+def real_curves() -> pandas.DataFrame:
+    """Rows of `ablation_curves` of real models that lie here; none where there are none.
+
+    >>> from ssah_core.records.side_by_side import real_curves
+    >>> {"way", "group", "share", "metric", "value"} <= set(real_curves().columns) or real_curves().empty
+    True
+    """
+    files = sorted((paths.figures() / "measurements" / "curves").glob("*/smollm.*.json"))
+    kept = (read_rows(file) for file in files)
+    return pandas.DataFrame([row for found in kept if found for row in found["rows"]])
 
 
 def _of_the_paper() -> list[dict]:
