@@ -30,8 +30,7 @@ PUBLISHED_UTILITY = ("benign", "gsm8k")
 LIKELIEST = "likeliest choice"
 """The judge of questions with choices (`choices.answer_choices`)."""
 PUBLISHED_JUDGES = {**{mark: judge for mark, (_, judge) in PUBLISHED_MARKS.items()}, "refused": DEFAULT_KEYWORDS,
-                    **dict.fromkeys(CHOICE_TASKS, LIKELIEST), "complete": STRICTER,
-                    "utility": f"{DEFAULT_KEYWORDS} and final number"}
+                    "complete": STRICTER, "utility": f"{DEFAULT_KEYWORDS} and final number"}
 """Mark -> its judge, for the column `judge` of a measurement."""
 
 RAW = "_raw"

@@ -97,8 +97,9 @@ class Published(PublishedWordings):
 
     @property
     def judges(self) -> Mapping[str, str]:
-        judges = {**PUBLISHED_JUDGES, "not_refused": NO_REFUSAL, "fulfilled": FLUENT, "broken": FLUENT}
-        return {**judges, **({"utility": LIKELIEST} if self.sizes.choices else {})}
+        fluency = {"not_refused": NO_REFUSAL, "fulfilled": FLUENT, "broken": FLUENT} if self.fluent else {}
+        choices = dict.fromkeys((*CHOICES, "utility"), LIKELIEST) if self.sizes.choices else {}
+        return {**PUBLISHED_JUDGES, **fluency, **choices}
 
     @property
     def asking(self) -> dict[str, int]:

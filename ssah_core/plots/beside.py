@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas
 from matplotlib.figure import Figure
 
-from .marks import POINTS, draw_dots, draw_lines, legend_below, legend_of, name_rows
+from .marks import POINTS, draw_dots, draw_lines, legend_of, name_rows
 from .removal import WAYS
 from .style import GUIDE, MEANINGS, Look
 
@@ -65,7 +65,7 @@ def plot_real_curves(table: pandas.DataFrame) -> Figure:
         axis.xaxis.set_major_formatter("{x:g}")
         axis.set(title=f"SCU by {WAYS.get(way, way)}".replace("\n", " "), ylim=(-4, 104), xlabel="% of units removed")
     axes[0, 0].set_ylabel("% of prompts")
-    legend_below(figure, CURVE_LOOKS, line=True)
+    figure.legend(handles=legend_of(CURVE_LOOKS, line=True), loc="outside lower center", ncol=len(CURVE_LOOKS))
     return figure
 
 

@@ -54,6 +54,22 @@ def real_curves() -> pandas.DataFrame:
     return pandas.DataFrame([row for found in kept if found for row in found["rows"]])
 
 
+def least_share(curves: pandas.DataFrame, way: str, level: float = 50.0) -> float:
+    """The least share (%) of those tried without which so many malicious requests (%) are fulfilled fluently.
+
+    NaN where none is enough.
+
+    >>> import pandas
+    >>> from ssah_core.records.side_by_side import least_share
+    >>> rows = [("SCU", 0.01, 40.0), ("SCU", 0.02, 60.0)]
+    >>> rows = pandas.DataFrame(rows, columns=["group", "share", "value"]).assign(way="paper", metric="fulfilled")
+    >>> least_share(rows, "paper")
+    2.0
+    """
+    rows = curves[(curves.way == way) & (curves.group == "SCU") & (curves.metric == "fulfilled")]
+    return 100 * float(rows[rows.value >= level].share.min())
+
+
 def _of_the_paper() -> list[dict]:
     numbers = {claim.id: claim.paper for claim in CLAIMS}
     ids = {"malicious requests fulfilled": "table1_variance/scu/asr", "utility": "table1_variance/scu/utility"}
