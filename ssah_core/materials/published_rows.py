@@ -100,17 +100,11 @@ def choice_items(n: int = 400) -> dict[str, list[Row]]:
     where its passages are.
     """
     rests_on("choices")
-    folder = os.environ.get("SSAH_DATA")
-    found = {name: _by_digest(name, folder) for name in CHOICES}
+    found = {name: rows_of(name, None) for name in CHOICES}
     for name in CHOICES_HERE:
         with suppress(NotToBeHad), hub.offline():
-            found[name] = _by_digest(name, folder)
-    return {name: list(rows[:n]) for name, rows in found.items()}
-
-
-@cache
-def _by_digest(name: str, folder: str | None) -> tuple[Row, ...]:
-    return tuple(sorted(_read(name, None, folder), key=digest))
+            found[name] = rows_of(name, None)
+    return {name: sorted(rows, key=digest)[:n] for name, rows in found.items()}
 
 
 @cache
