@@ -127,8 +127,11 @@ def registered_line(primary: Rows) -> str:
 
 
 def _unfinished(name: str, rows: Rows, test: Sequence[int]) -> str:
-    least = min((len(set(row.seeds) & set(test)) for row in rows), default=len(test))
-    return f" {name.capitalize()} is not decided: {least} of the {len(test)} are measured." * (least < len(test))
+    there = [len(set(row.seeds) & set(test)) for row in rows]
+    few = [n for n in there if n < len(test)]
+    if not few:
+        return ""
+    return f" Of {name}, not decided: {len(few)} of {len(rows)}, measured on {min(few)} of the {len(test)}."
 
 
 def pillar(name: str, primary: Rows) -> str:

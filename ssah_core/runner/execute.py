@@ -29,7 +29,7 @@ from .run_notebook import NotebookFailed
 from .stopping import no_room, silence_tasks, stoppable
 from .up_to_date import bring_up_to_date
 
-COMMON = ("seeds", "few", "orders", "scale", "model", "unaligned")
+COMMON = ("seeds", "few", "fewer", "orders", "scale", "model", "unaligned")
 """Parameters that most notebooks have: those that lack one are run without it."""
 CHECKPOINTS = ("model", "unaligned")
 SCALES = ("tiny", "organism", "smollm", "paper")
@@ -44,10 +44,11 @@ Plan = dict[Path, dict[str, Any]]
 def common_parameters(notebook: Path, seeds: list[int], scale: str) -> dict[str, Any]:
     """`seeds`, `scale` and one of `orders`, as far as the notebook has parameters of these names.
 
-    What is secondary is read of the `few` organisms whose rows are committed; where there are none, of `seeds`.
+    What is secondary is read of the `few` organisms whose rows are committed, and what takes longest of `fewer`; where
+    there are none, of `seeds`.
     """
     known, common = read_parameters(notebook), {"seeds": seeds, "orders": 1, "scale": scale}
-    common |= {} if scale == PUBLISHED else {"few": seeds}
+    common |= {} if scale == PUBLISHED else {"few": seeds, "fewer": seeds}
     return {name: value for name, value in common.items() if name in known}
 
 

@@ -84,12 +84,13 @@ def attacks(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **
     return measure_each(finetuning_arms.attacked, seeds, scale, each=_each(seeds, scale, **on), over=over, **on)
 
 
-def budgets(seeds: Sequence[int], scale: str, **on: Any) -> pandas.DataFrame:
-    """Courses of alignment through the primary arms, by SFT and by DPO.
+def budgets(seeds: Sequence[int], scale: str, methods: Sequence[str] = alignment_budget.METHODS,
+            **on: Any) -> pandas.DataFrame:
+    """Courses of alignment through the primary arms, by these methods ("SFT", "DPO").
 
     *Shown in:* 07_spend_alignment_budget.
     """
-    over = {method.lower(): {"method": method} for method in alignment_budget.METHODS}
+    over = {method.lower(): {"method": method} for method in methods}
     return measure_each(alignment_budget.aligned_primary, seeds, scale, over=over, **on)
 
 
