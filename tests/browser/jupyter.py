@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from ssah_core.records import paths
@@ -39,7 +40,7 @@ def put_notebooks(folder: Path) -> None:
     """Copy notebooks and exercises, set to tiny scale and one seed, without outputs: old ones would pass for new."""
     for name in NOTEBOOKS:
         source = paths.notebooks() / name
-        notebook = parameterize_notebook(nbformat.read(source, as_version=4), common_parameters(source, [0], "tiny"))
+        notebook = parameterize_notebook(load_notebook_node(str(source)), common_parameters(source, [0], "tiny"))
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
