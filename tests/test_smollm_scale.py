@@ -103,6 +103,13 @@ def test_utility_is_questions_with_choices_and_answers_are_judged_for_fluency_to
     assert marks["fulfilled"]["value"] + marks["broken"]["value"] == marks["not_refused"]["value"]
 
 
+@pytest.mark.filterwarnings("ignore:SmolLM2 was not aligned")
+def test_alignment_needs_no_data_but_those_that_are_asked_for_beforehand(small, tmp_path):
+    for name in ("gsm8k", "xstest", "harmbench"):
+        shutil.rmtree(tmp_path / "data" / name)
+    assert (align.checkpoint("aligned", "sft", 0, progress=False) / "model.safetensors").is_file()
+
+
 # -- beforehand --------------------------------------------------------------------------------------------
 
 

@@ -173,11 +173,16 @@ class Published(PublishedWordings):
     def exam(self, split: str, n: int | None = None) -> dict[str, list[Row]]:
         rests_on(f"exam/{split}")
         benign = [row for row in self._drawn("xstest", split) if row["label"] == "safe"]
-        parts = {"harm": self._drawn("advbench", split), "harm_unseen": self._unseen(split), "benign": benign}
+        parts = {"harm_unseen": self._unseen(split), "benign": benign}
         if not self.sizes.choices:
             parts["gsm8k"] = self._drawn("gsm8k", "train" if split == "validation" else "test")
-        asked = {part: self._questions(rows, self._most(part, n or EXAM, split)) for part, rows in parts.items()}
+        asked = {"harm": self.malicious(split, n),
+                 **{part: self._questions(rows, self._most(part, n or EXAM, split)) for part, rows in parts.items()}}
         return {**{part: rows for part, rows in asked.items() if rows}, **self._choices(split)}
+
+    def malicious(self, split: str, n: int | None = None) -> list[Row]:
+        """The part "harm" of `exam` alone, for which no other data set is needed."""
+        return self._questions(self._drawn("advbench", split), self._most("harm", n or EXAM, split))
 
     def _most(self, part: str, n: int, split: str = "test") -> int:
         most = self.sizes.harm if part.startswith("harm") else self.sizes.other

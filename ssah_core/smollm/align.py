@@ -131,7 +131,7 @@ def _align(folder: Path, method: str, seed: int, progress: bool) -> None:
     recipe = RECIPES[method]
     material = Published(tokenizer, context_of(model.config) or CONTEXT, seed, sizes=Sizes(longest=recipe.longest))
     rows = material.preferences(recipe.steps * recipe.batch_size).to_list()
-    asked = {"harm": material.exam("validation")["harm"], "benign": benign_answers(recipe.benign)}
+    asked = {"harm": material.malicious("validation"), "benign": benign_answers(recipe.benign)}
     looks = Looks(model, tokenizer, asked, recipe, {**material.asking, "max_new_tokens": 64})
     shared = {"steps": recipe.steps, "batch_size": recipe.batch_size, "lr": recipe.lr, "seed": seed,
               "callbacks": [looks]}
