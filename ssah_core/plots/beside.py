@@ -6,13 +6,14 @@ import matplotlib.pyplot as plt
 import pandas
 from matplotlib.figure import Figure
 
+from ..records.side_by_side import OWN, PAPER
 from .marks import POINTS, draw_dots, draw_lines, legend_of, name_rows
 from .removal import WAYS
 from .style import GUIDE, MEANINGS, Look
 
 ROWS = {"SCU": "safety-critical units\nremoved", "random": "as many random units\nremoved",
-        "the paper's SCU": "safety-critical units of\nthe paper's score removed"}
-ORGANISMS, PAPER = "organism", "the paper"
+        OWN: "safety-critical units of\nthe paper's score removed"}
+ORGANISMS = "organism"
 LOOKS = {ORGANISMS: MEANINGS["SCU"], PAPER: MEANINGS["a fourth"]}
 REAL = MEANINGS["another"]
 LARGE = 45

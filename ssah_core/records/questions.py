@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any
 
 import pandas
@@ -57,8 +58,7 @@ def _answer(row: Any) -> str:
     """A claim's verdict, in its own words, with its effect, its control, and in how many organisms it points there."""
     if not row.seeds:
         return f"Not run: {row.statement}"
-    has_control = row.control == row.control
-    both = f"{number(row.ours, row.unit)}, its control {number(row.control, row.unit)}: " if has_control else ""
+    both = "" if isnan(row.control) else f"{number(row.ours, row.unit)}, its control {number(row.control, row.unit)}: "
     return f"{said(row)}: {row.statement} {both}{effect(row)}, in {often(row)} organisms."
 
 

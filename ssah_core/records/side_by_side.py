@@ -12,7 +12,8 @@ from .claim_list import CLAIMS
 from .records import Record, load_records
 from .row_files import read_rows
 
-REMOVED = {"SCU": "table1/scu", "random": "table1/random_scu", "the paper's SCU": "table1_variance/scu"}
+OWN = "the paper's SCU"
+REMOVED = {"SCU": "table1/scu", "random": "table1/random_scu", OWN: "table1_variance/scu"}
 """What is removed -> where its records are."""
 MARKS = {"malicious requests fulfilled": ("fulfilled", "harm_right"), "utility": ("utility",)}
 """Mark -> its metrics, of which the first that has a record counts: "fulfilled" (fluently) is known of real models
@@ -54,24 +55,8 @@ def real_curves() -> pandas.DataFrame:
     return pandas.DataFrame([row for found in kept if found for row in found["rows"]])
 
 
-def least_share(curves: pandas.DataFrame, way: str, level: float = 50.0) -> float:
-    """The least share (%) of those tried without which so many malicious requests (%) are fulfilled fluently.
-
-    NaN where none is enough.
-
-    >>> import pandas
-    >>> from ssah_core.records.side_by_side import least_share
-    >>> rows = [("SCU", 0.01, 40.0), ("SCU", 0.02, 60.0)]
-    >>> rows = pandas.DataFrame(rows, columns=["group", "share", "value"]).assign(way="paper", metric="fulfilled")
-    >>> least_share(rows, "paper")
-    2.0
-    """
-    rows = curves[(curves.way == way) & (curves.group == "SCU") & (curves.metric == "fulfilled")]
-    return 100 * float(rows[rows.value >= level].share.min())
-
-
 def _of_the_paper() -> list[dict]:
     numbers = {claim.id: claim.paper for claim in CLAIMS}
-    ids = {"malicious requests fulfilled": "table1_variance/scu/asr", "utility": "table1_variance/scu/utility"}
-    return [{"who": PAPER, "removed": "the paper's SCU", "mark": mark, "value": value, "seed": n}
-            for mark, id in ids.items() for n, value in enumerate(numbers[id].values())]
+    metrics = dict(zip(MARKS, ("asr", "utility"), strict=True))
+    return [{"who": PAPER, "removed": OWN, "mark": mark, "value": value, "seed": n}
+            for mark, metric in metrics.items() for n, value in enumerate(numbers[f"{REMOVED[OWN]}/{metric}"].values())]
