@@ -170,7 +170,9 @@ def _carry_out(plan: Plan, options: argparse.Namespace) -> list[NotebookFailed]:
     """Raise organisms, run notebooks, write the report, say what was found; returns what failed."""
     folder = _folder(options)
     figures = paths.committed() if options.publish else folder / "figures"
-    with environment(SSAH_FIGURES=os.environ.get("SSAH_FIGURES") or str(figures)):
+    reads = options.scale == PUBLISHED and not options.publish  # rows of `few`, which are committed
+    records = os.environ.get("SSAH_RECORDS", "" if reads else "ignore")
+    with environment(SSAH_FIGURES=os.environ.get("SSAH_FIGURES") or str(figures), SSAH_RECORDS=records):
         if options.scale == "smollm":
             check_ready([notebook.name[:2] for notebook in plan], _seeds(plan), options.parameters["model"])
         elif not is_checkpoint(options.scale):  # which takes the organism's place

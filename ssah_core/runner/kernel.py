@@ -15,8 +15,8 @@ from jupyter_client.kernelspec import KernelSpec
 from .. import arithmetic
 from ..records import is_checkpoint, paths
 
-# Committed records are not read, and no progress bar ends up in an output.
-ALWAYS = {"SSAH_RECORDS": "ignore", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+# No progress bar ends up in an output.
+ALWAYS = {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
 def kernel_environment(scale: str) -> dict[str, str]:
@@ -29,7 +29,12 @@ def kernel_environment(scale: str) -> dict[str, str]:
     >>> "MKL_CBWR" in kernel_environment("paper")
     False
     """
-    return ALWAYS | _home() | ({} if is_checkpoint(scale) else dict(arithmetic.PORTABLE))
+    return ALWAYS | _records() | _home() | ({} if is_checkpoint(scale) else dict(arithmetic.PORTABLE))
+
+
+def _records() -> dict[str, str]:
+    """Committed rows are not read, unless this process says otherwise by SSAH_RECORDS, as a run of one's own does."""
+    return {"SSAH_RECORDS": os.environ.get("SSAH_RECORDS", "ignore")}
 
 
 def _home() -> dict[str, str]:
