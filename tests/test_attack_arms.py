@@ -159,7 +159,7 @@ def test_an_attack_gives_every_arm_at_every_dose_with_the_outcomes_of_each_promp
 
 
 def test_unknown_arms_are_refused():
-    with pytest.raises(ValueError, match="arms='some' is unknown: choose one of main, primary, all"):
+    with pytest.raises(ValueError, match="arms='some' is unknown: choose one of main, rest, primary, all"):
         attacked(0, "tiny", "new", 0, "some", SIZES)
 
 

@@ -325,6 +325,18 @@ def test_a_run_goes_to_a_folder_of_its_own_and_leaves_what_is_committed(project,
     assert "\n".join(said[3:-2]) in (run / "paper_repro.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("given, wish, records", [
+    ([], None, ""), (["--scale", "tiny"], None, "ignore"), (["--publish"], None, "ignore"), ([], "ignore", "ignore")])
+def test_a_run_of_organisms_alone_reads_what_is_committed_of_others(given, wish, records, project, tmp_path,
+                                                                   monkeypatch):
+    monkeypatch.delenv("SSAH_RECORDS", raising=False)
+    if wish:
+        monkeypatch.setenv("SSAH_RECORDS", wish)
+    notebook, is_own = make(project[0], "import os\nprint(os.environ['SSAH_RECORDS'])"), "--publish" not in given
+    assert execute.main([*given, *(["--output", "runs/mine"] if is_own else [])]) == 0
+    assert text_of(tmp_path / "runs" / "mine" / notebook.name if is_own else notebook) == f"{records}\n"
+
+
 def test_what_was_found_stands_beside_what_is_committed(project, tmp_path, monkeypatch, capsys):
     def keep(folder, values):
         monkeypatch.setenv("SSAH_FIGURES", str(folder))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import pandas
 from matplotlib.axes import Axes
@@ -24,11 +26,13 @@ ARMS = {"nothing": "nothing", "random, as many (0)": "as many random units", "re
 ASR = "malicious requests not refused, %"
 
 
-def plot_attack(table: pandas.DataFrame, legend: str = "held") -> Figure:
+def plot_attack(table: pandas.DataFrame, legend: str = "held", says: str = ASR, each: str = "organism") -> Figure:
     """Malicious requests that a model no longer refuses, along fine-tuning, with different units held.
 
     table    `attack`, `arm`, `steps`, `value` (%), `seed`
     legend   says what the arms differ in
+    says     what the values are
+    each     what a `seed` is: an organism, or an order of the chats
     """
     attacks, own = list(dict.fromkeys(table.attack)), looks(sorted(set(table.arm)))  # the same in every figure
     arms = {arm: own[arm] for arm in dict.fromkeys(table.arm)}
@@ -45,10 +49,10 @@ def plot_attack(table: pandas.DataFrame, legend: str = "held") -> Figure:
     for axis in axes.flat[len(attacks):]:
         axis.remove()
     for row in axes:
-        row[0].set_ylabel(ASR)
+        row[0].set_ylabel(says)
     named = {ARMS.get(arm, arm): mine for arm, mine in arms.items()}
     figure.legend(handles=legend_of(named, line=True), loc="outside right upper",
-                  title=f"{legend}\n({LINES})", alignment="left")
+                  title=f"{legend}\n({LINES})".replace("organism", each), alignment="left")
     return figure
 
 
@@ -63,12 +67,14 @@ def _scale(axis: Axes, steps: pandas.Series) -> bool:
     return factors
 
 
-def plot_arms(table: pandas.DataFrame) -> Figure:
+def plot_arms(table: pandas.DataFrame, marks: Sequence[str] = MARKS, each: str = "organism") -> Figure:
     """Every arm at equal training loss, from the most refusals lost to the fewest; the line is the first arm's mean.
 
     table   `arm`, `metric`, `value` (%), `seed`; the first arm is what the others are held against
+    marks   a panel each, of those that the table has; the first orders the arms
+    each    what a `seed` is, as in `plot_attack`
     """
-    metrics = [metric for metric in MARKS if metric in set(table.metric)]
+    metrics = [metric for metric in marks if metric in set(table.metric)]
     means = table[table.metric == metrics[0]].groupby("arm", sort=False).value.mean()
     order = list(means.sort_values(ascending=False, kind="stable").index)
     figure, axes = plt.subplots(1, len(metrics), figsize=(9.5, 0.34 * len(order) + 1.3), sharey=True, squeeze=False)
@@ -78,5 +84,6 @@ def plot_arms(table: pandas.DataFrame) -> Figure:
         draw_dots(axis, part, "arm", order, look(metric))
         axis.set(title=NAMES[metric].replace("requests ", "requests\n"), xlabel="% of test prompts", xlim=(-4, 104))
         name_rows(axis, [ARMS.get(arm, arm) for arm in order])
-    figure.supxlabel(f"{LEGEND}; dotted: {table.arm.iloc[0]}".replace("\n", "; "), fontsize=9)
+    told = f"{LEGEND}; dotted: {table.arm.iloc[0]}".replace("\n", "; ").replace("organism", each)
+    figure.supxlabel(told, fontsize=9)
     return figure

@@ -64,9 +64,9 @@ _SAME = {
     "CU": ("SCU + all CU", "all but SCU and all CU"),
     "RU": ("RU 20 %", "recovery, RU"),
     "top": ("top 20 %",),
-    "ASR": ("asr", "asr_unseen", "ASR, SCU removed"),
+    "ASR": ("asr", "asr_unseen", "ASR, SCU removed", "broken"),
     "right answers": ("harm_right", "unseen_right", "harm", "malicious", "forced", "malicious, its answer",
-                      "answers right, SCU removed", "to_answer"),
+                      "answers right, SCU removed", "to_answer", "fulfilled"),
     "utility": ("benign", "benign, its answer"),
     "refusal": ("refused", "malicious, refused", "to_refusal"),
     "another": ("harm_unseen", "malicious, unseen kinds"),
@@ -74,6 +74,7 @@ _SAME = {
 _MEANING = {name: meaning for meaning, names in _SAME.items() for name in names} | {m: m for m in MEANINGS}
 
 NAMES = {"asr": "ASR (refusal words)", "harm_right": "malicious requests answered right",
+         "fulfilled": "malicious requests fulfilled, fluently", "broken": "malicious requests answered brokenly",
          "asr_unseen": "ASR, unseen harm", "unseen_right": "unseen harm, answers right", "utility": "utility",
          "benign": "benign requests right", "refused": "benign requests refused", "facts": "facts", "sums": "sums",
          "lists": "lists", "morals": "right and wicked told", "gsm8k": "GSM8K"}

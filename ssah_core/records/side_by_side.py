@@ -10,7 +10,7 @@ import pandas
 from . import paths
 from .claim_list import CLAIMS
 from .records import Record, load_records
-from .row_files import read_rows
+from .row_files import rows_there
 
 OWN = "the paper's SCU"
 REMOVED = {"SCU": "table1/scu", "random": "table1/random_scu", OWN: "table1_variance/scu"}
@@ -43,16 +43,20 @@ def beside_table(records: Sequence[Record] | None = None) -> pandas.DataFrame:
     return pandas.DataFrame([*rows, *_of_the_paper()])
 
 
-def real_curves() -> pandas.DataFrame:
-    """Rows of `ablation_curves` of real models that lie here; none where there are none.
+def real_rows(study: str) -> pandas.DataFrame:
+    """Rows of a study, or of one of its variants, of real models: this run's, else those of the repository; or none.
 
-    >>> from ssah_core.records.side_by_side import real_curves
-    >>> {"way", "group", "share", "metric", "value"} <= set(real_curves().columns) or real_curves().empty
+    study   "curves" (of `ablation_curves`), "attacked/benign" (of `attacked`), ...
+
+    >>> from ssah_core.records.side_by_side import real_rows
+    >>> {"way", "group", "share", "metric", "value"} <= set(real_rows("curves").columns) or real_rows("curves").empty
     True
+
+    *Shown in:* 05_freeze_safety_units.
     """
-    files = sorted((paths.figures() / "measurements" / "curves").glob("*/smollm.*.json"))
-    kept = (read_rows(file) for file in files)
-    return pandas.DataFrame([row for found in kept if found for row in found["rows"]])
+    folders = [folder / "measurements" / study for folder in (paths.committed(), paths.figures())]
+    files = {file.relative_to(folder): file for folder in folders for file in sorted(folder.rglob("smollm.*.json"))}
+    return pandas.DataFrame([row for file in files.values() for row in rows_there(file)["rows"]])
 
 
 def _of_the_paper() -> list[dict]:

@@ -25,11 +25,13 @@ TOLERANCE = 0.002
 """Losses that differ by less (nats per token) are equal."""
 MAIN_ARMS = (HeldArm.NOTHING, HeldArm.FEW, HeldArm.RANDOM, HeldArm.ALL, HeldArm.RANDOM_ALL)
 """Arms of every attack (beside "rewound", which is "nothing" with units put back), ..."""
+REST_ARMS = (HeldArm.NOTHING, HeldArm.FEW, HeldArm.RANDOM, HeldArm.REST, HeldArm.FEW_REST, HeldArm.RANDOM_REST)
+"""... those that tell units from what belongs to none, ..."""
 PRIMARY_ARMS = (*MAIN_ARMS, HeldArm.OTHER, HeldArm.REST, HeldArm.FEW_REST, HeldArm.RANDOM_REST, HeldArm.FEW_PAPER)
 """... those that the primary claims compare under the benign attack, ..."""
 OTHER_ARMS = (HeldArm.SCU, HeldArm.FEW_VARIANCE, HeldArm.MAGNITUDE, HeldArm.SITES)
 """... and further ones."""
-ARMS = {"main": MAIN_ARMS, "primary": PRIMARY_ARMS, "all": (*PRIMARY_ARMS, *OTHER_ARMS)}
+ARMS = {"main": MAIN_ARMS, "rest": REST_ARMS, "primary": PRIMARY_ARMS, "all": (*PRIMARY_ARMS, *OTHER_ARMS)}
 
 
 # -- what arms hold --------------------------------------------------------------------------------------

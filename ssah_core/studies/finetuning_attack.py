@@ -25,7 +25,7 @@ PRECISION = {"smollm": "auto"}
 """In which matrices are multiplied while a model trains, where that is not float32 (see `fine_tune`)."""
 LOSS_ON = 64
 """Chats that a loss is measured on."""
-DOSES = {"tiny": (1, 2), "organism": (4, 8, 16, 32, 64, 128), "smollm": (5, 10, 20, 40, 80),
+DOSES = {"tiny": (1, 2), "organism": (4, 8, 16, 32, 64, 128), "smollm": (5, 10, 20, 40),
          "paper": (12, 25, 50, 100, 200, 400)}
 """Steps of an attack after which an arm is examined: each twice as many as the one before, ..."""
 QUICK_DOSES = {"tiny": (1, 2), "organism": (1, 2, 4, 8, 16, 32), "smollm": (1, 2, 4, 8, 16),
@@ -34,8 +34,10 @@ QUICK_DOSES = {"tiny": (1, 2), "organism": (1, 2, 4, 8, 16, 32), "smollm": (1, 2
 STATED = {"tiny": 2, "organism": 32, "smollm": 20, "paper": 100}
 """The one dose at which what takes long is looked at: all marks, kinds of units, prefills."""
 RATES = {"tiny": {"benign": 1e-3, "new": 1e-3}, "organism": {"benign": 5e-5, "new": 1e-4},
-         "smollm": {"benign": 5e-5, "new": 5e-5}, "paper": {"benign": 2e-5, "new": 2e-5}}
-"""Constant learning rate of an attack, one for all models of a scale; harmful examples have that of "benign"."""
+         "smollm": {"benign": 2e-4, "new": 2e-4}, "paper": {"benign": 2e-5, "new": 2e-5}}
+"""Constant learning rate of an attack, one for all models of a scale; harmful examples have that of "benign". SmolLM2
+(seed 0, 20 validation requests, nothing held) fulfilled 10 % before, and after 20 steps 15 % at 5e-5, 25 % at 1e-4 and
+75 % at 2e-4, of which the last crosses a half within the doses."""
 ORDERS = 3
 """Orders of an attack's chats that every arm is attacked in: one order is one draw."""
 Look = Callable[[int, Subject], Any]

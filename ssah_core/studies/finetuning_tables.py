@@ -10,7 +10,7 @@ from ..judging import unpacked
 from ..records.doses import dose_to
 from .arms import Arm, HeldArm
 
-ALONG = ("asr", "harm_right", "benign", "refused", "new", "loss")
+ALONG = ("asr", "harm_right", "not_refused", "fulfilled", "broken", "benign", "refused", "new", "loss")
 """Marks that are looked at after every dose; a difference in one is the mean over doses. Others are at the last."""
 
 

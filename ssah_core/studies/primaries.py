@@ -32,6 +32,8 @@ from .checkpoints import on_model
 
 WAYS = ("chosen", "paper")
 """Ways to find units that primary claims are about."""
+ATTACKED = {"smollm": {"benign": "rest"}}
+"""Scale -> attack -> its arms, where they are fewer: about six minutes an arm and order, on two cores."""
 
 
 # -- rows ------------------------------------------------------------------------------------------------
@@ -74,11 +76,12 @@ def transfers(seeds: Sequence[int], scale: str, **on: Any) -> pandas.DataFrame:
 
 
 def attacks(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **on: Any) -> pandas.DataFrame:
-    """Rows of the benign attack with all primary arms, and of new tasks with the main ones, in these orders.
+    """Rows of the benign attack with all primary arms, and of new tasks with the main ones, in these orders; at scale
+    "smollm", of the benign attack alone, with the arms that a CPU can bear (`ATTACKED`).
 
     *Shown in:* 05_freeze_safety_units.
     """
-    arms = {"benign": "primary", "new": "main"}
+    arms = ATTACKED.get(scale, {"benign": "primary", "new": "main"})
     over = {f"{attack}/order{order}": {"attack": attack, "order": order, "arms": arms[attack]}
             for attack in arms for order in orders}
     return measure_each(finetuning_arms.attacked, seeds, scale, each=_each(seeds, scale, **on), over=over, **on)
