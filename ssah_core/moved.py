@@ -157,6 +157,7 @@ GONE: Mapping[str, str] = {
     "plots.COLORS": _COLORS,
     "plots_deep.OTHERS": _COLORS,
     "plots_peft.PALETTE": _COLORS,
+    "plots_budget.plot_stress": "plots.plot_attack draws it, a panel a method",
     "store.TOP": "ssah_core.records.evidence tells code apart by itself",
     "studies.again.SLUGS": _SLUGS,
     "studies.attack_tables.SLUGS": _SLUGS,

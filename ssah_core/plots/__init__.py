@@ -8,7 +8,7 @@ dots, means have intervals (`marks`). The sentences beside a figure are written 
 from .attack import plot_arms, plot_attack
 from .benchmarks import plot_benchmarks
 from .beside import plot_beside, plot_real_curves
-from .budget import plot_budget_arms, plot_moved, plot_speed, plot_stress, plot_tradeoff
+from .budget import plot_budget_arms, plot_moved, plot_speed, plot_tradeoff
 from .conditions import plot_conditions, plot_courses
 from .depth import plot_curves_of_attacks, plot_prefills, plot_price, plot_signals, plot_wrappers
 from .diagram import four_kinds, plot_unit_diagram

@@ -82,24 +82,6 @@ def plot_moved(table: pandas.DataFrame) -> Figure:
     return _labelled(figure, axes, KEPT)
 
 
-def plot_stress(table: pandas.DataFrame) -> Figure:
-    """Malicious requests not refused by aligned models under attack, one panel an attack.
-
-    table   `method`, `arm`, `attack`, `value` (%), `seed`
-    """
-    attacks = list(dict.fromkeys(table.attack))
-    figure, axes = plt.subplots(1, len(attacks), figsize=(2.3 * len(attacks) + 1.6, 3), sharey=True)
-    for axis, attack in zip(axes, attacks, strict=True):
-        part = table[table.attack == attack]
-        style = {"x": "method", "y": "value", "hue": "arm", "hue_order": list(ARMS), "palette": ARMS, "ax": axis}
-        sns.stripplot(part, dodge=True, size=3.5, alpha=0.6, jitter=False, legend=False, **style)
-        sns.pointplot(part, dodge=0.6, linestyle="none", marker="_", markersize=12, markeredgewidth=2, errorbar=None,
-                      legend=attack == attacks[-1], **style)
-        axis.set(title=attack, xlabel="", ylabel="ASR (keywords), % of test prompts", ylim=(-3, 104))
-    axes[-1].legend(title="aligned through", loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
-
-
 def _panels(methods: pandas.Series):
     names = list(dict.fromkeys(methods))
     figure, axes = plt.subplots(1, len(names), figsize=(4 * len(names) + 1.4, 3.3), sharey=True, squeeze=False)

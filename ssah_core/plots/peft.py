@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import matplotlib.pyplot as plt
+import numpy
 import pandas
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -17,17 +18,20 @@ from .style import GUIDE, NAMES, look, looks
 def plot_against_loss(table: pandas.DataFrame) -> Figure:
     """Refusal, right answers and benign requests against training loss as it falls.
 
-    table   `attack`, `arm`, `seed`, `loss`, `metric`, `value` (%); one line an organism, from left (much loss) to
-            right, in the order of the rows
+    table   `attack`, `arm`, `dose`, `seed`, `loss`, `metric`, `value` (%); faint: one organism; lines: means over
+            organisms of loss (geometric) and value after each dose, from left (much loss) to right
     """
     attacks, metrics, arms = (list(dict.fromkeys(table[column])) for column in ("attack", "metric", "arm"))
     shown = looks(arms)
-    figure, axes = plt.subplots(len(attacks), len(metrics), figsize=(11, 2.7 * len(attacks)), sharex="row",
+    figure, axes = plt.subplots(len(attacks), len(metrics), figsize=(11, 2.3 * len(attacks) + 1), sharex="row",
                                 sharey=True, squeeze=False)
     for (attack, metric), axis in zip(product(attacks, metrics), axes.flat, strict=True):
         part = table[(table.attack == attack) & (table.metric == metric)]
-        for (arm, _), line in part.groupby(["arm", "seed"], sort=False):
-            axis.plot(line.loss, line.value, color=shown[arm].color, marker=shown[arm].marker, ms=3.5, lw=1, alpha=0.7)
+        for arm, points in part.groupby("arm", sort=False):
+            mine, logs = shown[arm], points.assign(loss=numpy.log(points.loss))
+            means = logs.groupby("dose")[["loss", "value"]].mean()
+            axis.scatter(points.loss, points.value, s=10, color=mine.color, marker=mine.marker, alpha=0.3, lw=0)
+            axis.plot(numpy.exp(means.loss), means.value, color=mine.color, marker=mine.marker, ms=5, lw=1.6)
         axis.set(xscale="log", title=NAMES[metric], ylim=(-3, 104), xlabel="loss on its chats (nats per token)")
         axis.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter="")
     for row, attack in zip(axes, attacks, strict=True):
