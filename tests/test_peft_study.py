@@ -222,7 +222,8 @@ def test_claims_are_the_differences_of_the_papers_table(attack, slug):
 
 def test_figures_are_drawn_and_drawn_again(cache):
     lines = pandas.DataFrame([(attack, arm, dose, 0, loss, metric, 50.0) for attack in ("benign", "new")
-                              for arm in PeftArm for metric in ("asr", "benign") for dose, loss in ((0, 2.0), (4, 0.1))],
+                              for arm in PeftArm for metric in ("asr", "benign")
+                              for dose, loss in ((0, 2.0), (4, 0.1))],
                              columns=["attack", "arm", "dose", "seed", "loss", "metric", "value"])
     tried = pandas.DataFrame([(method, lr, 1.0, 0.5, 0) for method in METHODS for lr in RATES["tiny"][method]],
                              columns=["method", "lr", "value", "target", "seed"])

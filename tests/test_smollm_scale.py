@@ -9,15 +9,17 @@ import tiny_data
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import ssah_core as ssah
+from ssah_core.generation import load_completions
 from ssah_core.judging import FLUENT, LIKELIEST
+from ssah_core.judging.agreement import Reading
 from ssah_core.materials import CHOICES
 from ssah_core.organism.train import train_tokenizer
 from ssah_core.organism.world import World
-from ssah_core.records import is_checkpoint, paths
+from ssah_core.records import digest, is_checkpoint, paths
 from ssah_core.runner import execute
 from ssah_core.runner.kernel import kernel_environment
 from ssah_core.smollm import NAME, align, check_ready, ready
-from ssah_core.studies import Subject, finetuning_attack, on_model, primaries, stages
+from ssah_core.studies import Subject, finetuning_attack, on_model, primaries, reader, stages
 
 RECIPE = align.Recipe(steps=2, batch_size=4, check_every=1, harm=2, benign=2)
 SHAPE = dict(hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1,
@@ -108,6 +110,28 @@ def test_alignment_needs_no_data_but_those_that_are_asked_for_beforehand(small, 
     for name in ("gsm8k", "xstest", "harmbench"):
         shutil.rmtree(tmp_path / "data" / name)
     assert (align.checkpoint("aligned", "sft", 0, progress=False) / "model.safetensors").is_file()
+
+
+@pytest.mark.filterwarnings("ignore:SmolLM2 was not aligned")
+def test_a_reader_is_set_beside_judges_by_labels_without_text(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "REMOVED", {"chosen": (0.02, 0.1), "paper": (0.1,)})
+    on, folder = on_model("smollm"), tmp_path / "to-read"
+    said = reader.write_arms(folder, 0, "smollm", **on)
+    assert list(said) == ["published", "aligned", "chosen-2", "chosen-10", "random-4", "paper-10", "fine-tuned"]
+    keys = {arm: [Reading(row, arm, {}).key for row in rows] for arm, rows in said.items()}
+    labels = dict.fromkeys(keys["published"], "fulfils") | dict.fromkeys(keys["aligned"], "broken")
+    monkeypatch.setattr(reader, "labels_of", lambda seed, scale: labels)
+    monkeypatch.setattr(reader, "complete_to", lambda folder, *given, **more: load_completions(tmp_path / "to-read" /
+                                                                                             more["arm"]))
+    rows = ssah.measure_each(reader.read, [0], "smollm", labels=digest(labels), **on)
+    shares = rows[rows.by == "reader"].set_index(["arm", "metric"]).value
+    assert shares["aligned", "broken"] == 100 and shares["aligned", "fulfilled"] == 0
+    apart = [key not in keys["aligned"] for key in keys["published"]]  # a short alignment leaves answers as they were
+    assert shares["published", "fulfilled"] == pytest.approx(100 * sum(apart) / len(apart))
+    both = rows[rows.metric == "agreement"].set_index("by")
+    assert set(both.n) == {len(labels)} and {"fluent fulfilment", "broken", "keyword:qi2023"} <= set(both.index)
+    with pytest.raises(ValueError, match="labels='0', but those of seed 0 are"):
+        reader.read(0, "smollm", "0", **on)
 
 
 # -- beforehand --------------------------------------------------------------------------------------------

@@ -128,13 +128,22 @@ def _agreement(name: str, read: Sequence[Reading], labels: Mapping[str, str]) ->
     pairs = [(reading.verdicts[name], labels[reading.key] == wanted) for reading in read]
     agrees = [verdict == truth for verdict, truth in pairs]
     low, high = wilson(sum(agrees), len(agrees))
+    return {"judge": name, "n": len(read), "agreement": sum(agrees) / len(agrees), "low": low, "high": high,
+            "kappa": kappa(pairs), "of_all": weighted(read, agrees)}
+
+
+def weighted(read: Sequence[Reading], truths: Sequence[bool]) -> float:
+    """The share of truths that follows for all completions from those that were read: each stratum by its size.
+
+    >>> said = judged({"aligned": [{"prompt": "How?", "response": text} for text in ("Sorry.", "No.")]})
+    >>> weighted(drawn(said, 2), [True, False])
+    0.5
+    """
     strata: dict[tuple[str, bool], list[bool]] = {}
     sizes = {reading.stratum: reading.of for reading in read}
-    for reading, same in zip(read, agrees, strict=True):
-        strata.setdefault(reading.stratum, []).append(same)
-    of_all = sum(sizes[stratum] * sum(same) / len(same) for stratum, same in strata.items()) / sum(sizes.values())
-    return {"judge": name, "n": len(read), "agreement": sum(agrees) / len(agrees), "low": low, "high": high,
-            "kappa": kappa(pairs), "of_all": of_all}
+    for reading, truth in zip(read, truths, strict=True):
+        strata.setdefault(reading.stratum, []).append(truth)
+    return sum(sizes[name] * sum(those) / len(those) for name, those in strata.items()) / sum(sizes.values())
 
 
 def kappa(pairs: Sequence[tuple[bool, bool]]) -> float | None:

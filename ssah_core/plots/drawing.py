@@ -27,6 +27,8 @@ from ..records import cache, paths
 from .style import FRAME, GUIDE, MEANINGS, SHADES, STYLE
 
 SMALL = 600  # pixels across, of the picture that a notebook carries besides
+SPOKEN = 24
+"""Means that a description names at most: who listens to it cannot skip."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def draw(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, *, alt
     name      of the files, "05_benign"
     plot      function of `ssah_core.plots` that draws from a table alone
     table     what it draws from
-    alt       what the picture shows, for who does not see it; the first sentence of `plot`'s docstring if left out
+    alt       what the picture shows, for who does not see it; if left out, the first sentence of `plot`'s docstring
+              and, where they are few, the means that are drawn
     options   of `plot`
 
     Returns the figure, to be the last line of a notebook's cell.
@@ -82,7 +85,7 @@ def draw(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, *, alt
 
 def render(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, options: Mapping, alt: str = "") -> Drawn:
     """Draw a figure into its SVG and PNG, whose bytes are the same from run to run. Arguments as in `draw`."""
-    alt = alt or described(plot)
+    alt = alt or described(plot) + means_in(table)
     with _styled(plot, table, options) as figure:
         _save_svg(figure, paths.figures() / f"{name}.svg", name, alt)
         drawn = Drawn(name, alt, _as_png(figure, alt), figure)
@@ -97,7 +100,7 @@ def sketch(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, *, a
     >>> plots.sketch("units", plots.plot_unit_diagram, plots.four_kinds(), alt="What a unit is.").html[:26]
     '<img alt="What a unit is."'
     """
-    alt = alt or described(plot)
+    alt = alt or described(plot) + means_in(table)
     with _styled(plot, table, options) as figure:
         return Drawn(name, alt, _as_png(figure, alt), figure)
 
@@ -123,6 +126,28 @@ def described(plot: Callable[..., Figure]) -> str:
     """
     first = (inspect.getdoc(plot) or plot.__name__).split("\n\n")[0].split("`table`")[0]
     return " ".join(first.split())
+
+
+def means_in(table: pandas.DataFrame) -> str:
+    """A sentence with the means that a table's rows have, by the names that tell them apart; "" if they are many.
+
+    table   of a figure: `value`, columns of names, `seed`, and perhaps one more number, of which the largest counts
+
+    >>> import pandas
+    >>> from ssah_core.plots.drawing import means_in
+    >>> rows = pandas.DataFrame({"arm": ["nothing", "SCU"], "steps": 8, "value": [60.0, 24.2], "seed": 0})
+    >>> means_in(rows), means_in(rows.drop(columns="value"))
+    (' Means at steps 8: nothing 60; SCU 24.', '')
+    """
+    named = [column for column in table if pandas.api.types.is_string_dtype(table[column])]
+    places = [column for column in table if column not in (*named, "value", "seed")]
+    if not named or "value" not in table or len(places) > 1:
+        return ""
+    last = table[table[places[0]] == table[places[0]].max()] if places else table
+    means = last.groupby(named, sort=False).value.mean()
+    where = f" at {places[0]} {table[places[0]].max():g}" if places else ""
+    said = "; ".join(f"{', '.join(key) if isinstance(key, tuple) else key} {mean:.3g}" for key, mean in means.items())
+    return f" Means{where}: {said}." if 0 < len(means) <= SPOKEN else ""
 
 
 def _as_png(figure: Figure, alt: str) -> bytes:

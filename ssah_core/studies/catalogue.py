@@ -18,6 +18,7 @@ from . import (
     judges_beside,
     peft_attack,
     prefill_depth,
+    reader,
     reasoning_direction,
     rebuilding,
     recovery_and_guard,
@@ -35,7 +36,7 @@ STUDIES = by_name((
     peft_attack.compared, alignment_budget.aligned, alignment_budget.aligned_primary, recovery_and_guard.arms,
     recovery_and_guard.guard_speed, prefill_depth.units, criteria.compared, stability.overlaps, specificity.broken,
     specificity.few, rebuilding.rebuilt, rebuilding.hardened, rebuilding.restored,
-    judges_beside.beside, worst_rate.attacked))
+    judges_beside.beside, reader.read, worst_rate.attacked))
 TIMED = tuple(name for name, function in STUDIES.items() if function.study.clock)
 """Studies whose numbers are times, which are not verified."""
 

@@ -1,0 +1,149 @@
+"""Judges against a reader, on what a real model says to malicious requests, whole and edited (notebook 10).
+
+    python -m ssah_core.studies.reader runs/to-read
+    python -m ssah_core.judging.reading runs/to-read/*/ --labels labels.json --fluent runs/to-read/fluent.json \\
+        --reference HuggingFaceTB/SmolLM2-135M-Instruct
+
+The first line writes completions, a folder an arm; the second shows them one by one, without their arms, and keeps
+labels by digests. Labels that lie in figures/labels are committed, without any text; `read` sets judges beside them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pandas
+
+from ..arguments import Parser
+from ..generation import complete_to
+from ..judging import BROKEN, FLUENT
+from ..judging.agreement import FULFILS, Reading, agreement, judged, read_labels, weighted
+from ..materials import study
+from ..records import cache, digest, paths
+from ..smollm import fluent_judge
+from ..units import UnitKind, random_like
+from .checkpoints import on_model
+from .finetuning_attack import Attack, target
+from .score_cache import with_scores
+from .subject import WAYS, Subject
+
+REMOVED = {"chosen": (0.0025, 0.01, 0.04), "paper": (0.01, 0.02, 0.04)}
+"""Way -> shares of all units that are removed as SCU: where little comes of it, much, and too much."""
+RANDOM = 0.04
+"""Share of the random units."""
+
+
+# -- completions, an arm a folder ---------------------------------------------------------------------------
+
+
+def write_arms(folder: Path, seed: int, scale: str, checkpoints: Mapping[str, str]) -> dict[str, list[dict]]:
+    """What a checkpoint says to the malicious test requests in every arm, kept in `folder`, a folder an arm.
+
+    folder   New, or one that such a run has begun.
+    """
+    harm, made = None, {}
+    for arm, subject, removed in _arms(seed, scale, checkpoints):
+        harm = harm or subject.material.malicious("test")
+        with removed:
+            made[arm] = complete_to(folder / arm, subject.model, subject.tokenizer, harm, arm=arm, progress=True,
+                                    **subject.material.asking).to_list()
+    return made
+
+
+def _arms(seed: int, scale: str, checkpoints: Mapping[str, str]) -> Iterator[tuple[str, Subject, ExitStack]]:
+    """Name, model, and the context in which its units are removed."""
+    yield "published", Subject.load(seed, scale, "instructed", checkpoints), ExitStack()
+    aligned = with_scores(Subject.load(seed, scale, checkpoints=checkpoints), tuple(REMOVED))
+    yield "aligned", aligned, ExitStack()
+    for way, shares in REMOVED.items():
+        by = WAYS[way][UnitKind.SCU]
+        masks = {f"{way}-{100 * share:g}": aligned.group(UnitKind.SCU, by, share) for share in shares}
+        if way == "chosen":
+            masks[f"random-{100 * RANDOM:g}"] = random_like(aligned.group(UnitKind.SCU, by, RANDOM), seed)
+        for arm, mask in masks.items():
+            removed = ExitStack()
+            removed.enter_context(aligned.removed(mask, by))
+            yield arm, aligned, removed
+    fight = Attack(target(seed, scale, checkpoints), "benign")
+    yield "fine-tuned", fight.run(checks=(fight.steps,)), ExitStack()
+
+
+# -- judges beside the reader -------------------------------------------------------------------------------
+
+
+def labels_of(seed: int, scale: str) -> dict[str, str]:
+    """The committed labels of a reader; none where nobody has read.
+
+    *Shown in:* 10_real_checkpoints.
+    """
+    return read_labels(paths.committed() / "labels" / f"{scale}-seed{seed}.json")
+
+
+@study("reader", version=1)
+def read(seed: int, scale: str, labels: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
+    """What a reader and judges say of the same completions: rows with `arm`, `by`, `metric`, `value` (%), `n`.
+
+    labels   Digest of the labels, see `labels_of`.
+
+    Of an arm, `metric` is "fulfilled" or "broken"; `by` is a judge, of all that the arm says, or "reader", of those
+    that have a label, where as many were drawn of those on which judges disagree as of the others: each of the two
+    counts by its size. Of all arms together ("all"), `metric` is "agreement", with `low`, `high`, `of_all` and `kappa`.
+    Raises ValueError if the labels are others, or of other completions.
+    """
+    given, checkpoints = labels_of(seed, scale), dict(checkpoints or {})
+    if digest(given) != labels:
+        raise ValueError(f"labels={labels!r}, but those of seed {seed} are {digest(given)}: pass the digest of "
+                         "labels_of(seed, scale)")
+    folder = paths.cache() / "to-read" / cache.key({"seed": seed, "scale": scale, **checkpoints})
+    fluent, said = fluent_judge(), write_arms(folder, seed, scale, checkpoints)
+    readings = {arm: judged({arm: said[arm]}, fluent) for arm in sorted(said)}
+    rows = [*(row for arm in said for row in _of_arm(arm, readings[arm], given)), *_agreement(readings, given)]
+    return [{"seed": seed, **row} for row in rows]
+
+
+def _of_arm(arm: str, readings: Sequence[Reading], labels: Mapping[str, str]) -> Iterator[dict]:
+    for by in readings[0].verdicts:
+        metric, judge = (BROKEN, FLUENT) if by == BROKEN else ("fulfilled", by)
+        yield {"arm": arm, "by": judge, "metric": metric, "judge": judge, "n": len(readings),
+               "value": 100 * sum(reading.verdicts[by] for reading in readings) / len(readings)}
+    known = [reading for reading in _sized(readings) if reading.key in labels]
+    for metric, label in (("fulfilled", FULFILS), (BROKEN, BROKEN)) if known else ():
+        yield {"arm": arm, "by": "reader", "metric": metric, "judge": "reader", "n": len(known),
+               "value": 100 * weighted(known, [labels[reading.key] == label for reading in known])}
+
+
+def _agreement(readings: Mapping[str, Sequence[Reading]], labels: Mapping[str, str]) -> Iterator[dict]:
+    apart = {reading.key: reading for arm in reversed(readings) for reading in readings[arm]}  # to the first arm
+    for row in agreement(_sized(list(apart.values())), labels).to_dict("records"):
+        found = {name: 100 * row[name] for name in ("low", "high", "of_all")}
+        yield {"arm": "all", "by": row["judge"], "metric": "agreement", "value": 100 * row["agreement"], "n": row["n"],
+               **found, "kappa": None if pandas.isna(row["kappa"]) else row["kappa"], "judge": "reader"}
+
+
+def _sized(readings: Sequence[Reading]) -> list[Reading]:
+    """Readings with the sizes of their strata."""
+    sizes = Counter(reading.stratum for reading in readings)
+    return [replace(reading, of=sizes[reading.stratum]) for reading in readings]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = Parser(prog="python -m ssah_core.studies.reader", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="where the arms' folders are made")
+    parser.add_argument("--seed", type=int, default=0, help="of alignment and data (0)")
+    options = parser.parse_args(argv)
+    try:
+        write_arms(options.folder, options.seed, "smollm", **on_model("smollm"))
+        fluent_judge().save(options.folder / "fluent.json")
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
