@@ -138,7 +138,7 @@ def test_a_reader_is_set_beside_judges_by_labels_without_text(small, tmp_path, m
 
 
 def test_too_little_memory_is_told_first(small):
-    with pytest.raises(ValueError, match="has 2.0 GB of memory, but studies of SmolLM2 take 6: run them on a larger"):
+    with pytest.raises(ValueError, match="has 2.0 GB of memory, but studies of SmolLM2 take 8: run them on a larger"):
         check_ready(["03"], [0], memory=2e9)
     assert small == []
 
@@ -147,10 +147,10 @@ def test_missing_data_are_told_with_what_runs_without_them(small, tmp_path):
     shutil.rmtree(tmp_path / "data" / "dolly")
     ready.check_data(["02", "03"])
     with pytest.raises(ValueError, match=r"cannot be had: dolly \(.*for notebooks 04 05 06. .*notebooks 02 03 run"):
-        check_ready(["02", "03", "04"], [0], memory=8e9)
+        check_ready(["02", "03", "04"], [0], memory=9e9)
     shutil.rmtree(tmp_path / "data" / "xstest")
     with pytest.raises(ValueError, match="xstest .*for all notebooks.*without them nothing runs here, but organisms"):
-        check_ready(["02"], [0], memory=8e9)
+        check_ready(["02"], [0], memory=9e9)
     assert small == []
 
 

@@ -26,7 +26,8 @@ ASKED: Mapping[str, Sequence[str]] = {
         "table4/sft/best_rate/ru_vs_all/old", "table4/sft/best_rate/ru_vs_random/old")}
 """Question -> the primary claims that answer it."""
 REAL = ("table1/scu/fulfilled", "table1/scu/utility", "table1/scu/perplexity", "table1_variance/scu/fulfilled",
-        "table2/benign/scu_6cu_vs_random/asr")
+        "table2/benign/scu_6cu_vs_nothing/fulfilled", "table2/benign/scu_6cu_vs_random/fulfilled",
+        "table2/benign/rest_vs_nothing/fulfilled")
 """Claims that are told of real models, primary or not."""
 
 

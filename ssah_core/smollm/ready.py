@@ -11,9 +11,9 @@ from . import align
 from .names import METHODS_BY_NAME, checkpoints_of
 
 GB = 1e9
-LEAST = 6.0
-"""GB of memory: a model that trains, its gradients and AdamW's two moments take 2.2, a pass over four chats the rest of
-the 4.5 that alignment was seen to take."""
+LEAST = 8.0
+"""GB of memory. Alignment was seen to take 4.5, of which a model, its gradients and AdamW's two moments are 2.2; an
+attack, beside which lie the attacked model and the judge's reference, 7.0."""
 EVERYTHING: Sequence[str] = ()
 NEEDED: Mapping[Sequence[str], Sequence[str]] = {
     ("advbench",): EVERYTHING, tuple(INSTRUCTIONS): EVERYTHING, ("xstest",): EVERYTHING,
@@ -45,7 +45,7 @@ def check_memory(memory: float) -> None:
     >>> from ssah_core.smollm.ready import check_memory
     >>> check_memory(2e9)
     Traceback (most recent call last):
-    ValueError: this machine has 2.0 GB of memory, but studies of SmolLM2 take 6: run them on a larger one, or ...
+    ValueError: this machine has 2.0 GB of memory, but studies of SmolLM2 take 8: run them on a larger one, or ...
     """
     if memory < LEAST * GB:
         raise ValueError(f"this machine has {memory / GB:.1f} GB of memory, but studies of SmolLM2 take {LEAST:.0f}: "
