@@ -326,11 +326,12 @@ def test_a_run_goes_to_a_folder_of_its_own_and_leaves_what_is_committed(project,
 
 
 @pytest.mark.parametrize("given, wish, records", [
-    ([], None, ""), (["--scale", "tiny"], None, "ignore"), (["--publish"], None, "ignore"), ([], "ignore", "ignore")])
+    ([], None, ""), (["--seeds", "10"], "", ""), (["--seeds", "11"], None, "ignore"), ([], "ignore", "ignore"),
+    (["--scale", "tiny"], None, "ignore"), (["--publish"], "", "ignore")])
 def test_a_run_of_organisms_alone_reads_what_is_committed_of_others(given, wish, records, project, tmp_path,
                                                                    monkeypatch):
     monkeypatch.delenv("SSAH_RECORDS", raising=False)
-    if wish:
+    if wish is not None:
         monkeypatch.setenv("SSAH_RECORDS", wish)
     notebook, is_own = make(project[0], "import os\nprint(os.environ['SSAH_RECORDS'])"), "--publish" not in given
     assert execute.main([*given, *(["--output", "runs/mine"] if is_own else [])]) == 0

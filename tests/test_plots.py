@@ -316,3 +316,15 @@ def test_a_colour_is_the_same_in_the_png_however_little_of_it_there_is(cache):
 
 def test_percentages_and_points_have_their_range():
     assert (marks.PERCENT, marks.POINTS) == ((0, 100), (-100, 100))
+
+
+def test_a_description_names_means_where_all_end_at_one_place():
+    rows = pandas.DataFrame([(arm, metric, steps, 10.0 * steps, seed) for arm in ("SCU", "nothing")
+                             for metric in ("asr", "utility") for steps in (1, 2) for seed in ("0/0", "0/1")],
+                            columns=["arm", "metric", "steps", "value", "seed"])
+    said = " Means at steps 2: SCU, asr 20; SCU, utility 20; nothing, asr 20; nothing, utility 20."
+    assert drawing.means_in(rows) == drawing.means_in(rows[["seed", "value", "steps", "metric", "arm"]]) == said
+    assert drawing.means_in(rows[(rows.arm == "SCU") | (rows.steps == 1)]) == ""
+    assert drawing.means_in(rows.assign(arm=[f"arm {n}" for n in range(len(rows))], steps=1)[rows.seed == "0/0"]) != ""
+    many = pandas.concat([rows.assign(arm=f"arm {n}") for n in range(drawing.SPOKEN)])
+    assert drawing.means_in(many) == ""

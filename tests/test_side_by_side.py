@@ -4,7 +4,9 @@ import pytest
 from made_up import made
 
 from ssah_core import plots
-from ssah_core.records.side_by_side import PAPER, beside_table
+from ssah_core.records import cache, paths
+from ssah_core.records.row_files import FORMAT
+from ssah_core.records.side_by_side import PAPER, beside_table, real_rows
 
 ORGANISMS = [made(f"table1/{group}/{metric}", *values, seeds=(10, 11)) for group, metric, values in (
     ("scu", "harm_right", (90.0, 80.0)), ("scu", "utility", (-1.0, -2.0)), ("random_scu", "harm_right", (1.0, 0.0)))]
@@ -36,3 +38,23 @@ def test_scale_tiny_proves_nothing():
 def test_it_is_drawn_whoever_is_there(records):
     figure = plots.plot_beside(beside_table(records))
     assert [axis.get_title() for axis in figure.axes] == list(dict.fromkeys(beside_table(records).mark))
+
+
+def keep(folder, variant: str, value: float, seed: int = 0) -> None:
+    identity = {"study": f"attacked/{variant}", "version": 1, "seed": seed, "scale": "smollm", "settings": {}}
+    about = {"code": "a", "arithmetic": "strict", "date": "2026-11-30"}
+    cache.write_json(folder / "measurements" / "attacked" / variant / f"smollm.A-seed{seed}.json", {
+        "format": FORMAT, "identity": identity, "rests_on": {}, "evidence": about,
+        "rows": [{"metric": "asr", "value": value, "seed": seed}]})
+
+
+def test_rows_of_real_models_are_those_of_the_run_else_those_of_the_repository(tmp_path, monkeypatch):
+    ours, run = tmp_path / "ours", tmp_path / "run"
+    monkeypatch.setattr(paths, "committed", lambda: ours)
+    monkeypatch.setattr(paths, "figures", lambda: run)
+    assert real_rows("attacked/benign/order*").empty
+    for variant, value, seed in (("benign/order0", 1.0, 0), ("benign/order1", 2.0, 0), ("benign/order0", 3.0, 1),
+                                 ("benign/main", 9.0, 0)):
+        keep(ours, variant, value, seed)
+    keep(run, "benign/order0", 4.0)
+    assert sorted(real_rows("attacked/benign/order*").value) == [2.0, 3.0, 4.0]

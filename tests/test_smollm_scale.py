@@ -9,7 +9,6 @@ import tiny_data
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import ssah_core as ssah
-from ssah_core.generation import load_completions
 from ssah_core.judging import FLUENT, LIKELIEST
 from ssah_core.judging.agreement import Reading
 from ssah_core.materials import CHOICES
@@ -117,12 +116,11 @@ def test_a_reader_is_set_beside_judges_by_labels_without_text(small, tmp_path, m
     monkeypatch.setattr(reader, "REMOVED", {"chosen": (0.02, 0.1), "paper": (0.1,)})
     on, folder = on_model("smollm"), tmp_path / "to-read"
     said = reader.write_arms(folder, 0, "smollm", **on)
-    assert list(said) == ["published", "aligned", "chosen-2", "chosen-10", "random-4", "paper-10", "fine-tuned"]
+    assert list(said) == ["published", "aligned", "chosen-2", "chosen-10", "paper-10", "random-4", "fine-tuned"]
     keys = {arm: [Reading(row, arm, {}).key for row in rows] for arm, rows in said.items()}
     labels = dict.fromkeys(keys["published"], "fulfils") | dict.fromkeys(keys["aligned"], "broken")
     monkeypatch.setattr(reader, "labels_of", lambda seed, scale: labels)
-    monkeypatch.setattr(reader, "complete_to", lambda folder, *given, **more: load_completions(tmp_path / "to-read" /
-                                                                                             more["arm"]))
+    monkeypatch.setattr(reader, "_place", lambda *given: folder)
     rows = ssah.measure_each(reader.read, [0], "smollm", labels=digest(labels), **on)
     shares = rows[rows.by == "reader"].set_index(["arm", "metric"]).value
     assert shares["aligned", "broken"] == 100 and shares["aligned", "fulfilled"] == 0
@@ -132,6 +130,37 @@ def test_a_reader_is_set_beside_judges_by_labels_without_text(small, tmp_path, m
     assert set(both.n) == {len(labels)} and {"fluent fulfilment", "broken", "keyword:qi2023"} <= set(both.index)
     with pytest.raises(ValueError, match="labels='0', but those of seed 0 are"):
         reader.read(0, "smollm", "0", **on)
+    others = {f"{n:012x}": "broken" for n in range(2 * len(labels))}
+    monkeypatch.setattr(reader, "labels_of", lambda seed, scale: {**labels, **others})
+    with pytest.raises(ValueError, match="are of other completions: read these, which lie in"):
+        reader.read(0, "smollm", digest({**labels, **others}), **on)
+
+
+def test_what_several_arms_say_counts_as_it_was_drawn():
+    def made(n, arm, disagree):
+        return Reading({"prompt": str(n), "response": "a"}, arm, {"one": True, "two": not disagree})
+
+    own = [made(n, "own", n < 4) for n in range(10)]  # 4 on which judges disagree, 6 others
+    lent = [made(n, "first", False) for n in range(10, 30)]  # 20 that another arm said first
+    labels = {own[0].key: "fulfils", own[1].key: "broken", own[9].key: "fulfils",
+              **{reading.key: "broken" for reading in lent[:5]}}
+    rows = {(row["by"], row["metric"]): row for row in reader._of_arm("own", [*own, *lent], labels)}
+    assert rows["reader", "fulfilled"]["n"] == 8
+    assert rows["reader", "fulfilled"]["value"] == pytest.approx(100 * (4 * 1 / 2 + 6 * 1 + 20 * 0) / 30)
+    assert rows["two", "fulfilled"]["value"] == pytest.approx(100 * 26 / 30) and rows["two", "fulfilled"]["n"] == 30
+
+
+def test_an_attack_has_the_arms_that_a_cpu_can_bear(monkeypatch):
+    asked = []
+    monkeypatch.setattr(primaries, "_each", lambda *given, **more: {})
+    monkeypatch.setattr(primaries, "measure_each", lambda *given, **more: asked.append(more["over"]))
+    primaries.attacks([0], "smollm", (0, 1), **on_model("smollm"))
+    primaries.main_attacks([0], "smollm", **on_model("smollm"))
+    primaries.main_attacks([0], "organism")
+    assert {name: run["arms"] for name, run in asked[0].items()} == dict.fromkeys(
+        ("benign/order0", "benign/order1"), "rest")
+    assert {name: run["arms"] for name, run in asked[1].items()} == dict.fromkeys(("benign/main", "new/main"), "main")
+    assert list(asked[2]) == ["benign/order0", "new/order0"]
 
 
 # -- beforehand --------------------------------------------------------------------------------------------

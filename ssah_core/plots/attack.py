@@ -68,7 +68,7 @@ def _scale(axis: Axes, steps: pandas.Series) -> bool:
 
 
 def plot_arms(table: pandas.DataFrame, marks: Sequence[str] = MARKS, each: str = "organism") -> Figure:
-    """Every arm at equal training loss, from the most refusals lost to the fewest; the line is the first arm's mean.
+    """Every arm at equal doses, from the most refusals lost to the fewest; the line is the first arm's mean.
 
     table   `arm`, `metric`, `value` (%), `seed`; the first arm is what the others are held against
     marks   a panel each, of those that the table has; the first orders the arms

@@ -131,7 +131,8 @@ def described(plot: Callable[..., Figure]) -> str:
 def means_in(table: pandas.DataFrame) -> str:
     """A sentence with the means that a table's rows have, by the names that tell them apart; "" if they are many.
 
-    table   of a figure: `value`, columns of names, `seed`, and perhaps one more number, of which the largest counts
+    table   of a figure: `value`, columns of names, `seed`, and perhaps one more number, of which the largest counts if
+            all lines have it
 
     >>> import pandas
     >>> from ssah_core.plots.drawing import means_in
@@ -139,12 +140,15 @@ def means_in(table: pandas.DataFrame) -> str:
     >>> means_in(rows), means_in(rows.drop(columns="value"))
     (' Means at steps 8: nothing 60; SCU 24.', '')
     """
-    named = [column for column in table if pandas.api.types.is_string_dtype(table[column])]
-    places = [column for column in table if column not in (*named, "value", "seed")]
+    others = table.columns.drop(["value", "seed"], errors="ignore")
+    named = sorted(column for column in others if pandas.api.types.is_string_dtype(table[column]))
+    places = [column for column in others if column not in named]
     if not named or "value" not in table or len(places) > 1:
         return ""
     last = table[table[places[0]] == table[places[0]].max()] if places else table
     means = last.groupby(named, sort=False).value.mean()
+    if len(means) < table.groupby(named).ngroups:
+        return ""  # not all end at the same place
     where = f" at {places[0]} {table[places[0]].max():g}" if places else ""
     said = "; ".join(f"{', '.join(key) if isinstance(key, tuple) else key} {mean:.3g}" for key, mean in means.items())
     return f" Means{where}: {said}." if 0 < len(means) <= SPOKEN else ""

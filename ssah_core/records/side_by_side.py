@@ -46,16 +46,17 @@ def beside_table(records: Sequence[Record] | None = None) -> pandas.DataFrame:
 def real_rows(study: str) -> pandas.DataFrame:
     """Rows of a study, or of one of its variants, of real models: this run's, else those of the repository; or none.
 
-    study   "curves" (of `ablation_curves`), "attacked/benign" (of `attacked`), ...
+    study   Its folder, or a pattern of the folders of its variants: "curves/*", "attacked/benign/order*", "reader".
 
     >>> from ssah_core.records.side_by_side import real_rows
-    >>> {"way", "group", "share", "metric", "value"} <= set(real_rows("curves").columns) or real_rows("curves").empty
+    >>> {"way", "group", "share", "metric", "value"} <= set(real_rows("curves/*")) or real_rows("curves/*").empty
     True
 
     *Shown in:* 05_freeze_safety_units.
     """
-    folders = [folder / "measurements" / study for folder in (paths.committed(), paths.figures())]
-    files = {file.relative_to(folder): file for folder in folders for file in sorted(folder.rglob("smollm.*.json"))}
+    folders = [folder / "measurements" for folder in (paths.committed(), paths.figures())]
+    files = {file.relative_to(folder): file for folder in folders
+             for file in sorted(folder.glob(f"{study}/smollm.*.json"))}
     return pandas.DataFrame([row for file in files.values() for row in rows_there(file)["rows"]])
 
 

@@ -20,6 +20,7 @@ from ..arguments import Parser
 from ..organism import is_raised, raise_organism
 from ..records import findings, is_checkpoint, load_records, paths, report, slug
 from ..records.executors import local_executor, local_workers, map_runs
+from ..records.registration import TEST
 from ..smollm import NAME as SMOLLM
 from ..smollm import check_ready, checkpoints_of
 from .beside import run_beside
@@ -170,8 +171,8 @@ def _carry_out(plan: Plan, options: argparse.Namespace) -> list[NotebookFailed]:
     """Raise organisms, run notebooks, write the report, say what was found; returns what failed."""
     folder = _folder(options)
     figures = paths.committed() if options.publish else folder / "figures"
-    reads = options.scale == PUBLISHED and not options.publish  # rows of `few`, which are committed
-    records = os.environ.get("SSAH_RECORDS", "" if reads else "ignore")
+    is_apart = not options.publish and options.scale == PUBLISHED and options.seeds <= min(TEST)
+    records = os.environ.get("SSAH_RECORDS") or ("" if is_apart else "ignore")  # "": rows of others, such as `few`
     with environment(SSAH_FIGURES=os.environ.get("SSAH_FIGURES") or str(figures), SSAH_RECORDS=records):
         if options.scale == "smollm":
             check_ready([notebook.name[:2] for notebook in plan], _seeds(plan), options.parameters["model"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -43,12 +44,14 @@ def bring_up_to_date(notebook: Path, parameters: dict[str, Any], output: Path) -
 
 def inputs(notebook: Path, parameters: dict[str, Any]) -> str:
     """12 hex digits of all that decides what a run gives: code cells, parameters, the package's code, versions, what is
-    wished for checkpoints, and the folder of figures. Never the same twice for code that was edited as it ran."""
+    wished for checkpoints, the folder of figures, and whether committed rows are read. Never the same twice for code
+    that was edited as it ran."""
     cells = without_injected(nbformat.read(notebook, as_version=4)).cells
     sources = [cell.source for cell in cells if cell.cell_type == "code"]
     now = evidence.now()
     return cache.key({"sources": sources, "parameters": parameters,
                       "wishes": wishes(), "figures": str(paths.figures()),
+                      "records": os.environ.get("SSAH_RECORDS", ""),
                       **{name: now[name] for name in ("code", "python", "torch", "transformers")},
                       "edited": time.time() if now["code"] == evidence.EDITED else 0})
 

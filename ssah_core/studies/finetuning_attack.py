@@ -18,7 +18,7 @@ from ..units import UnitMask
 from .subject import Subject
 
 BATCH = {"tiny": 16, "organism": 16, "smollm": 12, "paper": 32}
-"""Chats a step. (All settings of "smollm", here and elsewhere, are to be validated on validation requests.)"""
+"""Chats a step. (Of the settings of "smollm" the rates alone were validated so far.)"""
 AT_ONCE = {"smollm": 4, "paper": 4}
 """Chats of a batch that are in memory at once, where that is not all."""
 PRECISION = {"smollm": "auto"}
@@ -35,9 +35,9 @@ STATED = {"tiny": 2, "organism": 32, "smollm": 20, "paper": 100}
 """The one dose at which what takes long is looked at: all marks, kinds of units, prefills."""
 RATES = {"tiny": {"benign": 1e-3, "new": 1e-3}, "organism": {"benign": 5e-5, "new": 1e-4},
          "smollm": {"benign": 2e-4, "new": 2e-4}, "paper": {"benign": 2e-5, "new": 2e-5}}
-"""Constant learning rate of an attack, one for all models of a scale; harmful examples have that of "benign". SmolLM2
-(seed 0, 20 validation requests, nothing held) fulfilled 10 % before, and after 20 steps 15 % at 5e-5, 25 % at 1e-4 and
-75 % at 2e-4, of which the last crosses a half within the doses."""
+"""Constant learning rate of an attack, one for all models of a scale; harmful examples have that of "benign". That of
+"smollm" is the only one of 5e-5, 1e-4 and 2e-4 with which more than half of 20 validation requests were fulfilled after
+20 steps (seed 0, nothing held)."""
 ORDERS = 3
 """Orders of an attack's chats that every arm is attacked in: one order is one draw."""
 Look = Callable[[int, Subject], Any]

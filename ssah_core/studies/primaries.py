@@ -33,7 +33,9 @@ from .checkpoints import on_model
 WAYS = ("chosen", "paper")
 """Ways to find units that primary claims are about."""
 ATTACKED = {"smollm": {"benign": "rest"}}
-"""Scale -> attack -> its arms, where they are fewer: about six minutes an arm and order, on two cores."""
+"""Scale -> attack -> its arms, where they are fewer: about six minutes an arm and order, on two cores, ..."""
+FURTHER = {"smollm": "main"}
+"""... and those of the one run of the benign attack that has further arms, elsewhere "all"."""
 
 
 # -- rows ------------------------------------------------------------------------------------------------
@@ -84,6 +86,17 @@ def attacks(seeds: Sequence[int], scale: str, orders: Sequence[int] = ORDERS, **
     arms = ATTACKED.get(scale, {"benign": "primary", "new": "main"})
     over = {f"{attack}/order{order}": {"attack": attack, "order": order, "arms": arms[attack]}
             for attack in arms for order in orders}
+    return measure_each(finetuning_arms.attacked, seeds, scale, each=_each(seeds, scale, **on), over=over, **on)
+
+
+def main_attacks(seeds: Sequence[int], scale: str, **on: Any) -> pandas.DataFrame:
+    """Rows of both attacks with the main arms, in the first order: what other ways to fine-tune are held against.
+
+    *Shown in:* 06_compare_peft.
+    """
+    if scale not in ATTACKED:
+        return attacks(seeds, scale, [0], **on)
+    over = {f"{attack}/main": {"attack": attack, "order": 0, "arms": "main"} for attack in ("benign", "new")}
     return measure_each(finetuning_arms.attacked, seeds, scale, each=_each(seeds, scale, **on), over=over, **on)
 
 

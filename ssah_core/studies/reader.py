@@ -1,11 +1,10 @@
 """Judges against a reader, on what a real model says to malicious requests, whole and edited (notebook 10).
 
     python -m ssah_core.studies.reader runs/to-read
-    python -m ssah_core.judging.reading runs/to-read/*/ --labels labels.json --fluent runs/to-read/fluent.json \\
-        --reference HuggingFaceTB/SmolLM2-135M-Instruct
+    python -m ssah_core.judging.reading runs/to-read/*/ --labels labels.json
 
 The first line writes completions, a folder an arm; the second shows them one by one, without their arms, and keeps
-labels by digests. Labels that lie in figures/labels are committed, without any text; `read` sets judges beside them.
+labels by digests. Where labels lie in figures/labels, without any text, the first sets judges beside them too (`read`).
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +22,13 @@ from ..generation import complete_to
 from ..judging import BROKEN, FLUENT
 from ..judging.agreement import FULFILS, Reading, agreement, judged, read_labels, weighted
 from ..materials import study
-from ..records import cache, digest, paths
+from ..records import cache, digest, measure_each, paths, rests_on
 from ..smollm import fluent_judge
-from ..units import UnitKind, random_like
+from ..units import UnitKind, UnitMask, random_like
 from .checkpoints import on_model
-from .finetuning_attack import Attack, target
+from .finetuning_attack import RATES, STATED, Attack, target
 from .score_cache import with_scores
-from .subject import WAYS, Subject
+from .subject import WAYS, Subject, Way
 
 REMOVED = {"chosen": (0.0025, 0.01, 0.04), "paper": (0.01, 0.02, 0.04)}
 """Way -> shares of all units that are removed as SCU: where little comes of it, much, and too much."""
@@ -44,33 +42,32 @@ RANDOM = 0.04
 def write_arms(folder: Path, seed: int, scale: str, checkpoints: Mapping[str, str]) -> dict[str, list[dict]]:
     """What a checkpoint says to the malicious test requests in every arm, kept in `folder`, a folder an arm.
 
-    folder   New, or one that such a run has begun.
+    folder   New, or one that such a run has begun. Raises ValueError if it holds what another model has said.
     """
+    rests_on("exam/test")
     harm, made = None, {}
-    for arm, subject, removed in _arms(seed, scale, checkpoints):
+    for arm, subject, mask, by in _arms(seed, scale, checkpoints):
         harm = harm or subject.material.malicious("test")
-        with removed:
-            made[arm] = complete_to(folder / arm, subject.model, subject.tokenizer, harm, arm=arm, progress=True,
-                                    **subject.material.asking).to_list()
+        units = digest({site: part.nonzero().flatten().tolist() for site, part in mask.sites.items()} if mask else {})
+        with subject.removed(mask, by):
+            made[arm] = complete_to(folder / arm, subject.model, subject.tokenizer, harm, arm=f"{arm} {units}",
+                                    progress=True, **subject.material.asking).to_list()
     return made
 
 
-def _arms(seed: int, scale: str, checkpoints: Mapping[str, str]) -> Iterator[tuple[str, Subject, ExitStack]]:
-    """Name, model, and the context in which its units are removed."""
-    yield "published", Subject.load(seed, scale, "instructed", checkpoints), ExitStack()
+def _arms(seed: int, scale: str, checkpoints: Mapping[str, str]) -> Iterator[tuple[str, Subject, UnitMask | None, Way]]:
+    """Name, model, the units to remove, and how they are removed."""
+    by = WAYS["chosen"][UnitKind.SCU]
+    yield "published", Subject.load(seed, scale, "instructed", checkpoints), None, by
     aligned = with_scores(Subject.load(seed, scale, checkpoints=checkpoints), tuple(REMOVED))
-    yield "aligned", aligned, ExitStack()
+    yield "aligned", aligned, None, by
     for way, shares in REMOVED.items():
-        by = WAYS[way][UnitKind.SCU]
-        masks = {f"{way}-{100 * share:g}": aligned.group(UnitKind.SCU, by, share) for share in shares}
-        if way == "chosen":
-            masks[f"random-{100 * RANDOM:g}"] = random_like(aligned.group(UnitKind.SCU, by, RANDOM), seed)
-        for arm, mask in masks.items():
-            removed = ExitStack()
-            removed.enter_context(aligned.removed(mask, by))
-            yield arm, aligned, removed
+        for share in shares:
+            found = WAYS[way][UnitKind.SCU]
+            yield f"{way}-{100 * share:g}", aligned, aligned.group(UnitKind.SCU, found, share), found
+    yield f"random-{100 * RANDOM:g}", aligned, random_like(aligned.group(UnitKind.SCU, by, RANDOM), seed), by
     fight = Attack(target(seed, scale, checkpoints), "benign")
-    yield "fine-tuned", fight.run(checks=(fight.steps,)), ExitStack()
+    yield "fine-tuned", fight.run(checks=(fight.steps,)), None, by
 
 
 # -- judges beside the reader -------------------------------------------------------------------------------
@@ -90,20 +87,29 @@ def read(seed: int, scale: str, labels: str, checkpoints: Mapping[str, str] | No
 
     labels   Digest of the labels, see `labels_of`.
 
-    Of an arm, `metric` is "fulfilled" or "broken"; `by` is a judge, of all that the arm says, or "reader", of those
-    that have a label, where as many were drawn of those on which judges disagree as of the others: each of the two
-    counts by its size. Of all arms together ("all"), `metric` is "agreement", with `low`, `high`, `of_all` and `kappa`.
-    Raises ValueError if the labels are others, or of other completions.
+    Of an arm, `metric` is "fulfilled" or "broken"; `by` is a judge, of all that the arm says, or "reader", of what has
+    a label. What was read was drawn arm by arm, what several say from the first of them, and as much of that on which
+    judges disagree as of the rest: each stratum counts by its size. Of all arms together ("all"), `metric` is
+    "agreement", with `low`, `high` and `kappa` of what was read, and `of_all`, that which follows for all.
+    Raises ValueError if the labels are others, or less than half of them are of these completions.
     """
     given, checkpoints = labels_of(seed, scale), dict(checkpoints or {})
     if digest(given) != labels:
         raise ValueError(f"labels={labels!r}, but those of seed {seed} are {digest(given)}: pass the digest of "
                          "labels_of(seed, scale)")
-    folder = paths.cache() / "to-read" / cache.key({"seed": seed, "scale": scale, **checkpoints})
-    fluent, said = fluent_judge(), write_arms(folder, seed, scale, checkpoints)
-    readings = {arm: judged({arm: said[arm]}, fluent) for arm in sorted(said)}
-    rows = [*(row for arm in said for row in _of_arm(arm, readings[arm], given)), *_agreement(readings, given)]
+    said = write_arms(_place(seed, scale, checkpoints), seed, scale, checkpoints)
+    first = {reading.key: reading for reading in judged({arm: said[arm] for arm in sorted(said)}, fluent_judge())}
+    if len(given.keys() & first.keys()) < len(given) / 2:
+        raise ValueError(f"the labels of seed {seed} are of other completions: read these, which lie in "
+                         f"{_place(seed, scale, checkpoints)}")
+    arms = {arm: [first[Reading(row, arm, {}).key] for row in said[arm]] for arm in said}
+    rows = [*(row for arm in arms for row in _of_arm(arm, arms[arm], given)), *_agreement(list(first.values()), given)]
     return [{"seed": seed, **row} for row in rows]
+
+
+def _place(seed: int, scale: str, checkpoints: Mapping[str, str]) -> Path:
+    about = {"seed": seed, "scale": scale, "removed": REMOVED, "rates": RATES[scale], "steps": STATED[scale]}
+    return paths.cache() / "to-read" / cache.key({**about, **checkpoints})
 
 
 def _of_arm(arm: str, readings: Sequence[Reading], labels: Mapping[str, str]) -> Iterator[dict]:
@@ -117,9 +123,8 @@ def _of_arm(arm: str, readings: Sequence[Reading], labels: Mapping[str, str]) ->
                "value": 100 * weighted(known, [labels[reading.key] == label for reading in known])}
 
 
-def _agreement(readings: Mapping[str, Sequence[Reading]], labels: Mapping[str, str]) -> Iterator[dict]:
-    apart = {reading.key: reading for arm in reversed(readings) for reading in readings[arm]}  # to the first arm
-    for row in agreement(_sized(list(apart.values())), labels).to_dict("records"):
+def _agreement(readings: Sequence[Reading], labels: Mapping[str, str]) -> Iterator[dict]:
+    for row in agreement(_sized(readings), labels).to_dict("records"):
         found = {name: 100 * row[name] for name in ("low", "high", "of_all")}
         yield {"arm": "all", "by": row["judge"], "metric": "agreement", "value": 100 * row["agreement"], "n": row["n"],
                **found, "kappa": None if pandas.isna(row["kappa"]) else row["kappa"], "judge": "reader"}
@@ -138,8 +143,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of alignment and data (0)")
     options = parser.parse_args(argv)
     try:
-        write_arms(options.folder, options.seed, "smollm", **on_model("smollm"))
-        fluent_judge().save(options.folder / "fluent.json")
+        on = on_model("smollm")
+        write_arms(options.folder, options.seed, "smollm", **on)
+        if labels := labels_of(options.seed, "smollm"):
+            print(measure_each(read, [options.seed], "smollm", labels=digest(labels), **on).to_string())
     except (ValueError, OSError) as error:
         parser.error(str(error))
     return 0
