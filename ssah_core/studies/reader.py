@@ -81,7 +81,7 @@ def labels_of(seed: int, scale: str) -> dict[str, str]:
     return read_labels(paths.committed() / "labels" / f"{scale}-seed{seed}.json")
 
 
-@study("reader", version=1)
+@study("reader", version=2)
 def read(seed: int, scale: str, labels: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
     """What a reader and judges say of the same completions: rows with `arm`, `by`, `metric`, `value` (%), `n`.
 
