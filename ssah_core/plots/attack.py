@@ -15,9 +15,12 @@ from .style import GUIDE, NAMES, look, looks
 MARKS = ("asr", "harm_right", "utility")
 ATTACKS = {"benign": "harmless chats", "new": "new tasks", "harmful10": "10 harmful examples",
            "harmful50": "50 harmful examples", "harmful100": "100 harmful examples"}
-ARMS = {"nothing": "nothing", "random, as many (0)": "as many random units", "rewound": "SCU + 6 % CU, put back after",
+ARMS = {"nothing": "nothing", "random, as many": "as many random units", "random, as many (0)": "as many random units",
+        "rewound": "SCU + 6 % CU, put back after",
         "random, as many (1)": "as many random units, draw 2", "random, as many (2)": "as many random units, draw 3",
         "random, as many as SCU + all CU": "random units, as many\nas SCU + all CU",
+        "the rest": "what belongs to no unit", "random, and the rest": "random units, and what belongs to none",
+        "SCU + 6 % CU, and the rest": "SCU + 6 % CU, and what belongs to no unit",
         "two phases": "two phases (the paper's schedule)", "whole sites": "whole sites",
         "SCU + 6 % CU, paper's score": "SCU + 6 % CU\nby the paper's score",
         "SCU + 6 % CU, variance, best": "SCU + 6 % CU\nby the paper's score at its best",
