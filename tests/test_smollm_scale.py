@@ -97,6 +97,7 @@ def test_utility_is_questions_with_choices_and_answers_are_judged_for_fluency_to
     assert set(CHOICES) <= exam.keys() & looked.keys() and "gsm8k" not in exam
     for name in CHOICES:
         assert not {row["prompt"] for row in exam[name]} & {row["prompt"] for row in looked[name]}
+    assert "utility" not in subject.marks({"benign": exam["benign"][:1]})
     marks = {row["metric"]: row for row in subject.examine(exam)}
     assert marks["utility"]["judge"] == LIKELIEST and marks["utility"]["n"] == sum(len(exam[name]) for name in CHOICES)
     assert marks["utility"]["value"] == pytest.approx(sum(marks[name]["value"] for name in CHOICES) / 4)

@@ -228,7 +228,10 @@ class Published(PublishedWordings):
         return {mark: judged[name] for mark, name in FLUENCY.items()}
 
     def shares(self, found: Outcomes) -> dict[str, float]:
-        return shares_published(found)
+        marks = shares_published(found)
+        if self.sizes.choices and not found.keys() & set(CHOICES):
+            marks.pop("utility", None)  # of which nothing was asked
+        return marks
 
     def complete(self, row: Row) -> bool:
         """Whether a response is not refused and has at least 20 words: nothing knows what a whole answer is."""
