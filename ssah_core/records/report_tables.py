@@ -28,7 +28,9 @@ IN_REPOSITORY = "notebooks/{}.ipynb".format
 UNITS = ("A number with a sign is a difference in percentage points or, with three decimals, of cosine distances; one "
          "with % is a level (with both, what is more or less than before, in % of it), any other is a ratio. In "
          "brackets: the 95 % interval, by exact sign flips over organisms. *Could be seen*: the effect that a trial of "
-         "as many organisms with this spread would show to hold four times in five. *Points there in*: organisms.")
+         "as many organisms with this spread would show to hold four times in five. *Points there in*: organisms. *p*, "
+         "where the interval says that a claim holds: of the effect being smaller than its margin; elsewhere: of there "
+         "being none; of *stays*: of its being beyond the margin, by two t tests. Behind it, by Holm over all.")
 _FORMATS = {"points": "{:+.1f}", "%": "{:.1f} %", "change": "{:+.1f} %", "ratio": "{:.2f}", "cosine": "{:+.3f}"}
 _DECIMALS = {"points": 1, "%": 1, "change": 1, "ratio": 2, "cosine": 3}
 _HEADLINE = ("in plain words", "verdict", "ours", "beyond its control", "the paper", "where")
