@@ -293,7 +293,8 @@ def test_a_sketch_looks_as_the_figure_does_and_leaves_no_file(cache):
 
 
 def test_without_a_text_the_first_sentence_of_the_function_is_taken(cache):
-    assert plots.draw("losses", plots.plot_losses, LOSSES).alt == "Losses while each stage is trained."
+    assert re.fullmatch(r"Losses while each stage is trained\. Means at step 2: instructed \S+; aligned \S+\.",
+                        plots.draw("losses", plots.plot_losses, LOSSES).alt)
     for name in dir(plots):
         if name.startswith("plot_"):
             assert re.fullmatch(r"[A-Z].{25,}\.", drawing.described(getattr(plots, name))), name

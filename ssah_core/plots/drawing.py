@@ -138,7 +138,7 @@ def means_in(table: pandas.DataFrame) -> str:
     >>> from ssah_core.plots.drawing import means_in
     >>> rows = pandas.DataFrame({"arm": ["nothing", "SCU"], "steps": 8, "value": [60.0, 24.2], "seed": 0})
     >>> means_in(rows), means_in(rows.drop(columns="value"))
-    (' Means at steps 8: nothing 60; SCU 24.', '')
+    (' Means at steps 8: nothing 60; SCU 24.2.', '')
     """
     others = table.columns.drop(["value", "seed"], errors="ignore")
     named = sorted(column for column in others if pandas.api.types.is_string_dtype(table[column]))
