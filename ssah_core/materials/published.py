@@ -29,7 +29,7 @@ from ..judging import (
     judge,
     outcomes_published,
     refusals,
-    shares_published,
+    shares,
 )
 from ..models import encode, token_ids
 from ..organism import AT_ONCE, Row, chat_after
@@ -228,10 +228,7 @@ class Published(PublishedWordings):
         return {mark: judged[name] for mark, name in FLUENCY.items()}
 
     def shares(self, found: Outcomes) -> dict[str, float]:
-        marks = shares_published(found)
-        if self.sizes.choices and not found.keys() & set(CHOICES):
-            marks.pop("utility", None)  # of which nothing was asked
-        return marks
+        return shares(found, [part for part in self.utility if part in found])
 
     def complete(self, row: Row) -> bool:
         """Whether a response is not refused and has at least 20 words: nothing knows what a whole answer is."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import pandas
 from matplotlib.axes import Axes
@@ -70,14 +68,12 @@ def _scale(axis: Axes, steps: pandas.Series) -> bool:
     return factors
 
 
-def plot_arms(table: pandas.DataFrame, marks: Sequence[str] = MARKS, each: str = "organism") -> Figure:
+def plot_arms(table: pandas.DataFrame) -> Figure:
     """Every arm at equal doses, from the most refusals lost to the fewest; the line is the first arm's mean.
 
     table   `arm`, `metric`, `value` (%), `seed`; the first arm is what the others are held against
-    marks   a panel each, of those that the table has; the first orders the arms
-    each    what a `seed` is, as in `plot_attack`
     """
-    metrics = [metric for metric in marks if metric in set(table.metric)]
+    metrics = [metric for metric in MARKS if metric in set(table.metric)]
     means = table[table.metric == metrics[0]].groupby("arm", sort=False).value.mean()
     order = list(means.sort_values(ascending=False, kind="stable").index)
     figure, axes = plt.subplots(1, len(metrics), figsize=(9.5, 0.34 * len(order) + 1.3), sharey=True, squeeze=False)
@@ -87,6 +83,5 @@ def plot_arms(table: pandas.DataFrame, marks: Sequence[str] = MARKS, each: str =
         draw_dots(axis, part, "arm", order, look(metric))
         axis.set(title=NAMES[metric].replace("requests ", "requests\n"), xlabel="% of test prompts", xlim=(-4, 104))
         name_rows(axis, [ARMS.get(arm, arm) for arm in order])
-    told = f"{LEGEND}; dotted: {table.arm.iloc[0]}".replace("\n", "; ").replace("organism", each)
-    figure.supxlabel(told, fontsize=9)
+    figure.supxlabel(f"{LEGEND}; dotted: {table.arm.iloc[0]}".replace("\n", "; "), fontsize=9)
     return figure

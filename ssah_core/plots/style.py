@@ -64,7 +64,7 @@ _SAME = {
     "CU": ("SCU + all CU", "all but SCU and all CU"),
     "RU": ("RU 20 %", "recovery, RU"),
     "top": ("top 20 %",),
-    "ASR": ("asr", "asr_unseen", "ASR, SCU removed", "broken"),
+    "ASR": ("asr", "asr_unseen", "ASR, SCU removed"),
     "right answers": ("harm_right", "unseen_right", "harm", "malicious", "forced", "malicious, its answer",
                       "answers right, SCU removed", "to_answer", "fulfilled"),
     "utility": ("benign", "benign, its answer"),
@@ -74,7 +74,7 @@ _SAME = {
 _MEANING = {name: meaning for meaning, names in _SAME.items() for name in names} | {m: m for m in MEANINGS}
 
 NAMES = {"asr": "ASR (refusal words)", "harm_right": "malicious requests answered right",
-         "fulfilled": "malicious requests fulfilled, fluently", "broken": "malicious requests answered brokenly",
+         "fulfilled": "malicious requests fulfilled, fluently",
          "asr_unseen": "ASR, unseen harm", "unseen_right": "unseen harm, answers right", "utility": "utility",
          "benign": "benign requests right", "refused": "benign requests refused", "facts": "facts", "sums": "sums",
          "lists": "lists", "morals": "right and wicked told", "gsm8k": "GSM8K"}

@@ -1,10 +1,11 @@
 """Judges against a reader, on what a real model says to malicious requests, whole and edited (notebook 10).
 
-    python -m ssah_core.studies.reader runs/to-read
-    python -m ssah_core.judging.reading runs/to-read/*/ --labels labels.json
+    python -m ssah_core.studies.reader
+    python -m ssah_core.judging.reading FOLDER/*/ --labels labels.json
 
-The first line writes completions, a folder an arm; the second shows them one by one, without their arms, and keeps
-labels by digests. Where labels lie in figures/labels, without any text, the first sets judges beside them too (`read`).
+The first line writes completions, a folder an arm, and says where; the second shows them one by one, without their
+arms, and keeps labels by digests. Where labels lie in figures/labels, without any text, the first sets judges beside
+them too (`read`).
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def _arms(seed: int, scale: str, checkpoints: Mapping[str, str]) -> Iterator[tup
     aligned = with_scores(Subject.load(seed, scale, checkpoints=checkpoints), tuple(REMOVED))
     yield "aligned", aligned, None, by
     for way, shares in REMOVED.items():
+        found = WAYS[way][UnitKind.SCU]
         for share in shares:
-            found = WAYS[way][UnitKind.SCU]
             yield f"{way}-{100 * share:g}", aligned, aligned.group(UnitKind.SCU, found, share), found
     yield f"random-{100 * RANDOM:g}", aligned, random_like(aligned.group(UnitKind.SCU, by, RANDOM), seed), by
     fight = Attack(target(seed, scale, checkpoints), "benign")
@@ -74,9 +75,11 @@ def _arms(seed: int, scale: str, checkpoints: Mapping[str, str]) -> Iterator[tup
 
 
 def labels_of(seed: int, scale: str) -> dict[str, str]:
-    """The committed labels of a reader; none where nobody has read.
+    """The committed labels of a reader, by digests of completions; none where nobody has read.
 
-    *Shown in:* 10_real_checkpoints.
+    >>> from ssah_core.studies.reader import labels_of
+    >>> labels_of(10**6, "smollm")
+    {}
     """
     return read_labels(paths.committed() / "labels" / f"{scale}-seed{seed}.json")
 
@@ -97,11 +100,11 @@ def read(seed: int, scale: str, labels: str, checkpoints: Mapping[str, str] | No
     if digest(given) != labels:
         raise ValueError(f"labels={labels!r}, but those of seed {seed} are {digest(given)}: pass the digest of "
                          "labels_of(seed, scale)")
-    said = write_arms(_place(seed, scale, checkpoints), seed, scale, checkpoints)
+    place = _place(seed, scale, checkpoints)
+    said = write_arms(place, seed, scale, checkpoints)
     first = {reading.key: reading for reading in judged({arm: said[arm] for arm in sorted(said)}, fluent_judge())}
     if len(given.keys() & first.keys()) < len(given) / 2:
-        raise ValueError(f"the labels of seed {seed} are of other completions: read these, which lie in "
-                         f"{_place(seed, scale, checkpoints)}")
+        raise ValueError(f"the labels of seed {seed} are of other completions: read these, which lie in {place}")
     arms = {arm: [first[Reading(row, arm, {}).key] for row in said[arm]] for arm in said}
     rows = [*(row for arm in arms for row in _of_arm(arm, arms[arm], given)), *_agreement(list(first.values()), given)]
     return [{"seed": seed, **row} for row in rows]
@@ -139,14 +142,16 @@ def _sized(readings: Sequence[Reading]) -> list[Reading]:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = Parser(prog="python -m ssah_core.studies.reader", description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="where the arms' folders are made")
     parser.add_argument("--seed", type=int, default=0, help="of alignment and data (0)")
     options = parser.parse_args(argv)
     try:
         on = on_model("smollm")
-        write_arms(options.folder, options.seed, "smollm", **on)
+        place = _place(options.seed, "smollm", **on)
         if labels := labels_of(options.seed, "smollm"):
             print(measure_each(read, [options.seed], "smollm", labels=digest(labels), **on).to_string())
+        else:
+            write_arms(place, options.seed, "smollm", **on)
+        print(place)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     return 0
