@@ -7,7 +7,7 @@ import pytest
 from .conftest import SHOTS
 from .jupyter import NOTEBOOKS, shut
 
-FIGURE = re.compile(r"^plots\.(?:draw|sketch)\(", re.MULTILINE)
+FIGURE = re.compile(r"^\s*(?:figure = )?plots\.(?:draw|sketch)\(", re.MULTILINE)
 """A figure that is drawn in any case: not one behind "nothing to draw if ... else"."""
 MINUTE = 60_000
 VIEW = {"width": 1400, "height": 1100}
