@@ -5,7 +5,7 @@ import re
 import pytest
 from test_report_tables import records
 
-from ssah_core.records import paths
+from ssah_core.records import catches, paths
 from ssah_core.records.claim_list import list_claims
 from ssah_core.records.questions import ASKED, REAL, answers, told
 from ssah_core.records.records import load_records
@@ -35,7 +35,7 @@ def test_an_answer_has_the_verdict_and_the_effect_of_each_of_its_claims(committe
 
 def test_the_report_has_all_ten_word_for_word(committed):
     report = (paths.root() / "paper_repro.md").read_text()
-    assert report.split("## Ten questions\n\n")[1].startswith(told(committed))
+    assert report.split("## Ten questions\n\n")[1].startswith(told(committed, catches.told(load_records())))
 
 
 def test_how_sure_we_are_is_counted(committed):

@@ -57,7 +57,7 @@ def test_a_row_gives_number_interval_sample_control_and_verdict(file):
     assert found == [
         "rises by at least 5 points", "+50.0 (276 prompts, 10 organisms; judge: truth)", "+1.0",
         "+49.0 [44.5, 53.5]", number(smallest_effect(stdev([40, 49, 58, 45, 53] * 2), 10, 5), "points"),
-        "10 of 10 [69, 100 %]", "0.002 (0.045)",
+        "10 of 10 [69, 100 %]", "10", "+40.0, +49.0, +58.0", "0.002 (0.045)",
         "Llama-2-7B-Chat +56.0, Llama-3-8B-Instruct +71.0, Mistral-7B-Instruct-v0.2 +48.0", "holds",
         "[03](notebooks/03_label_units.ipynb)"]
 
@@ -66,7 +66,7 @@ def test_of_an_attack_it_is_said_in_how_many_orders(file):
     record("table2/benign/rest_vs_nothing/asr", [-40.0, -50.0, -60.0, -45.0, -55.0] * 2, **{**COMMON, "orders": 3})
     main([])
     row = cells(file.read_text(encoding="utf-8"), "table2/benign/rest_vs_nothing/asr")
-    assert row[2] == "-50.0 (276 prompts, 3 orders, 10 organisms; judge: truth)" and row[9] == "holds"
+    assert row[2] == "-50.0 (276 prompts, 3 orders, 10 organisms; judge: truth)" and row[11] == "holds"
 
 
 def test_a_secondary_claim_has_a_shorter_row(file):
@@ -81,7 +81,7 @@ def test_a_secondary_claim_has_a_shorter_row(file):
 def test_the_papers_numbers_stand_beside_their_models(file):
     main([])
     text = file.read_text(encoding="utf-8")
-    assert cells(text, "table1/scu/harm_right")[8] == cells(text, "table1/scu/asr")[1] == (
+    assert cells(text, "table1/scu/harm_right")[10] == cells(text, "table1/scu/asr")[1] == (
         "Llama-2-7B-Chat +56.0, Llama-3-8B-Instruct +71.0, Mistral-7B-Instruct-v0.2 +48.0")
     assert cells(text, "stages/aligned/asr")[1].startswith("Llama-2-7B-Chat 10.0 %")
     assert cells(text, "table1/ucu/perplexity")[1].startswith("Llama-2-7B-Chat 27.77")
@@ -94,7 +94,7 @@ def test_one_organism_is_shown_without_interval(file):
     row = cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")
     assert row[2:7] == ["+40.0 (276 prompts, 1 organism; judge: truth)", "+0.0", "+40.0 (one run, no interval)",
                         "–", "1 of 1"]
-    assert row[9] == "undecided"
+    assert row[11] == "undecided"
 
 
 def test_of_too_few_organisms_it_is_said_that_they_are(file):
@@ -126,14 +126,14 @@ def test_a_checkpoint_is_named(file):
     keep([40.0], [0.0], seeds=[0], scale="paper", model="meta/Llama-2")
     main([])
     row = cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")
-    assert "1 run of meta/Llama-2" in row[2] and row[9] == "undecided (meta/Llama-2)"
+    assert "1 run of meta/Llama-2" in row[2] and row[11] == "undecided (meta/Llama-2)"
 
 
 def test_tiny_runs_are_not_shown(file):
     keep(scale="tiny")
     main([])
-    assert cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")[2:8] == ["–"] * 6
-    assert cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")[9] == "not run"
+    assert cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")[2:10] == ["–"] * 8
+    assert cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")[11] == "not run"
 
 
 def test_prose_outside_the_markers_stays(file):
@@ -258,7 +258,7 @@ def test_a_run_has_a_report_of_its_own_with_links_that_work_from_there(file, tmp
     text = written.read_text(encoding="utf-8")
     assert written == run / "paper_repro.md" and file.read_bytes() == before
     assert "\nFound in 1 organism.\n- Without SCU, ...\n" in text and "\nEvidence: " in text
-    assert cells(text, "table1/scu/harm_right")[9:] == ["undecided", "[03](03_label_units.ipynb)"]
+    assert cells(text, "table1/scu/harm_right")[11:] == ["undecided", "[03](03_label_units.ipynb)"]
     links = set(re.findall(r"\]\(([^)]*)\)", text.split("## The rule")[0]))
     assert links > {"../../paper_repro.md", "../../notebooks/05_freeze_safety_units.ipynb"}
     assert all((run / link).is_file() for link in links)

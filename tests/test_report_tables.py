@@ -111,7 +111,7 @@ def test_a_report_of_no_records_says_that_nothing_was_run(registered):
 
 def test_a_bar_in_a_cell_does_not_break_the_table():
     first = next(verdicts([]).head(1).assign(statement="a | b", headline=True).itertuples(index=False))
-    assert headlines([first]).splitlines()[2].startswith(r"| a \| b | **not run** |")
+    assert headlines([first], {}).splitlines()[2].startswith(r"| a \| b | **not run** |")
 
 
 def test_in_how_many_organisms_an_effect_points_where_the_claim_does(registered):

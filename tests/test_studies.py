@@ -87,7 +87,9 @@ def test_changes_subtract_the_whole_model_of_the_same_organism_and_average_rando
             (0, "chosen", "random SCU", 0, "asr", 10.0), (0, "chosen", "random SCU", 1, "asr", 14.0)]
     columns = ["seed", "way", "group", "draw", "metric", "value"]
     table = pandas.DataFrame(rows, columns=columns).assign(share=0.1, n=9, judge="j")
-    found = changes(table).set_index(["record", "seed"]).value.to_dict()
+    found = changes(table)
+    assert found[found.metric == "share"].value.tolist() == [10.0] * 3
+    found = found[found.metric != "share"].set_index(["record", "seed"]).value.to_dict()
     assert found == {("table1/scu/asr", 0): 60.0, ("table1/scu/asr", 1): 70.0, ("table1/scu/perplexity", 0): 1.5,
                      ("table1/random_scu/asr", 0): 2.0}
 

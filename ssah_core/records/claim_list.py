@@ -132,6 +132,9 @@ def _table4(method: str) -> list[Claim]:
     made = [Claim(id, "Table 4", notebook, f"Aligned by {method} through RU, a model keeps more of its abilities than "
                   f"through {name}, {rate}.", Rises())
             for id, (rate, name) in ids.items() if id not in {claim.id for claim in PRIMARY_CLAIMS}]
+    made += [Claim(f"table4/{method.lower()}/best_rate/all/old", "Table 4", notebook,
+                   f"Aligned by {method} through all parameters, at their best learning rate, a model knows at most "
+                   "95 % of what it is asked, so that there is a margin to be spared.", AtMost(95), unit="%")]
     attacks = {"finetuned": "benign fine-tuning", "prefilled": "prefilling", "pruned": "pruning its SCU"}
     made += [Claim(f"stress/{method.lower()}/{attack}/ru_vs_all/asr", "Firmness of Table 4's models", notebook,
                    f"Aligned by {method} through RU, a model is harder to break by {name} than through all parameters.",
@@ -188,6 +191,10 @@ SECONDARY_CLAIMS = (
     _table1("table1_variance/scu/fulfilled", _FLUENTLY.format("the SCU of the paper's score"), Rises(40),
             control="table1_variance/random_scu/fulfilled"),
     _table1("table1/scu/broken", "... and hardly ever brokenly.", Stays()),
+    _table1("table1/random_scu/morals", "As many random units as SCU leave morals as they were.", Stays()),
+    _table1("table1/scu/share", "SCU are at most 2 % of all units.", AtMost(2), (1.3, 1.4, 2.0), unit="%"),
+    _table1("table1_variance/scu/share", "SCU are at most 2 % of all units.", AtMost(2), (1.3, 1.4, 2.0), unit="%",
+            **_OWN),
     *_figure5("transfer", "Figure 5"),
     *_figure5("transfer_variance", "Figure 5, by the paper's variance criterion"),
     _table2("benign/scu_cu_vs_nothing/asr", "Through benign fine-tuning, a model with SCU and all CU frozen stays "
@@ -210,6 +217,9 @@ SECONDARY_CLAIMS = (
             "while new ones are learned.", Stays(2)),
     _table2("new/scu_cu_vs_nothing/utility", "Freezing SCU and all CU costs nothing on the old tasks either.",
             Stays(2)),
+    *(Claim(f"worst_rate/scu_6cu_vs_{other}/asr", "Table 2, at the attacker's worst rate", "09_reviewers_questions",
+            _KEEPS.format("benign fine-tuning at the learning rate that the attacker would choose", than), Falls())
+      for other, than in (("nothing", "nothing"), ("random", "as many random units"))),
     *_grain("removed", "harm_right", "Removing units undoes refusal more than removing as many parameters by {}.",
             Rises()),
     *_grain("held", "asr", "Holding units protects more than holding as many parameters by {}.", Falls()),

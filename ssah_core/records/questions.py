@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isnan
 from typing import Any
 
 import pandas
 
 from .claim import PILLARS
-from .report_tables import counted, effect, judged, number, often, registered_line, said, sample
+from .report_tables import beyond, counted, judged, number, pointing, registered_line, said, sample
 
 CLAIMED = ("That alignment teaches a model one thing, at the start of a response to fulfil or to refuse, and that a "
            "small set of units carries this choice (Li and Kim, ICLR 2026).")
@@ -30,10 +29,11 @@ REAL = ("table1/scu/fulfilled", "table1/scu/utility", "table1/scu/perplexity", "
 """Claims that are told of real models, primary or not."""
 
 
-def answers(table: pandas.DataFrame) -> dict[str, str]:
+def answers(table: pandas.DataFrame, catches: Mapping[str, str] | None = None) -> dict[str, str]:
     """Ten questions, each with its answer.
 
-    table   that of `verdicts`
+    table     that of `verdicts`
+    catches   by claim, what to know before one believes it, as `catches.told` has it
 
     >>> from ssah_core.records.questions import answers
     >>> from ssah_core.records.verdicts import verdicts
@@ -44,22 +44,23 @@ def answers(table: pandas.DataFrame) -> dict[str, str]:
     rows = list(table.itertuples(index=False))
     own = {row.id: row for row in judged([row for row in rows if row.pillar])}
     return {"What does the paper claim?": CLAIMED,
-            **{question: " ".join(_answer(own[id]) for id in ids) for question, ids in ASKED.items()},
+            **{question: " ".join(_answer(own[id], catches or {}) for id in ids) for question, ids in ASKED.items()},
             "Does it hold in a real language model?": _real([row for row in rows if row.model not in ("", "organism")]),
             "How sure is all this?": f"{_counted(list(own.values()))} {registered_line(list(own.values()))}"}
 
 
-def told(table: pandas.DataFrame) -> str:
+def told(table: pandas.DataFrame, catches: Mapping[str, str] | None = None) -> str:
     """The ten questions in Markdown."""
-    return "\n\n".join(f"**{question}** {answer}" for question, answer in answers(table).items())
+    return "\n\n".join(f"**{question}** {answer}" for question, answer in answers(table, catches).items())
 
 
-def _answer(row: Any) -> str:
-    """A claim's verdict, in its own words, with its effect, its control, and in how many organisms it points there."""
+def _answer(row: Any, catches: Mapping[str, str]) -> str:
+    """A claim's verdict, in its own words, with its effect, its control, its organisms, and its catch."""
     if not row.seeds:
         return f"Not run: {row.statement}"
-    both = "" if isnan(row.control) else f"{number(row.ours, row.unit)}, its control {number(row.control, row.unit)}: "
-    return f"{said(row)}: {row.statement} {both}{effect(row)}, in {often(row)} organisms."
+    least, middle, most = (number(value, row.unit, True) for value in row.spread)
+    return (f"{said(row)}: {row.statement} {beyond(row)}, {pointing(row)}; the median organism {middle}, the lowest "
+            f"{least}, the highest {most}. {catches.get(row.id, '')}".strip())
 
 
 def _real(rows: Sequence[Any]) -> str:
@@ -70,5 +71,6 @@ def _real(rows: Sequence[Any]) -> str:
 
 
 def _counted(rows: Sequence[Any]) -> str:
-    return (f"Of {len(rows)} primary claims of {len(PILLARS)} pillars: {counted(rows)}. Intervals are exact, over "
-            "organisms, and p values are corrected for all of them.")
+    return (f"Of {len(rows)} primary claims of {len(PILLARS)} pillars: {counted(rows)}. Intervals are over "
+            "organisms, by sign flips, which are exact where effects scatter alike to both sides of their mean; of "
+            "*stays* p is that of two t tests. All p values are corrected for the number of claims.")

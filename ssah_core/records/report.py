@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..arguments import Parser
-from . import cache, evidence, paths, prose, questions, report_tables
+from . import cache, catches, evidence, paths, prose, questions, report_tables
 from .measurements import read_evidence
 from .records import load_records
 from .verdicts import verdicts
@@ -88,8 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python -m ssah_core.records.report", description=f"Write {FILE} from the records.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is stale")
     chosen = parser.parse_args(argv)
-    table, stale = verdicts(load_records()), 0
-    told = {FILE: report_tables.render(table, _evidence(), questions.told(table)),
+    records, stale = load_records(), 0
+    table, caught = verdicts(records), catches.told(records)
+    told = {FILE: report_tables.render(table, _evidence(), questions.told(table, caught), caught),
             README: f"{report_tables.short(table)}\n"}
     for name, body in told.items():
         current = _current(name)

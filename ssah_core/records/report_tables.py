@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas
@@ -16,7 +16,7 @@ from .effects import FAILS, HOLDS, IN_PART, UNDECIDED
 from .history import told as told_before
 from .prose import bracketed
 from .registration import registered
-from .rules import RULE, Falls, Rises, amount
+from .rules import RULE, Falls, Rises, Stays, amount
 from .statistics import NOT_RUN
 
 VERDICTS = (HOLDS, IN_PART, FAILS, UNDECIDED, NOT_RUN)
@@ -28,14 +28,17 @@ IN_REPOSITORY = "notebooks/{}.ipynb".format
 UNITS = ("A number with a sign is a difference in percentage points or, with three decimals, of cosine distances; one "
          "with % is a level (with both, what is more or less than before, in % of it), any other is a ratio. In "
          "brackets: the 95 % interval, by exact sign flips over organisms. *Could be seen*: the effect that a trial of "
-         "as many organisms with this spread would show to hold four times in five. *Points there in*: organisms. *p*, "
-         "where the interval says that a claim holds: of the effect being smaller than its margin; elsewhere: of there "
-         "being none; of *stays*: of its being beyond the margin, by two t tests. Behind it, by Holm over all.")
+         "as many organisms with this spread would show to hold four times in five. *Points there in*: organisms "
+         "whose effect has the claim's sign (of *stays*: is within its margin), with the exact interval of that share. "
+         "*p*, where the interval says that a claim holds: of the effect being smaller than its margin; elsewhere: of "
+         "there being none; of *stays*: of its being beyond the margin, by two t tests. Behind it, by Holm over all.")
 _FORMATS = {"points": "{:+.1f}", "%": "{:.1f} %", "change": "{:+.1f} %", "ratio": "{:.2f}", "cosine": "{:+.3f}"}
 _DECIMALS = {"points": 1, "%": 1, "change": 1, "ratio": 2, "cosine": 3}
-_HEADLINE = ("in plain words", "verdict", "ours", "beyond its control", "the paper", "where")
-_PRIMARY = ("claim", "rule", "ours", "control", "effect", "could be seen", "points there in", "p (Holm)", "paper",
-            "verdict", "where")
+_HEADLINE = ("in plain words", "verdict", "effect", "the catch", "the paper", "where")
+_PRIMARY = ("claim", "rule", "ours", "control", "effect", "could be seen", "points there in", "reaches its margin in",
+            "organisms: lowest, median, highest", "p (Holm)", "paper", "verdict", "where")
+_MET = {Rises: "with that sign", Falls: "with that sign", Stays: "within the margin"}
+"""Rule -> what it is for one organism's effect to point where the claim does."""
 _BESIDE = ("claim", "organisms", "real model", "runs that point where the claim does")
 BESIDE = ("A run is one alignment of the same base model, so no verdict is given: the rule is one for organisms. The "
           "model is asked published requests. Where a claim speaks of right answers, nobody knows there which are: an "
@@ -45,19 +48,20 @@ _RULES = {claim.id: claim.rule for claim in CLAIMS}
 Rows = Sequence[Any]
 
 
-def render(table: pandas.DataFrame, told: str = "", asked: str = "", *,
+def render(table: pandas.DataFrame, told: str = "", asked: str = "", catches: Mapping[str, str] | None = None, *,
            link: Callable[[str], str] = IN_REPOSITORY) -> str:
     """The report in Markdown.
 
     table     that of `verdicts`
     told      a line on the code that measured and verified; empty: none
+    catches   by claim, what to know before one believes it, as `catches.told` has it
     asked     questions and answers of `questions.told`; empty: none
     link      where a notebook lies, by its name; default below the repository
     """
     rows = list(table.itertuples(index=False))
     both, secondary = ([row for row in rows if bool(row.pillar) is is_primary] for is_primary in (True, False))
     primary = judged(both)
-    parts = ["## What holds, and what does not", headlines(primary, link), registered_line(primary),
+    parts = ["## What holds, and what does not", headlines(primary, catches or {}, link), registered_line(primary),
              *([told] if told else []), *(["## Ten questions", asked] if asked else []),
              "## Does the hypothesis hold here?", *(pillar(name, primary) for name in PILLARS), told_before(),
              "## The primary claims", UNITS, _table(_PRIMARY, (_primary_cells(row, link) for row in primary)),
@@ -86,12 +90,28 @@ def beside(rows: Rows) -> list[str]:
          f"{number(row.effect.mean, row.unit, True)} ({sample(row)})", often(row).split(" [")[0]) for row in others))]
 
 
-def headlines(primary: Rows, link: Callable[[str], str] = IN_REPOSITORY) -> str:
-    """The first table: of the primary claims those that say the most, in plain words."""
+def headlines(primary: Rows, catches: Mapping[str, str], link: Callable[[str], str] = IN_REPOSITORY) -> str:
+    """The first table: of the primary claims those that say the most, in plain words, each with its catch."""
     return _table(_HEADLINE, (
-        (row.statement, f"{said(row)}{scale(row)}", number(row.ours, row.unit),
-         effect(row) if row.seeds else "–", paper(row), f"[{row.notebook[:2]}]({link(row.notebook)})")
+        (row.statement, f"{said(row)}{scale(row)}", beyond(row), catches.get(row.id, ""), paper(row),
+         f"[{row.notebook[:2]}]({link(row.notebook)})")
         for row in primary if row.headline))
+
+
+def beyond(row) -> str:
+    """The effect with its interval, and the two levels that it is the difference of, where there is a control."""
+    if not row.seeds:
+        return "–"
+    both = f" ({number(row.ours, row.unit)}, its control {number(row.control, row.unit)})"
+    return f"{effect(row)}{'' if math.isnan(row.control) else both}"
+
+
+def pointing(row) -> str:
+    """In how many organisms the effect points where the claim does, and in how many it is as large as the margin."""
+    rule = _RULES[row.id]
+    met, n = _MET.get(type(rule), "as claimed"), f"of {runs(row.model, len(row.seeds))}"
+    by = f", by {amount(rule.margin, row.unit)} or more in {row.reached}" if isinstance(rule, Rises | Falls) else ""
+    return f"{met} in {row.often[0]} {n}{by}"
 
 
 def short(table: pandas.DataFrame) -> str:
@@ -120,7 +140,7 @@ def found(table: pandas.DataFrame, notebook: str) -> str:
     """
     rows = [row for row in judged(list(table.itertuples(index=False))) if row.pillar and row.notebook == notebook]
     return "\n".join(f"- {said(row)}{scale(row)}: {row.statement}"
-                     f"{f' {effect(row)}, in {often(row)}' if row.seeds else ''}" for row in rows)
+                     f"{f' {effect(row)}, {pointing(row)}.' if row.seeds else ''}" for row in rows)
 
 
 def registered_line(primary: Rows) -> str:
@@ -153,7 +173,7 @@ def pillar(name: str, primary: Rows) -> str:
     found = [row.verdict for row in rows]
     counts = ", ".join(f"{WORDS[verdict]}: {found.count(verdict)}" for verdict in VERDICTS if verdict in found)
     says = " ".join(f"*{row.statement}* {WORDS[row.verdict].capitalize()}"
-                    f"{f': {effect(row)}, {often(row)}' if row.seeds else ''}." for row in rows)
+                    f"{f': {effect(row)}, {pointing(row)}' if row.seeds else ''}." for row in rows)
     return f"**{name.capitalize()}** ({counts}). {says}"
 
 
@@ -172,10 +192,12 @@ def _appendix(rows: Rows, link: Callable[[str], str]) -> Iterable[str]:
 def _primary_cells(row, link: Callable[[str], str]) -> tuple[str, ...]:
     where = f"[{row.notebook[:2]}]({link(row.notebook)})"
     if not row.seeds:
-        return f"{row.statement} (`{row.id}`)", row.rule, *["–"] * 6, paper(row), row.verdict, where
+        return f"{row.statement} (`{row.id}`)", row.rule, *["–"] * 8, paper(row), row.verdict, where
+    spread = ", ".join(number(value, row.unit, True) for value in row.spread)
     return (f"{row.statement} (`{row.id}`)", row.rule, f"{number(row.ours, row.unit)} ({sample(row)})",
             number(row.control, row.unit), effect(row), number(row.smallest, row.unit, True), often(row),
-            f"{row.p:.2g} ({row.p_adjusted:.2g})", paper(row), row.verdict + scale(row), where)
+            str(row.reached), spread, f"{row.p:.2g} ({row.p_adjusted:.2g})", paper(row),
+            row.verdict + scale(row), where)
 
 
 def _secondary_cells(row) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import stdev
+from statistics import median, stdev
 
 import pandas
 
@@ -23,8 +23,8 @@ LEVEL = 0.05
 ORGANISMS = ("organism", "organism")
 """Scale and model of the run that primary claims are judged on."""
 COLUMNS = ("id", "pillar", "headline", "source", "statement", "rule", "paper", "unit", "model", "scale", "ours",
-           "interval", "control", "effect", "smallest", "often", "p", "p_adjusted", "seeds", "orders", "n", "judge",
-           "verdict", "notebook")
+           "interval", "control", "effect", "smallest", "often", "reached", "spread", "p", "p_adjusted", "seeds",
+           "orders", "n", "judge", "verdict", "notebook")
 
 
 def verdicts(records: Sequence[Record]) -> pandas.DataFrame:
@@ -33,7 +33,8 @@ def verdicts(records: Sequence[Record]) -> pandas.DataFrame:
     Columns: `COLUMNS`. `ours` and `control` are means over organisms in `unit`, `interval` that of `ours` (low, high),
     `effect` the `Interval` of ours minus control, `smallest` the effect that as many organisms of this spread would
     show to hold in 80 % of trials (of claims that something rises or falls), `often` in how many organisms it points
-    where the claim does (k, n, low, high), `p` two-sided, `p_adjusted` by Holm over primary claims and by
+    where the claim does (k, n, low, high), `reached` in how many it is as large as the margin, `spread` its lowest,
+    median and highest value, `p` two-sided, `p_adjusted` by Holm over primary claims and by
     Benjamini-Hochberg over the others of a run, `n` prompts an organism.
     Raises ValueError if two records are of one run, a value is not finite, two records of one module were measured by
     different versions of it, a value and its control differ in unit, judge, seeds or orders, or a primary claim is not
@@ -90,7 +91,14 @@ def _measured(claim: Claim, value: Record, control: Record | None) -> dict:
     return _row(claim, model=value.model, scale=value.scale, ours=value.value, interval=value.interval, effects=effects,
                 control=control.value if control else math.nan, effect=interval, seeds=value.seeds, orders=value.orders,
                 smallest=_smallest(claim.rule, effects),
-                n=value.n, judge=value.judge, often=how_often([float(claim.rule.meets(effect)) for effect in effects]))
+                n=value.n, judge=value.judge, often=how_often([float(claim.rule.meets(effect)) for effect in effects]),
+                reached=sum(_reaches(claim.rule, effect) for effect in effects),
+                spread=(min(effects), median(effects), max(effects)))
+
+
+def _reaches(rule: Rule, effect: float) -> bool:
+    """Whether one organism's effect points where the claim does, and is as large as its margin."""
+    return rule.meets(effect) and (not isinstance(rule, Rises | Falls) or abs(effect) >= rule.margin)
 
 
 def _smallest(rule: Rule, effects: Sequence[float]) -> float:
@@ -112,7 +120,8 @@ def _row(claim: Claim, **found) -> dict:
                  statement=claim.statement, rule=claim.rule.describe(claim.unit), paper=dict(claim.paper),
                  unit=claim.unit, notebook=claim.notebook)
     nothing = dict(model="", scale="", ours=math.nan, interval=None, control=math.nan, effect=None, smallest=math.nan,
-                   often=None, p=math.nan, p_adjusted=math.nan, seeds=(), orders=0, n=0, judge="", verdict=NOT_RUN)
+                   often=None, reached=0, spread=None, p=math.nan, p_adjusted=math.nan, seeds=(), orders=0, n=0,
+                   judge="", verdict=NOT_RUN)
     return about | nothing | found
 
 

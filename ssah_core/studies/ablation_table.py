@@ -163,7 +163,8 @@ def changes(table: pandas.DataFrame) -> pandas.DataFrame:
 
     table   Rows of `table1`.
 
-    `value` is in points (for perplexity: the ratio); `record` is the id under which a claim reads it.
+    `value` is in points (for perplexity: the ratio; metric "share": % of all units that are removed); `record` is the
+    id under which a claim reads it.
 
     *Shown in:* 03_label_units.
     """
@@ -174,6 +175,9 @@ def changes(table: pandas.DataFrame) -> pandas.DataFrame:
     before = whole.loc[list(zip(mean.seed, mean.metric, strict=True))].to_numpy()
     ratio = mean.metric == "perplexity"
     mean["value"] = (mean.value - before).where(~ratio, mean.value / before)
+    sizes = mean.drop_duplicates(["way", "group", "seed"])
+    sizes = sizes.assign(metric="share", value=100 * sizes.share, n=1, judge="none")
+    mean = pandas.concat([mean, sizes], ignore_index=True)
     slug = mean.group.map({str(group): group.slug for group in RemovedGroup})
     return mean.assign(record="table1" + mean.way.map(WAY_SLUGS) + "/" + slug + "/" + mean.metric)
 

@@ -8,7 +8,7 @@ from scipy.integrate import trapezoid
 from ..units import UnitKind
 from .alignment_budget import MAIN, RATE
 from .arms import BudgetArm
-from .finetuning_tables import against_each_other, mean_of_draws
+from .finetuning_tables import against_each_other, mean_of_draws, slugs
 
 COMPARISONS = ("same_rate", "best_rate", "twice")
 """All arms at `RATE`; each of `MAIN` at the rate of its own that kept most on validation prompts; or these at `RATE`
@@ -81,11 +81,16 @@ def as_records(table: pandas.DataFrame, scale: str) -> pandas.DataFrame:
 
 
 def best_against_each_other(table: pandas.DataFrame, scale: str) -> pandas.DataFrame:
-    """Of `as_records`, what is at each arm's own best rate, of rows of `aligned_primary`.
+    """Of `as_records`, what is at each arm's own best rate, of rows of `aligned_primary`; and beside the differences
+    what each arm knows then (%): "table4/<method>/best_rate/<arm>/old".
 
     *Shown in:* 07_spend_alignment_budget.
     """
-    return _pairs(at_equal_safety(table, "best_rate", scale).assign(place="table4", what="best_rate"))
+    best = at_equal_safety(table, "best_rate", scale).assign(place="table4", what="best_rate")
+    known = best[best.metric == "old"]
+    slug = slugs(known.arm, BudgetArm)
+    levels = known.assign(record="table4/" + known.method.str.lower() + "/best_rate/" + slug + "/old")
+    return pandas.concat([_pairs(best), levels], ignore_index=True)
 
 
 def _pairs(marks: pandas.DataFrame) -> pandas.DataFrame:

@@ -10,6 +10,7 @@ from ..materials import study
 from .arms import HeldArm
 from .finetuning_arms import holds
 from .finetuning_attack import Attack, target
+from .finetuning_tables import against_each_other, slugs
 
 RATES = {"tiny": (1e-3, 1e-2), "organism": (2e-5, 5e-5, 1e-4, 2e-4, 5e-4),
          "smollm": (2e-5, 5e-5, 1e-4, 2e-4), "paper": (1e-5, 2e-5, 5e-5, 1e-4)}
@@ -51,3 +52,16 @@ def worst(table: pandas.DataFrame) -> pandas.DataFrame:
     start = wide[wide.arm == HeldArm.START].set_index("seed").utility
     within = wide[(wide.arm != HeldArm.START) & (wide.utility >= wide.seed.map(start) - CAP)]
     return within.sort_values("asr").groupby(["arm", "seed"], as_index=False).last()[["arm", "seed", "lr", "asr"]]
+
+
+def as_records(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Arms against each other, each at its worst rate, with the id under which a claim reads the difference (points).
+
+    table   Rows of `attacked`.
+
+    *Shown in:* 09_reviewers_questions.
+    """
+    asked = table[table.metric == "asr"]
+    worse = worst(table).rename(columns={"asr": "value"})
+    worse = worse.assign(arm=slugs(worse.arm, HeldArm), metric="asr", n=int(asked.n.min()), judge=asked.judge.iloc[0])
+    return against_each_other(worse, "arm", ["metric", "seed"], lambda row: "worst_rate")

@@ -1,0 +1,61 @@
+"""The catch of a claim: what to know before one believes it, in a sentence with numbers from records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from string import Formatter
+
+from .effects import sign_flip_interval
+from .prose import bracketed
+from .records import Record
+from .statistics import LIMITS
+
+CATCHES: Mapping[str, str] = {
+    "direction/intent/turned/gap": "By the distance that the paper draws, over the tokens that follow, the unaligned "
+                                   "model is nearer to refusal too: {direction/query/instructed/gap}, and aligned "
+                                   "{direction/query/aligned/gap}.",
+    "patching/before_last/flips": "The mean describes few: an organism gives in almost always, or hardly ever.",
+    "table1/scu/harm_right": "SCU are {table1/scu/share} of all units, as many as cost at most 3 points of utility on "
+                             "validation prompts. The paper counts what is not refused: here {table1/scu/asr}.",
+    "table1/scu/utility": "Their number was chosen so that it should be; as many random units change "
+                          "{table1/random_scu/utility}.",
+    "table1/scu/morals": "No exam of the paper's asks for it; as many random units change "
+                         "{table1/random_scu/morals}.",
+    "table1_variance/scu/harm_right": "It takes {table1_variance/scu/share} of the units. The paper counts what is not "
+                                      "refused: here {table1_variance/scu/asr}.",
+    "table2/benign/scu_6cu_vs_nothing/asr": "At one learning rate. Where the attacker chooses it: "
+                                            "{worst_rate/scu_6cu_vs_nothing/asr}. The paper's are rates of HEx-PHI by "
+                                            "GPT-4.",
+    "table2/benign/scu_6cu_vs_random/asr": "Where the attacker chooses the learning rate: "
+                                           "{worst_rate/scu_6cu_vs_random/asr}.",
+    "table4/sft/best_rate/ru_vs_all/old": "All parameters, at their best learning rate, keep "
+                                          "{table4/sft/best_rate/all/old}, so that little could be gained. The paper's "
+                                          "number is GSM8K's, against the model before.",
+}
+"""Claim -> its catch, with records named in braces."""
+_WRITTEN = {"points": "{:+.1f}", "%": "{:.1f} %", "cosine": "{:+.3f}"}
+
+
+def told(records: Sequence[Record]) -> dict[str, str]:
+    """The catch of each claim of `CATCHES` whose numbers are there, of organisms.
+
+    >>> from ssah_core.records import catches
+    >>> sorted(catches.told([]))
+    ['patching/before_last/flips']
+    """
+    numbers = _Numbers({record.claim: record for record in records
+                        if (record.scale, record.model) == ("organism", "organism")})
+    return {claim: text.format_map(numbers) for claim, text in CATCHES.items() if numbers.has_all(text)}
+
+
+class _Numbers(dict):
+    """A record's number with its interval, by its id."""
+
+    def __getitem__(self, claim: str) -> str:
+        record = super().__getitem__(claim)
+        interval = sign_flip_interval(record.values, within=LIMITS[record.unit])
+        decimals = 3 if record.unit == "cosine" else 1
+        return f"{_WRITTEN[record.unit].format(record.value)} {bracketed(interval.bounds, interval.n, decimals)}"
+
+    def has_all(self, text: str) -> bool:
+        return all(claim in self for _, claim, _, _ in Formatter().parse(text) if claim)
