@@ -205,6 +205,20 @@ def who(seeds: Sequence[int], scale: str) -> str:
     return f"{len(seeds)} organism{'s' * (len(seeds) > 1)}"
 
 
+def means(seeds: Sequence[int], scale: str) -> str:
+    """What a number of these organisms and its brackets are, for the head of a list: few have no interval.
+
+    >>> from ssah_core.records import prose
+    >>> prose.means(range(10, 30), "organism"), prose.means([10, 11, 12], "organism")
+    ('mean and 95 % interval over 20 organisms', 'mean, and lowest to highest, of 3 organisms')
+
+    *Shown in:* 08_re_evaluate_direction.
+    """
+    if len(seeds) < LEAST:
+        return f"mean, and lowest to highest, of {who(seeds, scale)}"
+    return f"mean and 95 % interval over {who(seeds, scale)}"
+
+
 def verdict_table(verdicts: pandas.DataFrame, notebook: str) -> str:
     """The claims of one notebook beside what was measured, as a table in Markdown.
 
