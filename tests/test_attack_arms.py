@@ -12,7 +12,7 @@ from ssah_core.studies import finetuning_arms, primaries
 from ssah_core.studies.arms import HeldArm
 from ssah_core.studies.finetuning_arms import ARMS, MAIN_ARMS, TOLERANCE, Arms, Hold, attacked, holds, rewound
 from ssah_core.studies.finetuning_attack import Attack
-from ssah_core.studies.finetuning_tables import as_records, half_doses
+from ssah_core.studies.finetuning_tables import as_records, half_doses, over_prompts
 from ssah_core.studies.subject import WAYS, Subject
 
 SIZES = {way: {"SCU": 0.1, "UCU": 0.2, "RU": 0.2} for way in WAYS}
@@ -225,3 +225,16 @@ def test_the_dose_at_which_half_of_the_requests_are_answered():
             *rows_of("rewound", {1: 90.0, 2: 95.0})]
     found = half_doses(pandas.DataFrame(rows)).set_index("arm").value
     assert found["nothing"] == pytest.approx(2 ** 0.5) and found["SCU"] == inf and found["rewound"] == 0.5
+
+
+def test_of_one_model_the_interval_is_over_its_prompts():
+    def row(arm, dose, outcomes):
+        return {"arm": arm, "metric": "asr", "order": 0, "dose": dose, "n": 8, "outcomes": outcomes}
+
+    rows = pandas.DataFrame([row("a", 1, "c0"), row("a", 2, "f0"), row("b", 1, "c0"), row("b", 2, "ff"),
+                             row("a", 0, "ff")])  # what is before the attack does not count
+    found = over_prompts(rows, "a", "b")
+    assert found.mean == -25 and found.n == 8 and -50 <= found.low < -25 < found.high <= 0
+    assert over_prompts(rows[::-1], "a", "b") == found
+    with pytest.raises(ValueError, match="'a' was looked at 2 times and 'b' 1 times"):
+        over_prompts(rows[:3], "a", "b")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy
 import pandas
+from scipy.stats import bootstrap
 
 from ..judging import unpacked
 from ..records.doses import dose_to
+from ..records.statistics import Interval
 from .arms import Arm, HeldArm
 
 ALONG = ("asr", "harm_right", "not_refused", "fulfilled", "broken", "benign", "refused", "new", "loss")
@@ -90,3 +93,27 @@ def per_prompt(table: pandas.DataFrame, arm: str, other: str, dose: int,
               "trigger": trigger} for row in rows.itertuples()
              for truth, trigger in zip(unpacked(row.outcomes, row.n), triggers[row.seed], strict=True)]
     return pandas.DataFrame(found)
+
+
+def over_prompts(table: pandas.DataFrame, arm: str, other: str, metric: str = "asr") -> Interval:
+    """What an arm does beyond another in one model, in points, with a 95 % interval over its prompts.
+
+    table        Rows of `attacked` of one model, of any orders.
+    arm, other   Names of arms, of which the other is the control.
+    metric       A mark of malicious requests, looked at after every dose.
+
+    Of each prompt the difference is taken as a mean over doses and orders; the interval is a bootstrap over prompts
+    (BCa, 9,999 draws). It tells other prompts of this kind, and nothing of another model or another alignment.
+    Raises ValueError where the arms were not looked at equally often.
+
+    *Shown in:* 05_freeze_safety_units.
+    """
+    rows = table[(table.metric == metric) & (table.dose > 0)].sort_values(["order", "dose"])
+    truths = {name: numpy.array([unpacked(row.outcomes, row.n) for row in rows[rows.arm == name].itertuples()])
+              for name in (arm, other)}
+    if not len(truths[arm]) or truths[arm].shape != truths[other].shape:
+        raise ValueError(f"{arm!r} was looked at {len(truths[arm])} times and {other!r} {len(truths[other])} times: "
+                         "pass rows of both after the same doses and orders")
+    found = 100 * (truths[arm].mean(0) - truths[other].mean(0))
+    low, high = bootstrap((found,), numpy.mean, rng=0).confidence_interval
+    return Interval(float(found.mean()), float(low), float(high), len(found), "95 % by a bootstrap over prompts")
