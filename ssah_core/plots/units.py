@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .marks import with_intervals
+from .marks import what_is_drawn, with_intervals
 from .style import GUIDE, Look, look
 
 SETS = {"safety": "safety set (malicious requests, refused)", "utility": "utility set (ordinary instructions)"}
@@ -84,7 +84,7 @@ def plot_places(table: pandas.DataFrame) -> Figure:
         axis.grid(False, axis="x")
     handles = [Line2D([], [], color=GUIDE, marker="o", ms=6, lw=0, mfc=fill, label=name)
                for name, fill in (("MLP", GUIDE), ("attention", "white"))]
-    figure.legend(handles=handles, title="faint: one organism; mark: mean, 95 % interval", loc="outside lower center",
+    figure.legend(handles=handles, title=what_is_drawn(table, ["kind", "module", "block"]), loc="outside lower center",
                   ncol=2)
     return figure
 
