@@ -129,7 +129,9 @@ def test_bounds_are_those_of_exact_sign_flips_within_what_is_possible():
 
 def test_fewer_than_six_organisms_have_no_interval():
     for n in range(1, 6):
-        assert marks.with_intervals(rows(arm="a")[:n], ["arm"])[["low", "high"]].isna().all(axis=None)
+        for within in (marks.PERCENT, None):
+            found = marks.with_intervals(rows(arm="a")[:n], ["arm"], within)
+            assert found[["low", "high"]].isna().all(axis=None) and found["mean"][0] == numpy.mean(SIX[:n])
 
 
 def bars(axis) -> list:

@@ -36,9 +36,10 @@ def with_intervals(table: pandas.DataFrame, by: Sequence[str], within: tuple[flo
     """
     rows = []
     for names, part in table.groupby(list(by), sort=False):
-        interval = sign_flip_interval(part.value.tolist(), within=within or (-numpy.inf, numpy.inf))
-        bounds = interval.bounds if interval.n >= LEAST else (numpy.nan, numpy.nan)
-        rows.append([*names, interval.mean, *map(float, bounds)])
+        bounds = (numpy.nan, numpy.nan)
+        if len(part) >= LEAST:
+            bounds = sign_flip_interval(part.value.tolist(), within=within or (-numpy.inf, numpy.inf)).bounds
+        rows.append([*names, part.value.mean(), *map(float, bounds)])
     return pandas.DataFrame(rows, columns=[*by, "mean", "low", "high"])
 
 
