@@ -25,7 +25,8 @@ def test_prefills_of_short_and_of_long_answers_are_lines_of_their_own():
 
 
 def test_lines_of_equal_values_stand_beside_each_other():
-    table = pandas.concat([rows(arm=arm, attack="suffix", x=x) for arm in ("guard", "recovery + guard") for x in (0, 5)])
+    arms = ("guard", "recovery + guard")
+    table = pandas.concat([rows(arm=arm, attack="suffix", x=x) for arm in arms for x in (0, 5)])
     first, second = means(plots.plot_curves_of_attacks(table).axes[0])
     assert second.get_xdata() - first.get_xdata() == pytest.approx([0.07, 0.07])
 

@@ -115,8 +115,8 @@ def plot_wrappers(table: pandas.DataFrame) -> Figure:
     for axis, (kind, title) in zip(axes, titles.items(), strict=True):
         for shift, (arm, mine) in zip(_beside(len(colors)), colors.items(), strict=True):
             part = table[(table.kind == kind) & (table.arm == arm)]
-            axis.scatter(part.value, part.wrapper.map(order.index) + shift, s=26, color=mine.color, marker=mine.marker,
-                         alpha=0.75, lw=0)
+            axis.scatter(part.value, [order.index(name) + shift for name in part.wrapper], s=26, color=mine.color,
+                         marker=mine.marker, alpha=0.75, lw=0)
         axis.set(title=title, xlabel="% of test prompts", xlim=(-3, 104))
         name_rows(axis, order)
     _legend(figure, colors, "one mark an organism", line=False)

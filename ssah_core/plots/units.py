@@ -45,13 +45,17 @@ def plot_plane(table: pandas.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, len(ways), figsize=(4.5 * len(ways), 4.2), squeeze=False)
     for axis, way in zip(axes[0], ways, strict=True):
         part = table[table.way == way]
-        for kind in ("CU", "RU", "UCU", "SCU"):
+        for kind in reversed(KINDS):
             mine = part[part.kind == kind]
             axis.scatter(mine.utility, mine.safety, s=11, color=look(kind).color, marker=look(kind).marker, lw=0,
                          label=f"{KINDS[kind]}: {len(mine)}")
         axis.set(xscale="log", title=f"ranked by {titles.get(way, way)}")
         _scale(axis, signed=not bool((part.safety > 0).all()))
-        axis.legend(fontsize=8.5, markerscale=1.6, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncol=2)
+        handles, names = axis.get_legend_handles_labels()
+        axis.legend(handles[::-1], names[::-1], fontsize=8.5, markerscale=1.6, loc="upper center",
+                    bbox_to_anchor=(0.5, -0.15), ncol=2)
+    figure.supxlabel("SCU choose first, then UCU, then RU; what is left is CU. Whoever was chosen before is missing in "
+                     "the next, so that counts differ.", fontsize=8.5)
     return figure
 
 
