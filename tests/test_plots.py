@@ -21,6 +21,8 @@ from ssah_core.plots import diagram, drawing, marks, style
 from ssah_core.plots.__main__ import redraw_all
 from ssah_core.records import paths
 from ssah_core.records.effects import sign_flip_interval
+from ssah_core.studies.arms import HeldArm, PeftArm
+from ssah_core.studies.finetuning_arms import MAIN_ARMS, REST_ARMS
 from ssah_core.units import UnitKind
 
 ROOM = Path(plots.__file__).parent
@@ -88,12 +90,25 @@ def test_kinds_of_unit_and_marks_have_colours_of_their_own():
 
 
 def test_a_name_without_a_meaning_is_refused_alone_and_gets_a_spare_look_among_others():
-    with pytest.raises(ValueError, match="'LoRA'.*looks"):
-        plots.look("LoRA")
-    names = ["nothing", "SCU + 6 % CU", "SCU", "random, as many (0)", "LoRA", "prefix tuning", "mine"]
+    with pytest.raises(ValueError, match="'mine'.*looks"):
+        plots.look("mine")
+    names = ["nothing", "SCU + 6 % CU", "SCU", "random, as many (0)", "yours", "theirs", "mine"]
     found = plots.looks(names)
     assert list(found) == names and len(set(found.values())) == len(names)
     assert len({look.color for look in plots.looks(["asr", "asr_unseen", "refused"]).values()}) == 3
+
+
+def test_arms_that_share_a_figure_have_a_look_each_whichever_of_them_are_drawn():
+    drawn = {*MAIN_ARMS, *REST_ARMS, HeldArm.REWOUND} - {HeldArm.RANDOM_REST}
+    for arms in (drawn, set(PeftArm)):
+        own = {arm: plots.look(arm) for arm in arms}
+        assert len({look.color for look in own.values()}) == len(arms)
+        assert plots.looks(sorted(arms)[1:]).items() <= own.items()
+
+
+def test_every_arm_has_one_name_and_no_two_share_it():
+    names = [plots.ARMS.get(arm, arm) for arm in HeldArm]
+    assert len(set(names)) == len(HeldArm) and set(plots.ARMS) <= {*HeldArm, *map(HeldArm.RANDOM.draw, range(3))}
 
 
 # -- organisms and intervals -----------------------------------------------------------------------------
@@ -114,7 +129,9 @@ def test_bounds_are_those_of_exact_sign_flips_within_what_is_possible():
 
 def test_fewer_than_six_organisms_have_no_interval():
     for n in range(1, 6):
-        assert marks.with_intervals(rows(arm="a")[:n], ["arm"])[["low", "high"]].isna().all(axis=None)
+        for within in (marks.PERCENT, None):
+            found = marks.with_intervals(rows(arm="a")[:n], ["arm"], within)
+            assert found[["low", "high"]].isna().all(axis=None) and found["mean"][0] == numpy.mean(SIX[:n])
 
 
 def bars(axis) -> list:
@@ -143,10 +160,18 @@ def test_a_curve_has_a_line_an_organism_and_intervals_that_stand_side_by_side():
 
 def test_a_legend_shows_colour_and_marker_of_every_name():
     figure, _ = plt.subplots()
-    marks.legend_below(figure, plots.looks(["SCU", "RU"]), line=True)
+    marks.legend_below(figure, plots.looks(["SCU", "RU"]), "thin: one organism", line=True)
     handles = marks.legend_of(plots.looks(["SCU", "RU"]))
     assert [(h.get_label(), h.get_marker(), h.get_linewidth()) for h in handles] == [("SCU", "o", 0), ("RU", "^", 0)]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["SCU", "RU"]
+
+
+def test_a_legend_names_an_interval_only_where_one_is_drawn():
+    many, few = rows(arm="a"), rows(arm="b")[:5]
+    said = [marks.what_is_drawn(table, ["arm"]) for table in (many, few, pandas.concat([many, few]))]
+    assert said == [f"faint: one organism; mark: mean{more}"
+                    for more in (", 95 % interval", "", ", 95 % interval where there are 6 or more")]
+    assert marks.what_is_drawn(few, ["arm"], line=True, each="order") == "thin: one order; thick: mean"
 
 
 # -- single figures --------------------------------------------------------------------------------------
@@ -163,11 +188,26 @@ def test_the_first_figure_speaks_in_words_and_shows_shares_with_wilson_intervals
     assert (round(low), round(high)) == (89, 98)
 
 
-def test_arms_are_sorted_by_how_much_refusal_is_lost():
-    table = pandas.concat([rows(arm=arm, metric="asr").assign(value=value)
-                           for arm, value in (("nothing", 50.0), ("SCU", 10.0), ("whole sites", 80.0))])
+def test_arms_are_held_against_the_first_organism_by_organism_and_sorted_by_it():
+    table = pandas.concat([rows(arm=arm, metric="asr").assign(value=lambda t, less=less: t.value - less)
+                           for arm, less in (("nothing", 0.0), ("SCU", 10.0), ("rewound", 8.0))])
     axis = plots.plot_arms(table).axes[0]
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["whole sites", "nothing", "SCU"]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["SCU + 6 % CU, put back\nafter", "SCU"]
+    assert [bar.lines[0].get_xdata()[0] for bar in bars(axis)] == [-8, -10]
+    assert bars(axis)[0].lines[2][0].get_segments()[0][:, 0].tolist() == pytest.approx([-8, -8])
+
+
+def test_arms_are_compared_at_doses_that_both_have():
+    late, early = rows(metric="asr", dose=8), rows(metric="asr", dose=4)
+    table = pandas.concat([early.assign(arm="all weights", value=10.0), late.assign(arm="all weights", value=90.0),
+                           late.assign(arm="LoRA", value=95.0)])
+    assert [bar.lines[0].get_xdata()[0] for bar in bars(plots.plot_arms(table).axes[0])] == [5]
+
+
+def test_a_course_says_how_many_points_were_never_reached():
+    table = pandas.concat([rows(attack="new", arm=arm, steps=steps) for arm in ("nothing", "SCU") for steps in (1, 2)])
+    titles = [plots.plot_attack(part).legends[0].get_title().get_text() for part in (table, table[:-3])]
+    assert "reached" not in titles[0] and "never reached: 3 of 24 points" in titles[1]
 
 
 def test_ways_that_do_little_share_one_row():
@@ -178,6 +218,7 @@ def test_ways_that_do_little_share_one_row():
     assert names == ["w4", "w3", "3 other ways (one dot a way: its mean)"]
     dots = [found for found in axis.collections if isinstance(found, PathCollection)]
     assert sorted(dots[2].get_offsets()[:, 0]) == [0, 1, 2]
+    assert [bool(bar.lines[2]) for bar in bars(axis)] == [True, True, False]
 
 
 def test_a_share_stands_beside_the_whole_model_with_every_organism():
@@ -201,6 +242,9 @@ def test_conditions_have_a_row_each_and_marks_side_by_side():
     heights = [bar.lines[0].get_ydata()[0] for bar in bars(first)]
     assert heights[0] < heights[2] < heights[1] < heights[3]  # ASR of both rows, then utility, below
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ASR (refusal words)", "utility"]
+    for alone in ({"panel": "mark", "row": "by", "mark": "mark"}, {"panel": "mark", "row": "by", "mark": "state"}):
+        figure = plots.plot_conditions(table[table.state == "before"], **alone)
+        assert not figure.legends[0].get_texts() and "mean" in figure.legends[0].get_title().get_text()
 
 
 def test_courses_have_a_line_a_condition_over_all_places():
@@ -304,6 +348,7 @@ def test_figures_are_the_same_bytes_when_drawn_again_and_keep_their_text(cache):
     plots.draw("losses", plots.plot_losses, LOSSES, alt="Falling.")
     files = [paths.figures() / f"losses.{kind}" for kind in ("svg", "png", "json")]
     before = [file.read_bytes() for file in files]
+    (paths.figures() / "history.json").write_text("[]")
     assert redraw_all() == ["losses"] and [file.read_bytes() for file in files] == before
 
 

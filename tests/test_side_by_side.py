@@ -6,10 +6,12 @@ from made_up import made
 from ssah_core import plots
 from ssah_core.records import cache, paths
 from ssah_core.records.row_files import FORMAT
-from ssah_core.records.side_by_side import PAPER, beside_table, real_rows
+from ssah_core.records.side_by_side import ASR, MARKS, PAPER, UTILITY, beside_table, real_rows
 
 ORGANISMS = [made(f"table1/{group}/{metric}", *values, seeds=(10, 11)) for group, metric, values in (
-    ("scu", "harm_right", (90.0, 80.0)), ("scu", "utility", (-1.0, -2.0)), ("random_scu", "harm_right", (1.0, 0.0)))]
+    ("scu", "harm_right", (90.0, 80.0)), ("scu", "asr", (95.0, 97.0)),
+    ("scu", "utility", (-1.0, -2.0)), ("random_scu", "harm_right", (1.0, 0.0)))]
+RIGHT = list(MARKS)[1]
 REAL = {"scale": "smollm", "model": "SmolLM2", "seeds": (0,)}
 
 
@@ -19,15 +21,16 @@ def told(table) -> dict:
 
 def test_every_organism_has_a_row_and_the_paper_stands_by_its_own_score():
     found = told(beside_table(ORGANISMS))
-    assert found["organism", "SCU", "malicious requests fulfilled", 11] == 80.0
-    assert found["organism", "random", "malicious requests fulfilled", 10] == 1.0
-    assert [value for (who, removed, mark, _), value in found.items()
-            if who == PAPER and removed == "the paper's SCU" and mark == "utility"] == [-1.3, -3.6, -2.9]
+    assert found["organism", "SCU", RIGHT, 11] == 80.0 and found["organism", "SCU", ASR, 10] == 95.0
+    assert found["organism", "random", RIGHT, 10] == 1.0
+    of_the_paper = [(mark, value) for (who, removed, mark, _), value in found.items()
+                    if who == PAPER and removed == "the paper's SCU"]
+    assert of_the_paper == [(ASR, 56), (ASR, 71), (ASR, 48), (UTILITY, -1.3), (UTILITY, -3.6), (UTILITY, -2.9)]
 
 
 def test_of_a_real_model_fluent_answers_count_and_not_words_alone():
     real = [made("table1/scu/fulfilled", 60.0, **REAL), made("table1/scu/harm_right", 95.0, **REAL)]
-    assert told(beside_table([*ORGANISMS, *real]))["SmolLM2", "SCU", "malicious requests fulfilled", 0] == 60.0
+    assert told(beside_table([*ORGANISMS, *real]))["SmolLM2", "SCU", RIGHT, 0] == 60.0
 
 
 def test_scale_tiny_proves_nothing():

@@ -17,6 +17,6 @@ from .peft import plot_against_loss, plot_rates
 from .probing import plot_depth, plot_flip_map, plot_flips, plot_gaps, plot_leans, plot_lens, plot_probes
 from .removal import plot_choices, plot_curves, plot_removal, plot_share, plot_table1
 from .stages import plot_alignment, plot_dose, plot_losses, plot_stages
-from .style import look, looks
+from .style import ARMS, look, looks
 from .transfer import plot_moves, plot_transfer, plot_transfer_table
 from .units import plot_distributions, plot_places, plot_plane

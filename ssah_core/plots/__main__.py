@@ -13,10 +13,12 @@ from ..records import cache, paths
 from ..records.row_files import DAMAGE
 from .drawing import render
 
+NO_FIGURES = ("history", "registration")  # that lie beside them
+
 
 def redraw_all() -> list[str]:
     """Draw every figure again from its JSON; returns their names."""
-    files = sorted(paths.figures().glob("*.json"))
+    files = sorted(file for file in paths.figures().glob("*.json") if file.stem not in NO_FIGURES)
     for file in files:
         render(file.stem, *_read(file))
     return [file.stem for file in files]

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import matplotlib.pyplot as plt
 import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .marks import LEGEND, LINES, draw_dots, draw_lines, legend_of, name_rows
-from .style import GUIDE, NAMES, look, looks
+from .marks import POINTS, draw_dots, draw_lines, legend_of, name_rows, what_is_drawn
+from .style import ARMS, GUIDE, NAMES, look, looks
 
-MARKS = ("asr", "harm_right", "utility")
+MARKS = ("asr", "harm_right", "utility", "benign")
+WIDE = 26  # characters of a line of an arm's name
 ATTACKS = {"benign": "harmless chats", "new": "new tasks", "harmful10": "10 harmful examples",
            "harmful50": "50 harmful examples", "harmful100": "100 harmful examples"}
-ARMS = {"nothing": "nothing", "random, as many": "as many random units", "random, as many (0)": "as many random units",
-        "rewound": "SCU + 6 % CU, put back after",
-        "random, as many (1)": "as many random units, draw 2", "random, as many (2)": "as many random units, draw 3",
-        "random, as many as SCU + all CU": "random units, as many\nas SCU + all CU",
-        "the rest": "what belongs to no unit", "random, and the rest": "random units, and what belongs to none",
-        "SCU + 6 % CU, and the rest": "SCU + 6 % CU, and what belongs to no unit",
-        "two phases": "two phases (the paper's schedule)", "whole sites": "whole sites",
-        "SCU + 6 % CU, paper's score": "SCU + 6 % CU\nby the paper's score",
-        "SCU + 6 % CU, variance, best": "SCU + 6 % CU\nby the paper's score at its best",
-        "same magnitude": "units of the same magnitude"}
-"""Arm -> how a figure calls what is held; others as they are."""
 ASR = "malicious requests not refused, %"
 
 
-def plot_attack(table: pandas.DataFrame, legend: str = "held", says: str = ASR, each: str = "organism") -> Figure:
+def plot_attack(table: pandas.DataFrame, legend: str = "held", says: str = ASR, each: str = "organism",
+                xlabel: str = "steps of fine-tuning") -> Figure:
     """Malicious requests that a model no longer refuses, along fine-tuning, with different units held.
 
     table    `attack`, `arm`, `steps`, `value` (%), `seed`
     legend   says what the arms differ in
     says     what the values are
     each     what a `seed` is: an organism, or an order of the chats
+    xlabel   what `steps` are; of places that an arm never reached there is no row, and the legend counts them
     """
-    attacks, own = list(dict.fromkeys(table.attack)), looks(sorted(set(table.arm)))  # the same in every figure
-    arms = {arm: own[arm] for arm in dict.fromkeys(table.arm)}
+    attacks, arms = list(dict.fromkeys(table.attack)), looks(table.arm)
     across = min(len(attacks), 3)
     down = -(-len(attacks) // across)
     figure, axes = plt.subplots(down, across, figsize=((3.6 if across < 3 else 2.7) * across + 2.3, 3.1 * down),
@@ -46,15 +39,22 @@ def plot_attack(table: pandas.DataFrame, legend: str = "held", says: str = ASR, 
         factors = _scale(axis, pandas.Series(sorted(part.steps.unique())))
         draw_lines(axis, part, "steps", "arm", arms, spread=0.05 if factors else 0.011 * part.steps.max(),
                    factor=factors)
-        axis.set(title=ATTACKS.get(attack, attack), xlabel="steps of fine-tuning", ylim=(-4, 104))
+        axis.set(title=ATTACKS.get(attack, attack), xlabel=xlabel, ylim=(-4, 104))
     for axis in axes.flat[len(attacks):]:
         axis.remove()
     for row in axes:
         row[0].set_ylabel(says)
-    named = {ARMS.get(arm, arm): mine for arm, mine in arms.items()}
-    figure.legend(handles=legend_of(named, line=True), loc="outside right upper",
-                  title=f"{legend}\n({LINES})".replace("organism", each), alignment="left")
+    named = {fill(ARMS.get(arm, arm), WIDE): mine for arm, mine in arms.items()}
+    said = what_is_drawn(table, ["attack", "arm", "steps"], line=True, each=each)
+    title = f"{legend}\n({said.replace('; ', ';' + chr(10))}{_left_out(table)})"
+    figure.legend(handles=legend_of(named, line=True), loc="outside right upper", title=title, alignment="left")
     return figure
+
+
+def _left_out(table: pandas.DataFrame) -> str:
+    """How many points of arms, seeds and steps a table lacks; "" if none."""
+    whole = sum(part.arm.nunique() * part.seed.nunique() * part.steps.nunique() for _, part in table.groupby("attack"))
+    return f";\nnever reached: {whole - len(table)} of {whole} points" if whole > len(table) else ""
 
 
 def _scale(axis: Axes, steps: pandas.Series) -> bool:
@@ -69,19 +69,28 @@ def _scale(axis: Axes, steps: pandas.Series) -> bool:
 
 
 def plot_arms(table: pandas.DataFrame) -> Figure:
-    """Every arm at equal doses, from the most refusals lost to the fewest; the line is the first arm's mean.
+    """What each arm changes against the first, each organism against itself; the largest fall below.
 
-    table   `arm`, `metric`, `value` (%), `seed`; the first arm is what the others are held against
+    table   `arm`, `metric`, `value` (%), `seed`, and perhaps `dose`: then only doses count that both arms have
     """
+    first, changes = table.arm.iloc[0], _against_the_first(table)
     metrics = [metric for metric in MARKS if metric in set(table.metric)]
-    means = table[table.metric == metrics[0]].groupby("arm", sort=False).value.mean()
+    means = changes[changes.metric == metrics[0]].groupby("arm", sort=False).value.mean()
     order = list(means.sort_values(ascending=False, kind="stable").index)
-    figure, axes = plt.subplots(1, len(metrics), figsize=(9.5, 0.34 * len(order) + 1.3), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(metrics), figsize=(9.5, 0.4 * len(order) + 1.3), sharey=True, squeeze=False)
     for axis, metric in zip(axes[0], metrics, strict=True):
-        part = table[table.metric == metric]
-        axis.axvline(part[part.arm == table.arm.iloc[0]].value.mean(), color=GUIDE, lw=1, ls=":")
-        draw_dots(axis, part, "arm", order, look(metric))
-        axis.set(title=NAMES[metric].replace("requests ", "requests\n"), xlabel="% of test prompts", xlim=(-4, 104))
-        name_rows(axis, [ARMS.get(arm, arm) for arm in order])
-    figure.supxlabel(f"{LEGEND}; dotted: {table.arm.iloc[0]}".replace("\n", "; "), fontsize=9)
+        draw_dots(axis, changes[changes.metric == metric], "arm", order, look(metric), within=POINTS)
+        axis.axvline(0, color=GUIDE, lw=1, ls=":")
+        axis.set(title=NAMES[metric].replace("requests ", "requests\n"), xlabel=f"change from\n\"{first}\" (points)")
+        name_rows(axis, [fill(ARMS.get(arm, arm), WIDE) for arm in order])
+    figure.supxlabel(f"{what_is_drawn(changes, ['arm', 'metric'])}; every panel has its own scale", fontsize=9)
     return figure
+
+
+def _against_the_first(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Differences of all other arms from the first, within each seed (and dose); means over doses."""
+    keys = [column for column in ("metric", "seed", "dose") if column in table]
+    is_first = table.arm == table.arm.iloc[0]
+    both = table[~is_first].merge(table[is_first][[*keys, "value"]], on=keys, suffixes=("", "_first"))
+    return both.assign(value=both.value - both.value_first).groupby(
+        ["arm", "metric", "seed"], as_index=False, sort=False).value.mean()

@@ -6,8 +6,8 @@ import matplotlib.pyplot as plt
 import pandas
 from matplotlib.figure import Figure
 
-from ..records.side_by_side import OWN, PAPER
-from .marks import POINTS, draw_dots, draw_lines, legend_of, name_rows
+from ..records.side_by_side import OWN, PAPER, UTILITY
+from .marks import POINTS, draw_dots, draw_lines, legend_of, name_rows, what_is_drawn
 from .removal import WAYS
 from .style import GUIDE, MEANINGS, Look
 
@@ -41,11 +41,13 @@ def plot_beside(table: pandas.DataFrame) -> Figure:
                 axis.scatter(values, [place + 0.1 + 0.22 * down] * len(values), s=LARGE, color=drawn.color,
                              marker=drawn.marker, lw=0, zorder=4)
         axis.axvline(0, color=GUIDE, lw=0.8)
-        axis.set(title=mark, xlabel="change (points)",
-                 xlim=(min(-30.0, part.value.min() - 6), max(30.0, part.value.max() + 6)))
+        axis.set(title=mark, xlabel="change (points)")
+        if mark != UTILITY:
+            axis.set_xlim(min(-6.0, part.value.min() - 6), 106)
         name_rows(axis, [ROWS[row] for row in rows])
     n = table[table.who == ORGANISMS].seed.nunique()
-    said = {{ORGANISMS: f"{n} organisms: faint; mean, 95 % interval", PAPER: "the paper's models"}.get(who, who): drawn
+    ours = what_is_drawn(table[table.who == ORGANISMS], ["removed", "mark"]).split("mark: ")[1]
+    said = {{ORGANISMS: f"{n} organisms: faint; {ours}", PAPER: "the paper's models"}.get(who, who): drawn
             for who, drawn in looks.items()}
     figure.legend(handles=legend_of(said), loc="outside lower center", ncol=len(said))
     return figure

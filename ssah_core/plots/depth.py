@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy
 import pandas
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from .marks import legend_of
+from .marks import draw_lines, legend_of, name_rows, what_is_drawn
 from .style import GUIDE, Look, looks
 
 ARMS = looks(("aligned", "guard", "recovery", "recovery, RU", "recovery + guard"))
 MARKS = {"asr": "not refused (keywords)", "complete": "harmful answer complete (truth)"}
 KINDS = {"harm": "seen harm", "harm_unseen": "unseen kinds"}
 GIVEN = {"refused": "malicious, refused", "forced": "malicious, its answer", "benign": "benign, its answer"}
+SHORT = 10
+"""Tokens of a prefill that are taken from short answers, at most; more are taken from long ones."""
+READS = {"signal, guard": "read as at the prompt's end", "signal, everywhere": "learned from every token"}
 COSTS = {"refused": "benign refused", "benign": "benign right", "utility": "utility"}
 
 
@@ -27,22 +31,26 @@ def _looks(names: Iterable[str]) -> dict[str, Look]:
     return {name: ARMS[name] for name in names} if set(names) <= set(ARMS) else looks(names)
 
 
-def _lines(table: pandas.DataFrame, axis: Axes, hue: str, colors: Mapping[str, Look]) -> None:
-    """A thin line an organism, and a thick one for their mean; the values of x stand at equal distances."""
-    places = {x: place for place, x in enumerate(sorted(set(table.x)))}
-    drawn = {"data": table.assign(place=table.x.map(places)), "x": "place", "y": "value", "hue": hue,
-             "hue_order": list(colors), "palette": {name: mine.color for name, mine in colors.items()}, "ax": axis,
-             "legend": False}
-    sns.lineplot(**drawn, units="seed", estimator=None, lw=0.6, alpha=0.4)
-    sns.lineplot(**drawn, style=hue, style_order=list(colors), dashes=False, errorbar=None, lw=2, ms=6, mew=0.4,
-                 markers={name: mine.marker for name, mine in colors.items()})
+def _lines(axis: Axes, parts: Sequence[pandas.DataFrame], hue: str, colors: Mapping[str, Look]) -> None:
+    """A thin line an organism, and a thick one for their mean; the values of x stand at equal distances.
+
+    Lines break between `parts`, and stand beside each other, since some would hide others.
+    """
+    places = {x: place for place, x in enumerate(sorted({x for part in parts for x in part.x}))}
+    for part in parts:
+        draw_lines(axis, part.assign(place=part.x.map(places)), "place", hue, colors, within=None, spread=0.07)
     axis.xaxis.set_major_locator(FixedLocator(list(places.values())))
     axis.set_xticklabels([f"{x:g}" for x in places])
 
 
-def _legend(figure: Figure, colors: Mapping[str, Look], title: str = "thin: one organism", *,
-            line: bool = True) -> None:
-    figure.legend(handles=legend_of(colors, line=line), title=title, loc="outside right upper")
+def _beside(n: int) -> list[float]:
+    """Where `n` marks stand in a row, from top to bottom."""
+    return numpy.linspace(-0.34, 0.34, n).tolist() if n > 1 else [0.0]
+
+
+def _legend(figure: Figure, colors: Mapping[str, Look], title: str, *, line: bool = True) -> None:
+    figure.legend(handles=legend_of(colors, line=line), title=title.replace("; ", "\n"), loc="outside right upper",
+                  alignment="left")
 
 
 def plot_prefills(table: pandas.DataFrame) -> Figure:
@@ -56,12 +64,25 @@ def plot_prefills(table: pandas.DataFrame) -> Figure:
                                 sharex=True, squeeze=False)
     for row, kind in zip(axes, kinds, strict=True):
         for axis, metric in zip(row, metrics, strict=True):
-            _lines(table[(table.kind == kind) & (table.metric == metric)], axis, "arm", colors)
-            axis.set(title=f"{KINDS[kind]}: {MARKS[metric]}", ylim=(-3, 104), ylabel="% of test prompts", xlabel="")
-    for axis in axes[-1]:
-        axis.set_xlabel("tokens of the answer, prefilled")
-    _legend(figure, colors)
+            part = table[(table.kind == kind) & (table.metric == metric)]
+            _lines(axis, [part[part.x <= SHORT], part[part.x > SHORT]], "arm", colors)
+            _name_parts(axis, sorted(set(part.x)))
+            axis.set(title=f"{KINDS[kind]}: {MARKS[metric]}", ylim=(-3, 118), ylabel="% of test prompts",
+                     xlabel="tokens of the answer, prefilled")
+            axis.set_yticks(range(0, 101, 20))
+            axis.label_outer()
+    _legend(figure, colors, what_is_drawn(table, ["arm", "kind", "metric", "x"], line=True))
     return figure
+
+
+def _name_parts(axis: Axes, x: Sequence[float]) -> None:
+    """Say from which answers prefills are taken, left and right of where that changes."""
+    change = sum(at <= SHORT for at in x) - 0.5
+    if not 0 < change < len(x) - 1:
+        return
+    axis.axvline(change, color=GUIDE, lw=0.8, ls=":")
+    for name, middle in (("short answers", (change - 0.5) / 2), ("long", (change + len(x) - 0.5) / 2)):
+        axis.text(middle, 109, name, ha="center", va="center", fontsize=8.5, style="italic")
 
 
 def plot_curves_of_attacks(table: pandas.DataFrame) -> Figure:
@@ -73,9 +94,13 @@ def plot_curves_of_attacks(table: pandas.DataFrame) -> Figure:
     attacks, colors = list(dict.fromkeys(table.attack)), _looks(table.arm)
     figure, axes = plt.subplots(1, len(attacks), figsize=(10, 2.8), sharey=True, squeeze=False)
     for axis, attack in zip(axes[0], attacks, strict=True):
-        _lines(table[table.attack == attack], axis, "arm", colors)
-        axis.set(title=attack, xlabel=labels[attack], ylabel="ASR (keywords), %", ylim=(-3, 104))
-    _legend(figure, colors)
+        part = table[table.attack == attack]
+        _lines(axis, [part], "arm", colors)
+        missing = ", ".join(arm for arm in colors if arm not in set(part.arm))
+        axis.set(title=f"{attack} (not tried: {missing})" if missing else attack, xlabel=labels[attack],
+                 ylabel="ASR (keywords), %", ylim=(-3, 104))
+        axis.label_outer()
+    _legend(figure, colors, what_is_drawn(table, ["arm", "attack", "x"], line=True))
     return figure
 
 
@@ -88,11 +113,13 @@ def plot_wrappers(table: pandas.DataFrame) -> Figure:
     colors, order = _looks(table.arm), list(dict.fromkeys(table.wrapper))
     figure, axes = plt.subplots(1, 2, figsize=(10, 0.42 * len(order) + 1), sharey=True)
     for axis, (kind, title) in zip(axes, titles.items(), strict=True):
-        sns.stripplot(table[table.kind == kind], x="value", y="wrapper", order=order, hue="arm", hue_order=list(colors),
-                      palette={name: mine.color for name, mine in colors.items()}, dodge=True, jitter=False,
-                      size=4.5, alpha=0.75, legend=False, ax=axis)
-        axis.set(title=title, xlabel="% of test prompts", ylabel="", xlim=(-3, 104))
-    _legend(figure, colors, "one dot an organism", line=False)
+        for shift, (arm, mine) in zip(_beside(len(colors)), colors.items(), strict=True):
+            part = table[(table.kind == kind) & (table.arm == arm)]
+            axis.scatter(part.value, [order.index(name) + shift for name in part.wrapper], s=26, color=mine.color,
+                         marker=mine.marker, alpha=0.75, lw=0)
+        axis.set(title=title, xlabel="% of test prompts", xlim=(-3, 104))
+        name_rows(axis, order)
+    _legend(figure, colors, "one mark an organism", line=False)
     return figure
 
 
@@ -108,12 +135,13 @@ def plot_signals(table: pandas.DataFrame) -> Figure:
     for row, read in zip(axes, reads, strict=True):
         for axis, arm in zip(row, arms, strict=True):
             part = table[(table.attack == read) & (table.arm == arm)]
-            _lines(part.assign(kind=part.kind.map(GIVEN)), axis, "kind", colors)
+            _lines(axis, [part.assign(kind=part.kind.map(GIVEN))], "kind", colors)
             axis.axhline(0, color=GUIDE, lw=0.8)
-            axis.set(title=f"{arm}: {read}", ylabel="signal (nats)", xlabel="")
-    for axis in axes[-1]:
-        axis.set_xlabel("tokens of the response read")
-    _legend(figure, colors, "response")
+            axis.set(title=f"{arm}: {READS[read]}", ylabel="signal (nats)",
+                     xlabel="tokens of the response read (0: prompt's end)")
+            axis.label_outer()
+    said = what_is_drawn(table, ["arm", "attack", "kind", "x"], line=True)
+    _legend(figure, colors, f"response\n({said})")
     return figure
 
 

@@ -16,8 +16,6 @@ from .style import Look
 FEW = 8
 """Organisms whose lines are told apart; those of more are drawn fainter."""
 PERCENT, POINTS = (0.0, 100.0), (-100.0, 100.0)
-LEGEND = "faint: one organism\nmark: mean, 95 % interval"
-LINES = "thin: one organism;\nthick: mean, 95 % interval"
 
 
 def with_intervals(table: pandas.DataFrame, by: Sequence[str], within: tuple[float, float] | None = PERCENT,
@@ -38,15 +36,34 @@ def with_intervals(table: pandas.DataFrame, by: Sequence[str], within: tuple[flo
     """
     rows = []
     for names, part in table.groupby(list(by), sort=False):
-        interval = sign_flip_interval(part.value.tolist(), within=within or (-numpy.inf, numpy.inf))
-        bounds = interval.bounds if interval.n >= LEAST else (numpy.nan, numpy.nan)
-        rows.append([*names, interval.mean, *map(float, bounds)])
+        bounds = (numpy.nan, numpy.nan)
+        if len(part) >= LEAST:
+            bounds = sign_flip_interval(part.value.tolist(), within=within or (-numpy.inf, numpy.inf)).bounds
+        rows.append([*names, part.value.mean(), *map(float, bounds)])
     return pandas.DataFrame(rows, columns=[*by, "mean", "low", "high"])
+
+
+def what_is_drawn(table: pandas.DataFrame, by: Sequence[str], *, line: bool = False, each: str = "organism") -> str:
+    """What a legend says of dots, or of lines: an interval is named only where one is drawn.
+
+    table, by   as in `with_intervals`
+    line        whether what is drawn are lines
+    each        what a `seed` is
+
+    >>> import pandas
+    >>> from ssah_core.plots.marks import what_is_drawn
+    >>> what_is_drawn(pandas.DataFrame({"arm": ["nothing", "nothing"], "value": [90.0, 100.0]}), ["arm"])
+    'faint: one organism; mark: mean'
+    """
+    enough = table.groupby(list(by)).size() >= LEAST
+    some = f"mean, 95 % interval where there are {LEAST} or more" if enough.any() else "mean"
+    mean = "mean, 95 % interval" if enough.all() else some
+    return f"thin: one {each}; thick: {mean}" if line else f"faint: one {each}; mark: {mean}"
 
 
 def draw_dots(axis: Axes, table: pandas.DataFrame, column: str, order: Sequence[str], look: Look | Mapping[str, Look],
               *, within: tuple[float, float] | None = PERCENT, shift: float = 0.0, height: float = 1.0,
-              size: float = 6.5) -> None:
+              size: float = 6.5, interval: bool = True) -> None:
     """Draw rows, the first on top: organisms as faint dots, and above them the mean with its interval.
 
     table    one row an organism: `value` (drawn along x) and `column`
@@ -57,6 +74,7 @@ def draw_dots(axis: Axes, table: pandas.DataFrame, column: str, order: Sequence[
     shift    how far down, in rows: for several dots in a row
     height   of what is drawn, in rows: less than 1 for several dots in a row
     size     of the mean's mark, in points
+    interval whether the mean has one, where it can
 
     Raises KeyError if a row of `order` has no look.
     """
@@ -68,8 +86,8 @@ def draw_dots(axis: Axes, table: pandas.DataFrame, column: str, order: Sequence[
         values, row = table[table[column] == name].value, means.loc[name]
         below, above = place + shift + 0.17 * height, place + shift - 0.08 * height
         axis.scatter(values, [below] * len(values), s=14, color=mine.color, alpha=0.45, lw=0, zorder=2)
-        axis.errorbar(row["mean"], above, xerr=_arms(row), fmt=mine.marker, color=mine.color, ms=size, capsize=3,
-                      lw=1.6, zorder=3)
+        axis.errorbar(row["mean"], above, xerr=_arms(row) if interval else None, fmt=mine.marker, color=mine.color,
+                      ms=size, capsize=3, lw=1.6, zorder=3)
 
 
 def name_rows(axis: Axes, labels: Sequence[str], *, grid: bool = True) -> None:
@@ -123,18 +141,18 @@ def legend_of(looks: Mapping[str, Look], *, line: bool = False) -> list[Line2D]:
             for name, mine in looks.items()]
 
 
-def legend_below(figure: Figure, looks: Mapping[str, Look], *, columns: int | None = None,
+def legend_below(figure: Figure, looks: Mapping[str, Look], title: str, *, columns: int | None = None,
                  line: bool = False) -> None:
-    """A legend of names under the panels, with a title that says what a dot, or a line, is.
+    """A legend of names under the panels.
 
     figure    whose legend
-    looks     by name
+    looks     by name; may be none
+    title     says what a dot, or a line, is: of `what_is_drawn`
     columns   names side by side; all of them if left out
     line      whether what is drawn are lines
     """
-    title = LINES.replace("\n", " ") if line else LEGEND.replace("\n", "; ")
     figure.legend(handles=legend_of(looks, line=line), title=title, loc="outside lower center",
-                  ncol=columns or len(looks))
+                  ncol=columns or max(1, len(looks)))
 
 
 def _arms(means) -> numpy.ndarray | None:

@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .marks import LEGEND, PERCENT, draw_dots, draw_lines, legend_below, legend_of, name_rows
+from .marks import PERCENT, draw_dots, draw_lines, legend_below, legend_of, name_rows, what_is_drawn
 from .style import GUIDE, SHADES, Look, look, looks
 
 KINDS = {"harm": "malicious", "harm_unseen": "malicious, unseen kinds", "benign": "benign"}
@@ -32,7 +32,8 @@ def _lines(axis: Axes, table: pandas.DataFrame, x: str, column: str, shown: Mapp
 
 def _legend(figure: Figure, shown: Mapping[str, Look], table: pandas.DataFrame, column: str) -> None:
     there = {name: mine for name, mine in shown.items() if name in set(table[column])}
-    legend_below(figure, there, line=True)
+    places = list(table.columns.difference(["value", "seed"]))
+    legend_below(figure, there, what_is_drawn(table, places, line=True), line=True)
 
 
 def _grid(values: pandas.DataFrame, axis: Axes, low: float) -> None:
@@ -81,7 +82,9 @@ def plot_leans(table: pandas.DataFrame) -> Figure:
         axis.set(title=title)
         name_rows(axis, [READINGS[reading] for reading in order])
     figure.supxlabel("cosine distance (above 0: refusal)", fontsize=10)
-    figure.legend(handles=legend_of(stages), title=LEGEND, loc="outside right upper", alignment="left")
+    said = what_is_drawn(table, ["reading", "stage", "metric"])
+    figure.legend(handles=legend_of(stages), title=said.replace("; ", "\n"), loc="outside right upper",
+                  alignment="left")
     return figure
 
 

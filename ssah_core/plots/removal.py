@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..records import wilson
-from .marks import LEGEND, POINTS, draw_dots, draw_lines, legend_below, name_rows
+from .marks import POINTS, draw_dots, draw_lines, legend_below, name_rows, what_is_drawn
 from .style import GUIDE, NAMES, look
 
 MARKS = ("asr", "harm_right", "utility")
@@ -59,7 +59,7 @@ def plot_table1(table: pandas.DataFrame) -> Figure:
         axis.axvline(0, color=GUIDE, lw=0.8)
         axis.set(title=NAMES[metric].replace("requests ", "requests\n"), xlabel="change (points)", xlim=(-106, 106))
         name_rows(axis, names)
-    figure.supxlabel(LEGEND.replace("\n", "; "), fontsize=9)
+    figure.supxlabel(what_is_drawn(table, ["group", "metric"]), fontsize=9)
     return figure
 
 
@@ -81,7 +81,8 @@ def plot_curves(table: pandas.DataFrame) -> Figure:
             axis.set(ylim=(-4, 104), xlabel="% of units removed" if way == ways[-1] else "",
                      ylabel=f"{WAYS.get(way, way)}\n% of prompts" if group == "SCU" else "",
                      title=title if way == ways[0] else "")
-    legend_below(figure, marks, line=True)
+    shown = table[table.group.isin(GROUPS) & table.metric.isin(MARKS)]
+    legend_below(figure, marks, what_is_drawn(shown, ["way", "group", "share", "metric"], line=True), line=True)
     return figure
 
 
@@ -98,7 +99,7 @@ def plot_share(table: pandas.DataFrame, title: str = "") -> Figure:
         draw_dots(axis, table[table.removed == removed], "metric", shown, colors, shift=shift, height=0.6)
     name_rows(axis, [NAMES[metric].replace("requests ", "requests\n") for metric in shown])
     axis.set(title=title, xlabel=f"% of prompts (black: whole model; colour: units removed)\n"
-             f"{LEGEND.replace(chr(10), '; ')}", xlim=(-3, 103))
+             f"{what_is_drawn(table, ['removed', 'metric'])}", xlim=(-3, 103))
     return figure
 
 
@@ -111,15 +112,16 @@ def plot_choices(table: pandas.DataFrame, best: int = 10) -> Figure:
     gain = table.groupby(["way", "metric"]).value.mean().unstack("metric")
     ranked = list((gain.harm_right - gain.utility.abs()).sort_values(ascending=False, kind="stable").index)
     own, others = ranked[:best], ranked[best:]
-    rows = [_words(way) for way in own]
+    rows, rest = [_words(way) for way in own], table[table.way.isin(others)]
     if others:
-        rest = table[table.way.isin(others)].groupby(["way", "metric"], as_index=False).value.mean()
         rows.append(f"{len(others)} other ways (one dot a way: its mean)")
-        table = pandas.concat([table[table.way.isin(own)], rest.assign(way=rows[-1])])
+        rest = rest.groupby(["way", "metric"], as_index=False).value.mean().assign(way=rows[-1])
+    table = table[table.way.isin(own)]
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 0.36 * len(rows) + 1.3), sharey=True)
     for axis, metric in zip(axes, ("harm_right", "utility"), strict=True):
-        part = table[table.metric == metric]
-        draw_dots(axis, part, "way", [*own, *rows[len(own):]], look(metric), within=POINTS, size=6)
+        for part, interval in ((table, True), (rest, False)):  # over ways there is no interval
+            draw_dots(axis, part[part.metric == metric], "way", [*own, *rows[len(own):]], look(metric), within=POINTS,
+                      size=6, interval=interval)
         axis.axvline(0, color=GUIDE, lw=0.8)
         axis.set(title=NAMES[metric].replace("requests ", "requests\n"), xlabel="change when removed (points)",
                  xlim=(-106, 106))
@@ -127,7 +129,7 @@ def plot_choices(table: pandas.DataFrame, best: int = 10) -> Figure:
         axis.tick_params(axis="y", labelsize=8.5)
     axes[0].set_title("criterion, tokens, normalisation or rounds,\nheld against, what stands in", loc="left", x=-1.1,
                       fontsize=8.5, style="italic")
-    figure.supxlabel(LEGEND.replace("\n", "; "), fontsize=9)
+    figure.supxlabel(what_is_drawn(table, ["way", "metric"]), fontsize=9)
     return figure
 
 

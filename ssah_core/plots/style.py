@@ -1,8 +1,8 @@
 """Colours, markers and words of the figures: one look a meaning, the same in every notebook.
 
 The colours are those of Okabe and Ito (2008) as far as they stand out on white at 3:1; orange and sky blue are
-darkened until they do, and wine, indigo, slate, brown and tan are added for what is no kind of unit. Whoever sees no
-green or no red still tells apart what shares a figure (`FAMILIES`); the tests compute both.
+darkened until they do, and wine, rose, indigo, slate, brown and tan are added for what is no kind of unit. Whoever sees
+no green or no red still tells apart what shares a figure (`FAMILIES`); the tests compute both.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ MEANINGS: Mapping[str, Look] = {
     "ASR": Look("#B87F00", "v"),  # orange, darkened
     "right answers": Look("#882255", "p"),  # wine: malicious requests, and right answers to them
     "utility": Look("#3D9BD1", "h"),  # sky blue, darkened: ordinary tasks, and benign requests
+    "unseen": Look("#E0526A", "v"),  # rose: malicious requests of kinds that alignment has not seen
     "instructed": Look("#5A7FC0", "<"),  # slate
     "pretrained": Look("#9A8A66", ">"),  # tan
     "light": Look("#A0306E", "d"),  # magenta: a lightly aligned model
@@ -40,7 +41,7 @@ MEANINGS: Mapping[str, Look] = {
     "another": Look("#332288", "8"),  # four more, for what has no meaning of its own
     "a third": Look("#5A7FC0", "H"),
     "a fourth": Look("#7A4E10", "s"),
-    "a fifth": Look("#9A8A66", "D"),
+    "a fifth": Look("#9A8A66", "<"),
 }
 """Meaning -> its look. No colour stands anywhere else in the package."""
 SPARE = ("another", "a third", "a fourth", "a fifth")
@@ -48,10 +49,10 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "units": ("SCU", "UCU", "CU", "RU", "random", "whole"),
     "marks": ("ASR", "right answers", "utility"),
     "stages": ("pretrained", "instructed", "light", "whole"),
-    "requests": ("right answers", "another", "utility"),
+    "requests": ("right answers", "unseen", "utility"),
     "responses": ("refusal", "right answers", "utility"),
     "exchanged states": ("refusal", "right answers", "a fourth", "a fifth"),
-    "what is held": ("whole", "SCU", "random", "CU", *SPARE[:2]),
+    "what is held": ("whole", "SCU", "random", "CU", *SPARE),
     "what trains": ("whole", "SCU", "CU", *SPARE[:3]),
     "what was aligned through": ("whole", "RU", "random", "top"),
     "what chooses again": ("whole", "RU", *SPARE[:3]),
@@ -69,7 +70,11 @@ _SAME = {
                       "answers right, SCU removed", "to_answer", "fulfilled"),
     "utility": ("benign", "benign, its answer"),
     "refusal": ("refused", "malicious, refused", "to_refusal"),
-    "another": ("harm_unseen", "malicious, unseen kinds"),
+    "unseen": ("harm_unseen", "malicious, unseen kinds"),
+    "another": ("random, as many as SCU + all CU", "LoRA"),
+    "a third": ("rewound", "LLaMA-Adapter"),
+    "a fourth": ("the rest", "prefix tuning"),
+    "a fifth": ("SCU + 6 % CU, and the rest",),
 }
 _MEANING = {name: meaning for meaning, names in _SAME.items() for name in names} | {m: m for m in MEANINGS}
 
@@ -79,6 +84,17 @@ NAMES = {"asr": "ASR (refusal words)", "harm_right": "malicious requests answere
          "benign": "benign requests right", "refused": "benign requests refused", "facts": "facts", "sums": "sums",
          "lists": "lists", "morals": "right and wicked told", "gsm8k": "GSM8K"}
 """Mark -> how figures call it."""
+ARMS = {"random, as many": "as many random units", "random, as many (0)": "as many random units",
+        "random, as many (1)": "as many random units, draw 2", "random, as many (2)": "as many random units, draw 3",
+        "random, as many as SCU + all CU": "as many random units as SCU + all CU",
+        "other choice, as many": "as many units of another choice", "same magnitude": "as many units of same magnitude",
+        "rewound": "SCU + 6 % CU, put back after", "the rest": "what belongs to no unit",
+        "random, and the rest": "as many random units, and what belongs to no unit",
+        "SCU + 6 % CU, and the rest": "SCU + 6 % CU, and what belongs to no unit",
+        "two phases": "two phases (the paper's schedule)",
+        "SCU + 6 % CU, paper's score": "SCU + 6 % CU by the paper's score",
+        "SCU + 6 % CU, variance, best": "SCU + 6 % CU by the paper's score at its best"}
+"""Arm -> how every figure calls what is held; others as they are."""
 GUIDE, FRAME = "#555555", "#EEEEEE"  # lines at 0 and the like; the grid
 SHADES = "rocket_r"  # of maps: light is little
 STYLE = {"svg.hashsalt": "ssah", "svg.fonttype": "path", "figure.dpi": 150, "savefig.dpi": 150, "axes.titlesize": 11,
@@ -124,4 +140,4 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
 
 
 def _meaning(name: str) -> str | None:
-    return "random" if name.startswith("random") else _MEANING.get(name)
+    return _MEANING.get(name) or ("random" if name.startswith("random") else None)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .marks import with_intervals
+from .marks import what_is_drawn, with_intervals
 from .style import GUIDE, Look, look
 
 SETS = {"safety": "safety set (malicious requests, refused)", "utility": "utility set (ordinary instructions)"}
@@ -45,13 +45,17 @@ def plot_plane(table: pandas.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, len(ways), figsize=(4.5 * len(ways), 4.2), squeeze=False)
     for axis, way in zip(axes[0], ways, strict=True):
         part = table[table.way == way]
-        for kind in ("CU", "RU", "UCU", "SCU"):
+        for kind in reversed(KINDS):
             mine = part[part.kind == kind]
             axis.scatter(mine.utility, mine.safety, s=11, color=look(kind).color, marker=look(kind).marker, lw=0,
                          label=f"{KINDS[kind]}: {len(mine)}")
         axis.set(xscale="log", title=f"ranked by {titles.get(way, way)}")
         _scale(axis, signed=not bool((part.safety > 0).all()))
-        axis.legend(fontsize=8.5, markerscale=1.6, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncol=2)
+        handles, names = axis.get_legend_handles_labels()
+        axis.legend(handles[::-1], names[::-1], fontsize=8.5, markerscale=1.6, loc="upper center",
+                    bbox_to_anchor=(0.5, -0.15), ncol=2)
+    figure.supxlabel("SCU choose first, then UCU, then RU; what is left is CU. Whoever was chosen before is missing in "
+                     "the next, so that counts differ.", fontsize=8.5)
     return figure
 
 
@@ -84,7 +88,7 @@ def plot_places(table: pandas.DataFrame) -> Figure:
         axis.grid(False, axis="x")
     handles = [Line2D([], [], color=GUIDE, marker="o", ms=6, lw=0, mfc=fill, label=name)
                for name, fill in (("MLP", GUIDE), ("attention", "white"))]
-    figure.legend(handles=handles, title="faint: one organism; mark: mean, 95 % interval", loc="outside lower center",
+    figure.legend(handles=handles, title=what_is_drawn(table, ["kind", "module", "block"]), loc="outside lower center",
                   ncol=2)
     return figure
 

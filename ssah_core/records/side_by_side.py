@@ -15,9 +15,11 @@ from .row_files import rows_there
 OWN = "the paper's SCU"
 REMOVED = {"SCU": "table1/scu", "random": "table1/random_scu", OWN: "table1_variance/scu"}
 """What is removed -> where its records are."""
-MARKS = {"malicious requests fulfilled": ("fulfilled", "harm_right"), "utility": ("utility",)}
+ASR, UTILITY = "malicious requests\nnot refused (ASR)", "utility"
+MARKS = {ASR: ("asr",), "answered right (organisms),\nfulfilled fluently (real model)": ("fulfilled", "harm_right"),
+         UTILITY: ("utility",)}
 """Mark -> its metrics, of which the first that has a record counts: "fulfilled" (fluently) is known of real models
-alone, "harm_right" (answered right) is exact in organisms."""
+alone, "harm_right" (answered right) is exact in organisms; the paper has attack success (ASR) alone."""
 PAPER = "the paper"
 
 
@@ -26,7 +28,7 @@ def beside_table(records: Sequence[Record] | None = None) -> pandas.DataFrame:
 
     records   Default: those that lie here.
 
-    Of the paper there is one row a model, counted as `seed`; its "fulfilled" is attack success by keywords.
+    Of the paper there is one row a model, counted as `seed`; whether its models answered rightly is not known.
 
     >>> from ssah_core.records.side_by_side import beside_table
     >>> beside_table([]).who.unique().tolist()
@@ -62,6 +64,6 @@ def real_rows(study: str) -> pandas.DataFrame:
 
 def _of_the_paper() -> list[dict]:
     numbers = {claim.id: claim.paper for claim in CLAIMS}
-    metrics = dict(zip(MARKS, ("asr", "utility"), strict=True))
     return [{"who": PAPER, "removed": OWN, "mark": mark, "value": value, "seed": n}
-            for mark, metric in metrics.items() for n, value in enumerate(numbers[f"{REMOVED[OWN]}/{metric}"].values())]
+            for mark, metric in ((ASR, "asr"), (UTILITY, "utility"))
+            for n, value in enumerate(numbers[f"{REMOVED[OWN]}/{metric}"].values())]
