@@ -6,8 +6,10 @@ import sys
 import numpy
 import pandas
 import pytest
+import torch
 from benchmarks import __main__ as suite
 from benchmarks.pairs import Ratio, interval_of_median, paired, ratio
+from benchmarks.profiles import compared
 
 from ssah_core import plots
 
@@ -71,3 +73,10 @@ def test_a_ratio_is_the_median_of_pairs():
     found = ratio("x", "a / b", [1.0, 3.0, 2.0], 0.5, None, None)
     assert (found.value, found.low, found.high, found.pairs) == (2.0, 1.0, 3.0, 3)
     assert math.isnan(found.row()["goal"])
+
+
+def test_a_profile_names_the_operation_that_is_done_once_more():
+    square = torch.ones(64, 64)
+    lines = compared(lambda: square @ square @ square.exp(), lambda: square @ square).splitlines()
+    assert any("aten::exp" in line and "held against       0.0 ms" in line for line in lines)
+    assert lines[-1].lstrip().startswith("all operations")

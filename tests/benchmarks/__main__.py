@@ -1,4 +1,4 @@
-"""python -m tests.benchmarks [NAME ...] [--pairs N] [--compare]: names are those of the groups below; default all."""
+"""python -m tests.benchmarks [NAME ...] [--pairs N] [--compare] [--profile]: names of groups below, default all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ssah_core.arguments import Parser
 from ssah_core.records import cache, evidence, paths
 
 from . import generating, growth, library, organisms, processes
-from .pairs import Ratio
+from .pairs import Ratio, shows_profiles
 
 GROUPS: Mapping[str, Callable[[int], Iterator[Ratio]]] = {
     "scoring": library.scoring, "supervised": library.supervised, "freezing": library.freezing,
@@ -30,7 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("groups", nargs="*", metavar="NAME", help=f"of {', '.join(GROUPS)}")
     parser.add_argument("--pairs", type=int, default=7, help="pairs a ratio (default 7)")
     parser.add_argument("--compare", action="store_true", help="write nothing; fail where a ratio has become worse")
+    parser.add_argument("--profile", action="store_true", help="print where the time goes, too")
     options = parser.parse_args(argv)
+    shows_profiles.set(options.profile)
     unknown = [name for name in options.groups if name not in GROUPS]
     if unknown or options.pairs < 1:
         parser.error(f"{unknown[0]!r} is no group: choose of {', '.join(GROUPS)}" if unknown else

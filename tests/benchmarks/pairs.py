@@ -5,10 +5,15 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from statistics import median
 
 from scipy.stats import binom
+
+from .profiles import compared
+
+shows_profiles: ContextVar[bool] = ContextVar("shows_profiles", default=False)
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,11 @@ class Ratio:
 
 def paired(name: str, of: str, ours: Callable[[], object], base: Callable[[], object], *, pairs: int = 7,
            goal: float | None = None, floor: float | None = None) -> Ratio:
-    """Time `ours` and `base` in turns, each first as often as second; what happens once has happened before."""
+    """Time `ours` and `base` in turns, each first as often as second; what happens once has happened before.
+    While `shows_profiles` is set, it prints where their time goes."""
     ours(), base()
+    if shows_profiles.get():
+        print(name, compared(ours, base), sep="\n", flush=True)
     times = [_one(ours, base) if n % 2 else _one(base, ours)[::-1] for n in range(pairs)]
     return ratio(name, of, [mine / other for mine, other in times], median(mine for mine, _ in times), goal, floor)
 
