@@ -141,8 +141,9 @@ class Course(TrainerCallback):
         """Marks on test prompts, and how far the weights have moved."""
         subject, about = self.subject.but(model=model), {**self.about, "steps": step, "at": at}
         exam = subject.material.exam("test", 60)
-        questions = {part: exam[part][:60 if part.startswith("harm") else 40] for part in
-                     ("harm", *subject.material.utility, *(() if at == "before" else ("harm_unseen",))) if part in exam}
+        parts = dict.fromkeys(("harm", "benign", *subject.material.utility, "harm_unseen"))
+        questions = {part: exam[part][:60 if part.startswith("harm") else 40] for part in parts
+                     if part in exam and (part, at) != ("harm_unseen", "before")}
         found = subject.outcomes(questions)
         return [*subject.as_rows(found, **about),
                 {**about, **_mean_of(subject, subject.material.shares(found), questions, "old")},
@@ -169,7 +170,7 @@ def old(subject: Subject) -> Sequence[str]:
 
     *Shown in:* 07_spend_alignment_budget.
     """
-    return subject.material.utility[1:]
+    return [part for part in subject.material.utility if part != "benign"]
 
 
 def _mean_of(subject: Subject, marks: Mapping[str, float], questions: Mapping[str, Sequence], metric: str) -> dict:

@@ -68,7 +68,8 @@ def rebuilt(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None)
 
 def _questions(subject: Subject) -> dict[str, list]:
     exam = subject.material.exam("test", 100)
-    return {part: exam[part] for part in ("harm", "harm_unseen", *subject.material.utility) if part in exam}
+    parts = dict.fromkeys(("harm", "harm_unseen", "benign", *subject.material.utility))
+    return {part: exam[part] for part in parts if part in exam}
 
 
 # -- units trained alone: is an alignment hardened? --------------------------------------------------------

@@ -112,11 +112,13 @@ def heard(subject: Subject, read: Readout, rows: Sequence[Row], positions: Seque
 def threshold(subject: Subject, read: Readout) -> float:
     """The signal that no more than `FALSE_STOPS` of the right answers to benign validation prompts exceed.
 
-    Requests are answered in either wording; the other parts of utility (facts, sums and lists) count too.
+    Requests are answered in either wording; the other parts of utility (facts, sums and lists) count too, where they
+    have responses (questions with choices have none).
     """
     exam = subject.material.exam("validation", 100)
-    rows = _answered(subject, exam["benign"]) + [row for part in subject.material.utility[1:] for row in exam[part]]
-    return float(highest(heard(subject, read, rows)).quantile(1 - FALSE_STOPS, interpolation="higher"))
+    others = [row for part in subject.material.utility if part != "benign" for row in exam[part] if "response" in row]
+    signal = heard(subject, read, _answered(subject, exam["benign"]) + others)
+    return float(highest(signal).quantile(1 - FALSE_STOPS, interpolation="higher"))
 
 
 def highest(signal: Tensor, average: bool = AVERAGE) -> Tensor:
