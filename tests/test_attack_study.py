@@ -14,7 +14,7 @@ from ssah_core.plots.attack import plot_attack
 from ssah_core.studies import finetuning_attack as study
 from ssah_core.studies.arms import BudgetArm, HeldArm, PeftArm, RecoveryArm, RemovedGroup
 from ssah_core.studies.finetuning_arms import rewound
-from ssah_core.studies.finetuning_attack import DOSES, QUICK_DOSES, RATES, STATED, Attack, holding, target
+from ssah_core.studies.finetuning_attack import DOSES, QUICK_DOSES, RATES, STATED, Attack, Hold, target
 from ssah_core.studies.matched_controls import like_magnitude, other_choice, whole_sites
 from ssah_core.studies.subject import WAYS, Subject
 from ssah_core.units import top_units
@@ -168,7 +168,7 @@ def test_held_units_stay_while_the_copy_trains_and_the_original_is_untouched(sub
     before = {name: value.clone() for name, value in subject.model.state_dict().items()}
     fight, mask = Attack(subject, "benign"), some(subject.model)
     seen = []
-    fight.run(lambda steps, trained: seen.append((steps, check_frozen(before, trained.model, mask))), holding(mask))
+    fight.run(lambda steps, trained: seen.append((steps, check_frozen(before, trained.model, mask))), Hold(mask))
     assert [steps for steps, _ in seen] == list(fight.doses)
     assert all(report.frozen_changed == 0 < report.trainable_changed for _, report in seen)
     assert all(torch.equal(value, before[name]) for name, value in subject.model.state_dict().items())
@@ -176,7 +176,7 @@ def test_held_units_stay_while_the_copy_trains_and_the_original_is_untouched(sub
 
 def test_the_rest_alone_can_be_held(subject):
     mask = some(subject.model)
-    trained = Attack(subject, "benign").run(None, holding(mask & ~mask, "freeze"))
+    trained = Attack(subject, "benign").run(None, Hold(mask & ~mask, "freeze"))
     report = check_frozen(subject.model, trained.model, mask & ~mask, rest="freeze")
     assert report.frozen_changed == 0 < report.trainable_changed
 
@@ -201,6 +201,20 @@ def test_two_phases_hold_the_few_throughout_and_go_on_in_the_chats(subject):
         {steps: check_frozen(subject.model.state_dict(), trained.model, few)}))
     assert list(reports) == [dose for dose in fight.doses if dose > fight.steps // 2] and reports
     assert all(report.frozen_changed == 0 < report.trainable_changed for report in reports.values())
+
+
+def test_data_of_one_step_have_one_phase_which_is_looked_at(subject, monkeypatch):
+    monkeypatch.setattr(Attack, "doses", (1,))
+    few, everything, seen = some(subject.model, 0.1), some(subject.model, 0.6), {}
+    Attack(subject, "benign").two_phases(everything, few, lambda steps, trained: seen.update(
+        {steps: check_frozen(subject.model.state_dict(), trained.model, everything)}))
+    assert list(seen) == [1] and seen[1].frozen_changed == 0 < seen[1].trainable_changed
+
+
+def test_no_check_is_not_every_dose_and_a_rate_of_nothing_is_not_the_usual_one(subject):
+    with pytest.raises(ValueError):
+        Attack(subject, "benign").run(checks=())
+    assert Attack(subject, "benign", rate=0.0).lr == 0.0
 
 
 def test_training_ends_where_the_look_says_so(subject):

@@ -216,7 +216,7 @@ def test_a_course_keeps_the_model_as_it_was_when_first_safe_and_tells_how_far_it
     course.on_step_end(None, state, Flags(), model=model)
     with torch.no_grad():
         model.model.norm.weight.add_(5)
-    assert torch.equal(course.model.model.model.norm.weight, subject.model.model.norm.weight + 1)
+    assert torch.equal(course.aligned.model.model.norm.weight, subject.model.model.norm.weight + 1)
     [moved] = [row["value"] for row in course.rows if row["metric"] == "moved"]
     assert moved == pytest.approx(subject.model.config.hidden_size ** 0.5)
 

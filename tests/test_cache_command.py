@@ -20,6 +20,7 @@ from ssah_core.cli import app
 from ssah_core.organism import raise_organism
 from ssah_core.records import Stored, list_stored, paths, remove_stored, select, stored
 from ssah_core.records import cache as store
+from ssah_core.smollm.align import made_by
 
 ROOT = Path(__file__).resolve().parents[1]
 HOLDS = """import sys
@@ -55,6 +56,8 @@ def home(tmp_path, monkeypatch):
     store.artefact("scores", {"weights": "8256048e51", "way": way, "rounds": 10},
                    lambda folder: (folder / "safety.safetensors").write_bytes(b"x"))
     store.artefact("spaces", {"checkpoint": "my/model"}, lambda folder: store.write_json(folder / "space.json", {}))
+    store.artefact("smollm", {"stage": "aligned", "seed": 1, **made_by("dpo")},
+                   lambda folder: (folder / "model.safetensors").write_bytes(b"x"))
     stamps = paths.cache() / "executed"
     with store.locked(stamps / "03_label_units-0123456789ab"):
         store.write_json(stamps / "03_label_units-ba9876543210.json", {"result": "x", "wrote": []})
@@ -81,7 +84,8 @@ def test_each_artefact_is_told_by_what_it_is_of(home):
         ("studies", "losses v1, seed 0, tiny"), ("studies", "losses v1, seed 1, tiny"),
         ("studies", "budget/chosen v1, seed 0, tiny"), ("organisms", "seed 0, tiny, aligned"),
         ("scores", "variance on response, 10 rounds, weights 8256048e"), ("spaces", "my/model"),
-        ("executed", "03_label_units-ba9876543210.json"), ("executed", "03_label_units.log")}
+        ("executed", "03_label_units-ba9876543210.json"), ("executed", "03_label_units.log"),
+        ("smollm", "seed 1, dpo, aligned")}
     assert all(found.state == "whole" and not found.busy for found in list_stored())
 
 
@@ -105,7 +109,7 @@ def test_long_names_and_many_rows_stay_within_the_width(home):
 
 def test_machines_get_json(home):
     rows = json.loads(run("--json").stdout)
-    assert {row["kind"] for row in rows} == set(stored.KINDS) - {"completions", "smollm", "verify"}
+    assert {row["kind"] for row in rows} == set(stored.KINDS) - {"completions", "verify"}
     assert all(row["size"] > 0 and row["used"][4] == "-" and Path(row["path"]).exists() for row in rows)
 
 
@@ -129,9 +133,9 @@ def test_to_list_is_no_use_and_writes_nothing(home):
     before = everything(home)
     for file in home.rglob("*"):
         os.utime(file, (time.time() - 9 * 86400,) * 2)
-    assert len(select(list_stored(), older_than=8)) == len(select(list_stored(), older_than=8)) == 8
+    assert len(select(list_stored(), older_than=8)) == len(select(list_stored(), older_than=8)) == 9
     run(), run("--empty", "all"), run("--json")
-    assert len(select(list_stored(), older_than=8)) == 8 and everything(home) == before
+    assert len(select(list_stored(), older_than=8)) == 9 and everything(home) == before
 
 
 def test_what_was_read_lately_is_in_use(home):
@@ -193,16 +197,16 @@ def test_an_artefact_that_was_removed_is_built_again(home):
 def test_without_yes_it_only_says_what_it_would_remove(home):
     before = everything(home)
     ended = run("--empty", "all")
-    assert ended.exit_code == 0 and "\nwould remove 8, " in ended.stdout and "add --yes" in ended.stdout
+    assert ended.exit_code == 0 and "\nwould remove 9, " in ended.stdout and "add --yes" in ended.stdout
     assert everything(home) == before
 
 
 @pytest.mark.parametrize("words, kept", [
-    (["--empty", "studies"], {"organisms", "scores", "spaces", "executed"}),
-    (["--empty", "all", "--study", "losses"], {"organisms", "scores", "spaces", "executed", "studies"}),
-    (["--empty", "all", "--older-than", "1"], {"organisms", "scores", "spaces", "executed", "studies"}),
-    (["--empty", "unfinished"], {"organisms", "scores", "spaces", "executed", "studies"}),
-    (["--empty", "executed"], {"organisms", "scores", "spaces", "studies"}), (["--empty", "all"], set())])
+    (["--empty", "studies"], {"organisms", "scores", "spaces", "smollm", "executed"}),
+    (["--empty", "all", "--study", "losses"], {"organisms", "scores", "spaces", "smollm", "executed", "studies"}),
+    (["--empty", "all", "--older-than", "1"], {"organisms", "scores", "spaces", "smollm", "executed", "studies"}),
+    (["--empty", "unfinished"], {"organisms", "scores", "spaces", "smollm", "executed", "studies"}),
+    (["--empty", "executed"], {"organisms", "scores", "spaces", "smollm", "studies"}), (["--empty", "all"], set())])
 def test_only_what_is_asked_for_is_removed(home, words, kept):
     count = len(list_stored())
     chosen = len(json.loads(run(*words, "--json").stdout))
@@ -288,7 +292,7 @@ def test_what_killed_runs_left_is_told_and_removed(home):
     (partial / "model.safetensors").write_bytes(bytes(500_000))
     assert "1 unfinished (0.5 MB), of runs that were killed: `ssah cache --empty unfinished --yes`" in run().stdout
     assert "removed: 1, 0.5 MB" in run("--empty", "unfinished", "--yes").stdout
-    assert not partial.exists() and len(list_stored()) == 8
+    assert not partial.exists() and len(list_stored()) == 9
 
 
 def test_scratch_of_verification_is_one_thing(home, monkeypatch):
@@ -352,4 +356,4 @@ def test_a_cache_that_cannot_be_read_is_one_sentence(home, monkeypatch):
     (["--older-than", "nan"], "older_than is nan"),
     (["--yes"], "--yes removes nothing by itself")])
 def test_what_cannot_be_picked_is_one_sentence(home, words, sentence):
-    assert sentence in refusal_of(*words) and len(list_stored()) == 8
+    assert sentence in refusal_of(*words) and len(list_stored()) == 9

@@ -5,11 +5,13 @@ import operator
 import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas
 import pytest
 
 from ssah_core import measure_each
+from ssah_core.records import executors as executors_module
 from ssah_core.records.executors import _run, dask_executor, local_executor, map_runs, named_executor, slurm_executor
 from ssah_core.studies import stages
 
@@ -133,6 +135,17 @@ def test_a_worker_forgets_the_settings_of_an_earlier_run(cache, monkeypatch):
 
 def test_no_runs_need_no_executor():
     assert map_runs(divmod, [], _Refusing()) == []
+
+
+def test_a_scheduler_has_one_client_until_that_is_closed(monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed (extra 'dask')")
+    made, closed = [], SimpleNamespace(status="closed")
+    monkeypatch.setattr(distributed, "Client", lambda address: made.append(address) or SimpleNamespace(
+        status="running", get_executor=lambda pure: address))
+    monkeypatch.setattr(executors_module, "_CLIENTS", {"tcp://old:1": closed})
+    for address in ("tcp://new:1", "tcp://new:1", "tcp://old:1"):
+        assert named_executor(f"dask:{address}") == address
+    assert made == ["tcp://new:1", "tcp://old:1"]
 
 
 @pytest.mark.parametrize("name", ["ray", "dask", "dask:", "slurm:gpus=1", ""])

@@ -161,6 +161,13 @@ def test_the_rate_nearest_to_the_target_is_chosen_and_one_that_diverges_is_left_
         assert table.lr.tolist() == list(RATES["tiny"][method][:2]) and table.chosen.tolist() == chosen
 
 
+def test_a_method_that_diverges_at_every_rate_says_so(loaded, monkeypatch):
+    monkeypatch.setattr(Attack, "run", lambda self, checks, model: self.subject.but(model=model))
+    monkeypatch.setattr(Attack, "loss", lambda self, model: float("inf"))
+    with pytest.raises(ValueError, match=r"LoRA diverges at each of its learning rates, \(0.003, .*: add smaller ones"):
+        rates(0, "tiny", "LoRA", 0.5)
+
+
 @pytest.mark.parametrize("losses, reached", [((0.0, 0.0), False), ((99.0, 99.0), True)])
 def test_every_method_is_examined_before_training_and_for_every_dose_of_full_fine_tuning(loaded, losses, reached):
     table = pandas.DataFrame(compared(0, "tiny", "new", {method: 1e-2 for method in METHODS}, losses))

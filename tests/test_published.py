@@ -270,6 +270,7 @@ def test_marks_are_those_of_a_count_by_hand(tiny):
     assert marks["gsm8k"] == marks["new"] == pytest.approx(1 / 7)
     assert marks["utility"] == pytest.approx((marks["benign"] + marks["gsm8k"]) / 2)
     assert set(marks) <= set(tiny.judges) and tiny.judges["harm_right"] == "keyword:wei2024"
+    assert {tiny.judges[mark] for mark in ("asr", "asr_plain", "asr_system")} == {"keyword:qi2023"}  # of Table 1, too
     assert [tiny.complete(row) for row in rows[:7]] == long
 
 
@@ -353,7 +354,7 @@ def test_a_checkpoint_is_loaded_as_a_subject(files, checkpoints, cache, monkeypa
     assert folder.name.startswith(slug(checkpoints["aligned"])[-LONG_NAME:])
     exam = {part: rows[:2] for part, rows in subject.material.exam("test").items()}
     rows = subject.examine(exam | {"new": subject.material.new_tasks(2)}, seed=0)
-    assert {row["metric"] for row in rows} == set(subject.material.judges) - {"complete"}
+    assert {row["metric"] for row in rows} == set(subject.material.judges) - {"complete", "asr_plain", "asr_system"}
     assert all(0 <= row["value"] <= 100 and row["n"] == (4 if row["metric"] == "utility" else 2) for row in rows)
     for way in (WAYS["chosen"]["SCU"], WAYS["paper"]["SCU"]):
         with subject.removed(subject.group("SCU", replace(way, rounds=1), 0.1), way):

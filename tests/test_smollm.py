@@ -6,6 +6,8 @@ import zipfile
 from types import SimpleNamespace
 
 import pytest
+import torch
+from datasets import Dataset
 
 from ssah_core.smollm import align, checkpoint
 from ssah_core.smollm import package_index as published
@@ -99,6 +101,15 @@ def test_one_good_look_is_not_enough_since_it_swings():
     assert not looks((0.0, 0.0), (0.8, 0.0)).reached
     assert not looks((0.8, 0.0), (0.0, 0.0)).reached
     assert looks((0.8, 0.0), (0.05, 0.1), (0.0, 0.0)).reached
+
+
+def test_a_trainer_that_ends_by_itself_is_not_made_to_go_on(monkeypatch):
+    monkeypatch.setattr(align, "answers", lambda *given, **more: Dataset.from_list([]))
+    monkeypatch.setattr(align, "shares_published", lambda found: {"asr": 1.0, "refused": 0.0})
+    made, control = looks(), SimpleNamespace(should_training_stop=True)
+    made.model = torch.nn.Linear(1, 1)
+    made.on_step_end(None, SimpleNamespace(global_step=made.recipe.steps), control)
+    assert len(made.checks) == 1 and not made.reached and control.should_training_stop
 
 
 def test_a_model_that_refuses_everything_is_not_aligned():

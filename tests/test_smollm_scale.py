@@ -1,6 +1,7 @@
 """Scale "smollm", on a model of the same class with two blocks: names, the whole path of a study, errors beforehand."""
 
 import json
+import math
 import shutil
 import subprocess
 
@@ -18,7 +19,17 @@ from ssah_core.records import digest, is_checkpoint, paths
 from ssah_core.runner import execute
 from ssah_core.runner.kernel import kernel_environment
 from ssah_core.smollm import NAME, align, check_ready, ready
-from ssah_core.studies import Subject, finetuning_attack, on_model, primaries, reader, stages
+from ssah_core.studies import (
+    Subject,
+    alignment_budget,
+    finetuning_attack,
+    on_model,
+    primaries,
+    reader,
+    rebuilding,
+    recovery_and_guard,
+    stages,
+)
 
 RECIPE = align.Recipe(steps=2, batch_size=4, check_every=1, harm=2, benign=2)
 SHAPE = dict(hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1,
@@ -103,6 +114,17 @@ def test_utility_is_questions_with_choices_and_answers_are_judged_for_fluency_to
     assert marks["utility"]["value"] == pytest.approx(sum(marks[name]["value"] for name in CHOICES) / 4)
     assert marks["fulfilled"]["judge"] == FLUENT and marks["fulfilled"]["n"] == len(exam["harm"])
     assert marks["fulfilled"]["value"] + marks["broken"]["value"] == marks["not_refused"]["value"]
+
+
+@pytest.mark.filterwarnings("ignore:SmolLM2 was not aligned")
+def test_what_a_choice_answers_is_no_response_and_benign_requests_are_asked_beside_them(small):
+    subject = Subject.load(0, "smollm", checkpoints=on_model("smollm")["checkpoints"])
+    assert tuple(alignment_budget.old(subject)) == CHOICES  # none of which alignment rehearses
+    looked = alignment_budget.Course(subject, (1,), {})._look(subject.model, 1, "before")
+    assert {"old", "refused", "benign", *CHOICES} <= {row["metric"] for row in looked}
+    assert {"harm", "benign", *CHOICES} <= rebuilding._questions(subject).keys()
+    read = recovery_and_guard.readout(subject)
+    assert math.isfinite(recovery_and_guard.threshold(subject, read))
 
 
 @pytest.mark.filterwarnings("ignore:SmolLM2 was not aligned")

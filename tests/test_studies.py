@@ -7,10 +7,8 @@ from ssah_core.judging.exam import unpacked
 from ssah_core.studies.ablation_table import (
     GRID,
     TOLERANCE,
-    ablation_curves,
     changes,
     choices,
-    curves_of_all_ways,
     group_sizes,
     sizes_of,
     table1,
@@ -57,14 +55,6 @@ def test_sizes_are_found_for_every_organism_and_way():
         (2, "chosen", harmless), (2, "paper", harmful), (0, "chosen", harmful), (0, "paper", harmless))])
     most, least = group_sizes(harmless), group_sizes(harmful)
     assert sizes_of(table) == {2: {"chosen": most, "paper": least}, 0: {"chosen": least, "paper": most}}
-
-
-def test_curves_of_all_ways_are_those_of_each(loaded, cache, monkeypatch):
-    monkeypatch.setenv("SSAH_WORKERS", "1")
-    monkeypatch.setattr("ssah_core.studies.ablation_table.GRID", {kind: shares[:1] for kind, shares in GRID.items()})
-    table = curves_of_all_ways([0], "tiny")
-    assert list(table.way.unique()) == list(WAYS)
-    assert table[table.way == "paper"].to_dict("records") == ablation_curves(0, "tiny", "paper")
 
 
 def test_the_groups_of_table_1_are_each_kind_and_as_many_random_units():

@@ -176,6 +176,18 @@ def test_the_state_of_the_random_generator_does_not_matter():
     assert same(trained(), first)
 
 
+@pytest.mark.parametrize("wrong, says", [
+    ({"steps": 0}, "steps=0 is no whole number of 1 or more"),
+    ({"warmup": 0.05}, "warmup=0.05 is nothing that a constant rate or a function of the step has: pass a named"),
+    ({"warmup": 0.05, "schedule": lambda step: 1.0}, "warmup=0.05 is nothing")])
+def test_what_would_be_ignored_is_refused_and_the_model_stays(wrong, says):
+    model = toys.model("llama", dtype=torch.float32)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match=says):
+        fine_tune(model, numbered(4), **{"steps": 1, "lr": 1.0, "batch_size": 1, **wrong})
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_nothing_to_train_on_is_refused():
     with pytest.raises(ValueError, match="chats is empty"):
         fine_tune(Reader(), [], steps=1, lr=0.1, batch_size=1)

@@ -91,6 +91,12 @@ def test_rows_of_a_study_of_ones_own_are_passed_over_and_keep_no_other_from_bein
     assert "losses, seed 0: equal" in said and "mine, seed 0: passed over (a study of your own" in said
 
 
+def test_rows_in_the_place_of_another_seed_are_refused_whichever_seed_is_drawn(kept, capsys):
+    (kept.parent / "tiny-seed1.json").write_bytes(kept.read_bytes())
+    assert main(["--scale", "tiny"]) == 2
+    assert "tiny-seed1.json says that it holds rows of 'losses', scale 'tiny', seed 0" in capsys.readouterr().err
+
+
 def test_rows_that_were_changed_after_they_were_verified_are_unequal(kept, capsys):
     assert main(["--scale", "tiny"]) == 0
     rows = json.loads(kept.read_text())["rows"]

@@ -29,7 +29,8 @@ PUBLISHED_UTILITY = ("benign", "gsm8k")
 """The parts of the exam whose mean is utility; where it has questions with choices, the mean of those is."""
 LIKELIEST = "likeliest choice"
 """The judge of questions with choices (`choices.answer_choices`)."""
-PUBLISHED_JUDGES = {**{mark: judge for mark, (_, judge) in PUBLISHED_MARKS.items()}, "refused": DEFAULT_KEYWORDS,
+PUBLISHED_JUDGES = {**{mark: judge for mark, (_, judge) in PUBLISHED_MARKS.items()},
+                    **dict.fromkeys(("refused", "asr_plain", "asr_system"), DEFAULT_KEYWORDS),
                     "complete": STRICTER, "utility": f"{DEFAULT_KEYWORDS} and final number"}
 """Mark -> its judge, for the column `judge` of a measurement."""
 

@@ -69,7 +69,8 @@ class Material(Protocol):
 
     @property
     def utility(self) -> Sequence[str]:
-        """Parts of the exam whose mean is utility; the first, "benign", is like malicious requests but for malice."""
+        """Parts of the exam whose mean is utility. One may be "benign", which is like malicious requests but for malice
+        and is in every exam, whether it is of utility or not."""
 
     @property
     def judges(self) -> Mapping[str, str]:
@@ -95,8 +96,8 @@ class Material(Protocol):
         """Text that no stage was trained on, for perplexity."""
 
     def exam(self, split: str, n: int | None = None) -> dict[str, list[Row]]:
-        """Questions of the "validation" or "test" split, up to `n` a part: "harm", "harm_unseen" (which may be missing)
-        and those of `utility`."""
+        """Questions of the "validation" or "test" split, up to `n` a part: "harm", "harm_unseen" (which may be
+        missing), "benign" and those of `utility`."""
 
     def new_tasks(self, n: int) -> list[Row]:
         """Test questions of the task that the attack "new" teaches, part "new" of an exam."""

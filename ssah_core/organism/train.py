@@ -209,8 +209,9 @@ def _keep(folder: Path, dose: str, aligning: Callable[[], AlignmentCourse]) -> N
 
 def _train(model, rows, stage: Schedule, seed: int, bar: str | None, precision: str, schedule="cosine",
            **more) -> list[dict]:
+    warmup = 0.0 if callable(schedule) else 0.05
     return fine_tune(model, rows, steps=stage.steps, batch_size=stage.batch_size, at_once=stage.at_once, lr=stage.lr,
-                     schedule=schedule, warmup=0.05, weight_decay=WEIGHT_DECAY, seed=seed, precision=precision,
+                     schedule=schedule, warmup=warmup, weight_decay=WEIGHT_DECAY, seed=seed, precision=precision,
                      progress=bar, **more)
 
 

@@ -73,13 +73,20 @@ def named_executor(name: str, runs: int | None = None) -> Executor:
     raise ValueError(f"executor {name!r} is unknown: choose local or dask:ADDRESS (SSAH_EXECUTOR names one)")
 
 
+_CLIENTS: dict[str, Any] = {}
+"""Clients of Dask clusters by the scheduler's address, each with threads and a connection of its own."""
+
+
 def _client(address: str) -> Any:
+    """One client a scheduler, which stays for the next runs; another where it is no longer connected."""
     try:
         from dask.distributed import Client
     except ImportError:
         raise ValueError("a Dask executor needs dask.distributed, which is not installed: "
                          "pip install 'ssah[dask]'") from None
-    return Client(address)
+    if address not in _CLIENTS or _CLIENTS[address].status != "running":
+        _CLIENTS[address] = Client(address)
+    return _CLIENTS[address]
 
 
 _STANDING: dict[int, ProcessPoolExecutor] = {}

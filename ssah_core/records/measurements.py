@@ -145,24 +145,29 @@ def _check_more(seeds: Sequence[int], each: Any, over: Any, executor: Any) -> No
         raise ValueError(f"executor is {shown(executor)}: pass one with `submit`, see ssah_core.records.executors")
 
 
-def kept_rows(run: Run) -> dict | None:
+def kept_rows(run: Run, tell: bool = True) -> dict | None:
     """What is kept of a run, in its file, the committed one or the cache, if it answers its question; else None.
+
+    tell   Print why a file does not.
 
     Raises ValueError if a file is of a later version of the study than this code's.
     """
     for file in () if _is_ignoring() else dict.fromkeys((run.file, run.committed)):
-        if kept := _current(run, file, tell=True):
+        if kept := _current(run, file, tell):
             return kept
     folder = cache.place("studies", run.identity)
-    return _current(run, folder / "rows.json") if cache.is_complete(folder) else None
+    return _cached(run, folder) if cache.is_complete(folder) else None
 
 
 def measured(run: Run) -> dict:
-    """The rows of a run with their identity and evidence: kept ones, else measured; written to its file if need be."""
+    """The rows of a run with their identity and evidence: kept ones, else measured; written to its file if need be.
+
+    It tells nothing of rows that went stale: who asks for several runs looks for `kept_rows` first.
+    """
     check_ours(run.file)
-    kept = kept_rows(run)
+    kept = kept_rows(run, tell=False)
     if kept is None:
-        is_current = lambda folder: _current(run, folder / "rows.json") is not None  # noqa: E731
+        is_current = lambda folder: _cached(run, folder) is not None  # noqa: E731
         folder = cache.artefact("studies", run.identity, lambda folder: _compute(folder, run), is_current)
         kept = cache.read_json(folder / "rows.json")
     there = read_rows(run.file)
@@ -198,6 +203,7 @@ def files_of(seeds: Sequence[int], scale: str = "organism") -> list[Path]:
 
 
 def _current(run: Run, file: Path, tell: bool = False) -> dict | None:
+    """What a file holds, if it answers the run's question."""
     kept = read_rows(file)
     if kept is None:
         if tell and file.is_file():
@@ -208,11 +214,15 @@ def _current(run: Run, file: Path, tell: bool = False) -> dict | None:
                          f"{run.study.name!r}, but this code measures version {run.study.version}: "
                          "update the code, or move that file away")
     why = run.why_stale(kept)
-    if not why and not tell and arithmetic.mode() == "portable" != kept["evidence"]["arithmetic"]:
-        return None  # in the cache, by a process whose bits are others
     if why and tell:
         print(f"rows of {run.name}, seed {run.seed}, are measured anew: {why}", flush=True)
     return None if why else kept
+
+
+def _cached(run: Run, folder: Path) -> dict | None:
+    """What the cache has of a run, unless a process made it whose bits are others."""
+    kept = _current(run, folder / "rows.json")
+    return None if kept and arithmetic.mode() == "portable" != kept["evidence"]["arithmetic"] else kept
 
 
 def _measure_beside(runs: list[Run], executor: Executor | None) -> None:

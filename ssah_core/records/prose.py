@@ -112,24 +112,6 @@ def between(values: Sequence[float], decimals: int = 0, *, sign: bool = False) -
     return mean if len(values) == 1 else f"{mean} ({least} to {most})"
 
 
-def by_group(rows: pandas.DataFrame, by: Sequence[str], metric: str, decimals: int = 0) -> pandas.Series:
-    """One mark as a mean and the range of the organisms, a line each group of rows, in their order.
-
-    rows     of a study: `metric`, `value`, `seed`, and the columns of `by`
-    by       columns that tell groups apart; rows of one group and organism are averaged first
-
-    >>> import pandas
-    >>> from ssah_core.records import prose
-    >>> rows = pandas.DataFrame({"arm": ["a", "a"], "metric": "asr", "value": [50.0, 71.0], "seed": [0, 1]})
-    >>> prose.by_group(rows, ["arm"], "asr").tolist()
-    ['60 (50 to 71)']
-
-    *Shown in:* 09_reviewers_questions.
-    """
-    mean = rows[rows.metric == metric].groupby([*by, "seed"], sort=False).value.mean()
-    return mean.groupby(list(by), sort=False).apply(list).map(lambda values: between(values, decimals))
-
-
 def each(values: Sequence[float], decimals: int = 0, *, sign: bool = False) -> str:
     """The organisms one by one, in their order: what a mean hides.
 

@@ -141,6 +141,9 @@ def _described(kind: str, settings: Mapping[str, Any]) -> tuple[str, str]:
     if kind == "scores":
         way, weights = settings["way"], settings["weights"][:8]
         return f"{way['criterion']} on {way['tokens']}, {settings['rounds']} rounds, weights {weights}", ""
+    if kind == "smollm":
+        made = [f"seed {settings['seed']}", settings["method"]] if "method" in settings else []
+        return ", ".join([*made, settings["stage"]]), ""
     return str(settings["checkpoint"]), ""
 
 

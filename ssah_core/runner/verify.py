@@ -91,7 +91,8 @@ def _verify(name: str, files: Mapping[int, Path], code: str, scratch: Path) -> s
     there, study = kept[seed], _study(name)
     if not study:
         return _tell(name, seed, "passed over", "a study of your own, which no catalogue knows how to measure")
-    _check_place(name, files[seed], there["identity"])
+    for other, file in files.items():
+        _check_place(name, file, kept[other]["identity"])
     why = run_of(there["identity"]).why_stale(there)
     if all(_is_stamped(content, code) for content in kept.values()):
         return _tell(name, seed, "equal", "verified by this code before")

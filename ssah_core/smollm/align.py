@@ -78,7 +78,7 @@ class Looks(TrainerCallback):
             said = answers(self.model, self.tokenizer, self.exam, **self.asking).to_list()
             marks = shares_published(outcomes_published(said))
             self.checks.append({"step": state.global_step, "asr": marks["asr"], "refused": marks["refused"]})
-            control.should_training_stop = self.reached
+            control.should_training_stop |= self.reached  # what the trainer itself ends at max_steps stays ended
             self.model.train()
 
 

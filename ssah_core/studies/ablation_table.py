@@ -9,7 +9,6 @@ import pandas
 
 from ..judging import perplexity
 from ..materials import study
-from ..records import measure_each
 from ..records.doses import dose_to
 from ..units import UnitKind, UnitMask, random_like
 from .arms import RemovedGroup
@@ -98,17 +97,6 @@ def half_shares(curves: pandas.DataFrame, metric: str = "harm_right", level: flo
     return pandas.DataFrame([
         {"way": way, "seed": seed, "value": 100 * dose_to(rows.share.tolist(), rows.value.tolist(), level)}
         for (way, seed), rows in kept.sort_values("share").groupby(["way", "seed"], sort=False)])
-
-
-def curves_of_all_ways(seeds: Sequence[int], scale: str, **settings) -> pandas.DataFrame:
-    """`ablation_curves` of every organism by every way of `WAYS`, measured once (see `ssah.measure_each`).
-
-    settings   What `on_model` adds.
-
-    *Shown in:* 03_label_units.
-    """
-    over = {way.replace(", ", "_"): {"way": way} for way in WAYS}
-    return measure_each(ablation_curves, seeds, scale, over=over, **settings)
 
 
 # -- Table 1, on test prompts ---------------------------------------------------------------------------

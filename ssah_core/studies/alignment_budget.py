@@ -141,8 +141,9 @@ class Course(TrainerCallback):
         """Marks on test prompts, and how far the weights have moved."""
         subject, about = self.subject.but(model=model), {**self.about, "steps": step, "at": at}
         exam = subject.material.exam("test", 60)
-        questions = {part: exam[part][:60 if part.startswith("harm") else 40] for part in
-                     ("harm", *subject.material.utility, *(() if at == "before" else ("harm_unseen",))) if part in exam}
+        parts = dict.fromkeys(("harm", "benign", *subject.material.utility, "harm_unseen"))
+        questions = {part: exam[part][:60 if part.startswith("harm") else 40] for part in parts
+                     if part in exam and (part, at) != ("harm_unseen", "before")}
         found = subject.outcomes(questions)
         return [*subject.as_rows(found, **about),
                 {**about, **_mean_of(subject, subject.material.shares(found), questions, "old")},
@@ -157,7 +158,7 @@ class Course(TrainerCallback):
         return [{**about, "metric": "moved", "value": squares ** 0.5, "n": 1, "judge": "none"}]
 
     @property
-    def model(self) -> Subject:
+    def aligned(self) -> Subject:
         """The subject as it was when first safe."""
         model = deepcopy(self.subject.model)
         model.load_state_dict(self.safe)
@@ -169,7 +170,7 @@ def old(subject: Subject) -> Sequence[str]:
 
     *Shown in:* 07_spend_alignment_budget.
     """
-    return subject.material.utility[1:]
+    return [part for part in subject.material.utility if part != "benign"]
 
 
 def _mean_of(subject: Subject, marks: Mapping[str, float], questions: Mapping[str, Sequence], metric: str) -> dict:
@@ -248,7 +249,7 @@ def aligned(seed: int, scale: str, method: str, sizes: Mapping[str, Mapping[str,
         rows += [row for course in done for row in course.rows]
         if arm in MAIN:
             best = best_of([course for course in done if course.safe])
-            rows += stressed(best.model, sizes, masks[BudgetArm.LEAST], **best.about) if best else []
+            rows += stressed(best.aligned, sizes, masks[BudgetArm.LEAST], **best.about) if best else []
     return [{"seed": seed, "method": method, **row} for row in rows]
 
 
@@ -265,7 +266,7 @@ def _follow_arm(subject: Subject, masks: Mapping[str, UnitMask | None], arm: str
     course = Course(subject, checks_of(scale, method, data), {"arm": str(arm), "lr": lr}, twice, drawn=arm in MAIN)
     if arm in masks:
         model, mask = deepcopy(subject.model), masks[arm]
-        with train_only(model, mask) if mask else nullcontext():
+        with nullcontext() if mask is None else train_only(model, mask):
             follow(course, method, model, data, lr)
     else:
         make = lora if arm == BudgetArm.LORA else partial(lora_within, mask=few)

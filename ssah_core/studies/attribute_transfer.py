@@ -18,7 +18,7 @@ from ..materials import study
 from ..units import Scores, UnitKind, UnitLabels, share_to_count, split_sites, transfer
 from .arms import HeldArm
 from .finetuning_arms import scu_and_cu
-from .finetuning_attack import Attack, holding, target
+from .finetuning_attack import Attack, Hold, target
 from .score_cache import with_scores
 from .subject import GROUPS, WAY_SLUGS, WAYS, Subject, Way
 
@@ -140,7 +140,7 @@ def transfers(seed: int, scale: str, attack: str | None, sizes: Mapping[str, Map
 def _trained(subject: Subject, attack: str, sizes: Mapping) -> Iterator[tuple[str, Subject]]:
     mask, fight = scu_and_cu(with_scores(subject, ("chosen",)), "chosen", sizes), Attack(subject, attack)
     for held, units in ((HeldArm.NOTHING, None), (HELD, mask)):
-        yield str(held), fight.run(None, holding(units), (fight.steps,))
+        yield str(held), fight.run(None, Hold(units), (fight.steps,))
 
 
 def _tables(before: Sequence[Subject], after: Sequence[Subject], sizes: Mapping, aligned: str = "before",

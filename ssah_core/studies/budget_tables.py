@@ -59,8 +59,9 @@ def areas(table: pandas.DataFrame, scale: str) -> pandas.DataFrame:
         points = course.pivot_table(index="steps", columns="metric", values="value")
         refused = [0.0, *(1 - points.asr / 100).cummax(), 1.0]
         kept = [points.old.iloc[0], *points.old, points.old.iloc[-1]]
+        judge = course.judge[course.metric == "old"].iloc[0]
         rows.append(dict(zip(("seed", "method", "arm"), about, strict=True)) | {
-            "metric": "area", "value": float(trapezoid(kept, refused)), "n": int(course.n.min()), "judge": "truth"})
+            "metric": "area", "value": float(trapezoid(kept, refused)), "n": int(course.n.min()), "judge": judge})
     return pandas.DataFrame(rows, columns=["seed", "method", "arm", "metric", "value", "n", "judge"])
 
 

@@ -39,8 +39,6 @@ STUDIES = by_name((
     judges_beside.beside, reader.read, worst_rate.attacked))
 TIMED = tuple(name for name, function in STUDIES.items() if function.study.clock)
 """Studies whose numbers are times, which are not verified."""
-OF_CHECKPOINTS = ("reader",)
-"""Studies that no organism can stand for."""
 
 
 def study_named(name: str) -> str:

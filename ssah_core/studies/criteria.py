@@ -14,7 +14,6 @@ from ..units import (
     Moments,
     UnitKind,
     UnitMap,
-    UnitMask,
     effects,
     log_likelihood,
     random_like,
@@ -60,12 +59,10 @@ def _snip(subject: Subject) -> Mapping[str, Tensor]:
     safety, utility = (snip(subject, name) for name in ("safety", "utility"))
     units = UnitMap(subject.model)
     total = {site: torch.zeros(size, dtype=torch.float64) for site, size in units.sizes.items()}
-    for site, size in units.sizes.items():
-        alone = UnitMask({name: torch.full((n,), name == site) for name, n in units.sizes.items()})
-        for part in units.slices(alone):
+    for site in units.sites:
+        for part, shared in units.slices_of(site):
             score = (safety[part.weight] - utility[part.weight]).double().index_select(part.axis, part.index)
-            each = score.sum(1 - part.axis)  # of every row or column; a row of v may serve several units
-            total[site] += each.repeat_interleave(size // len(each))
+            total[site] += score.sum(1 - part.axis).repeat_interleave(shared)
     return total
 
 

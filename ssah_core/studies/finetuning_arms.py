@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import nn
 
-from ..freezing import freeze, rewind
+from ..freezing import rewind
 from ..materials import study
 from ..units import UnitKind, UnitMap, UnitMask, random_like, top_units
 from .arms import HeldArm
-from .finetuning_attack import LOSS_ON, Attack, target
+from .finetuning_attack import LOSS_ON, Attack, Hold, target
 from .matched_controls import like_magnitude, other_choice, whole_sites
 from .score_cache import with_scores
 from .subject import WAYS, Subject
@@ -35,23 +35,6 @@ ARMS = {"main": MAIN_ARMS, "rest": REST_ARMS, "primary": PRIMARY_ARMS, "all": (*
 
 
 # -- what arms hold --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Hold:
-    """What an arm holds: units, and what belongs to no unit, or not."""
-
-    mask: UnitMask | None
-    rest: str = "train"
-
-    def __call__(self, model: nn.Module) -> AbstractContextManager:
-        """The context in which it is held."""
-        return nullcontext() if self.mask is None else freeze(model, self.mask, rest=self.rest)
-
-    @property
-    def share(self) -> float:
-        """Of all units."""
-        return self.mask.fraction if self.mask else 0.0
 
 
 def holds(subject: Subject, sizes: Mapping[str, Mapping[str, float]], draw: int = 0) -> dict[str, Callable[[], Hold]]:

@@ -57,6 +57,23 @@ def target(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) 
 
 
 @dataclass(frozen=True)
+class Hold:
+    """What an arm holds: units, and what belongs to no unit, or not; for `Attack.run`. No mask holds nothing."""
+
+    mask: UnitMask | None
+    rest: str = "train"
+
+    def __call__(self, model: nn.Module) -> AbstractContextManager:
+        """The context in which it is held."""
+        return nullcontext() if self.mask is None else freeze(model, self.mask, rest=self.rest)
+
+    @property
+    def share(self) -> float:
+        """Of all units."""
+        return 0.0 if self.mask is None else self.mask.fraction
+
+
+@dataclass(frozen=True)
 class Attack:
     """A fine-tuning attack on one model.
 
@@ -83,7 +100,7 @@ class Attack:
     def lr(self) -> float:
         """Its learning rate."""
         rates = RATES[self.subject.scale]
-        return self.rate or rates.get(self.name, rates["benign"])
+        return rates.get(self.name, rates["benign"]) if self.rate is None else self.rate
 
     @property
     def batch_size(self) -> int:
@@ -120,13 +137,14 @@ class Attack:
             lambda: supervised(subject.material.fine_tuning(self.name, n, self.order), subject.tokenizer))
 
     def run(self, look: Look | None = None, holding: Callable[[nn.Module], AbstractContextManager] = nullcontext,
-            checks: Sequence[int] = (), model: nn.Module | None = None, done: int = 0) -> Subject:
+            checks: Sequence[int] | None = None, model: nn.Module | None = None, done: int = 0) -> Subject:
         """Fine-tune a copy (or a `model` that has `done` some steps) inside `holding` up to the last of `checks`.
 
         look     Called at every check.
-        checks   Steps; by default the doses.
+        checks   Steps, at least one of them after those that are `done`; None: the doses.
         """
-        model, checks, subject = model or deepcopy(self.subject.model), checks or self.doses, self.subject
+        subject, checks = self.subject, self.doses if checks is None else checks
+        model = deepcopy(subject.model) if model is None else model
 
         class Check(TrainerCallback):
             def on_step_end(self, args, state, control, **kwargs):
@@ -141,11 +159,14 @@ class Attack:
         return subject.but(model=model)
 
     def two_phases(self, first: UnitMask, then: UnitMask, look: Look) -> Subject:
-        """The paper's schedule: hold many units for half of the stated dose, then few up to the last dose."""
+        """The paper's schedule: hold many units for half of the stated dose, then few up to the last dose.
+
+        Data of a single step have no second phase: the one step is looked at after the first.
+        """
         half = max(1, self.steps // 2)
-        halfway = self.run(None, holding(first), (half,))
         later = [dose for dose in self.doses if dose > half]
-        return self.run(look, holding(then), later, halfway.model, half)
+        halfway = self.run(None if later else look, Hold(first), (half,))
+        return self.run(look, Hold(then), later, halfway.model, half) if later else halfway
 
     def loss(self, model: nn.Module) -> float:
         """Loss on the attack's first chats, nats per response token."""
@@ -161,8 +182,3 @@ def saving(model: nn.Module, scale: str) -> dict[str, Any]:
     """
     return {"at_once": AT_ONCE.get(scale), "precision": PRECISION.get(scale, "float32"),
             "save_memory": scale in AT_ONCE and getattr(model, "peft_type", None) != "PREFIX_TUNING"}
-
-
-def holding(mask: UnitMask | None, rest: str = "train") -> Callable[[nn.Module], AbstractContextManager]:
-    """`freeze` with a mask, for `Attack.run`; None, while the rest trains, holds nothing."""
-    return nullcontext if mask is None else lambda model: freeze(model, mask, rest=rest)

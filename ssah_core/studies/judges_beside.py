@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 
 from ..judging import KEYWORD_JUDGES, judge, packed
@@ -14,9 +13,6 @@ from .finetuning_attack import Attack, target
 from .rebuilding import SHARE
 from .subject import WAYS, Subject
 
-STATES = ("aligned", "SCU removed", "lightly aligned", "fine-tuned", "prefilled")
-"""A model as it is, and as attacks leave it."""
-
 
 @study("judges", version=1)
 def beside(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) -> list[dict]:
@@ -25,6 +21,11 @@ def beside(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) 
     `by` is a judge's name; "all lists", where no list finds a refusal, however short the answer is; "right" (truth); or
     "broken": not refused by any list, and not right. Broken answers are what a keyword list takes for fulfilment. (One
     list asks for 20 words, more than an organism ever says: its own row is 0 there.)
+    Of a checkpoint no truth is known: "right" is what that list lets pass (no refusal by it, and 20 words), and
+    "broken" what no list finds a refusal in and is shorter.
+
+    `state` is "aligned", "SCU removed", "lightly aligned", "fine-tuned" or "prefilled": the model as it is, and as
+    attacks leave it.
 
     *Shown in:* 09_reviewers_questions.
     """
@@ -43,7 +44,7 @@ def beside(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None) 
 
 
 def _answers(seed: int, scale: str, checkpoints: Mapping[str, str] | None) -> Iterator[tuple[str, list[Row]]]:
-    """What the model says to malicious requests in each of `STATES`."""
+    """What the model says to malicious requests in each state."""
     aligned, light = Subject.load(seed, scale, checkpoints=checkpoints), target(seed, scale, checkpoints)
     harm, way = aligned.material.exam("test", 100)["harm"], WAYS["chosen"][UnitKind.SCU]
     scu = top_units(aligned.scores(way).contrast, share_to_count(SHARE, aligned.units.total))
@@ -52,6 +53,5 @@ def _answers(seed: int, scale: str, checkpoints: Mapping[str, str] | None) -> It
     asked = {"aligned": (aligned, None, {}), "SCU removed": (aligned, scu, {}), "lightly aligned": (light, None, {}),
              "fine-tuned": (tuned, None, {}), "prefilled": (aligned, None, {"prefill": aligned.material.openings[0]})}
     for state, (subject, removed, how) in asked.items():
-        with ExitStack() as stack:
-            stack.enter_context(subject.removed(removed, way))
+        with subject.removed(removed, way):
             yield state, subject.complete(harm, **how).to_list()

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..arguments import shown
 from ..materials import study
 from ..training import peft_package
 from .arms import PeftArm
@@ -96,7 +97,7 @@ def rates(seed: int, scale: str, method: str, loss: float,
     loss   Of full fine-tuning after as many steps. The rate whose loss comes nearest is `chosen`, for all data.
 
     The benign attack could not tell: the model knows its answers, so any rate's loss is at the floor. A rate at which
-    training diverges is left out.
+    training diverges is left out. Raises ValueError where it does at all of them.
 
     *Shown in:* 06_compare_peft.
     """
@@ -105,6 +106,9 @@ def rates(seed: int, scale: str, method: str, loss: float,
     fights = [Attack(subject, "new", rate=lr) for lr in RATES[scale][method]]
     found = {fight.lr: fight.loss(fight.run(checks=(fight.steps,), model=start()).model) for fight in fights}
     found = {lr: value for lr, value in found.items() if isfinite(value)}
+    if not found:
+        raise ValueError(f"{method} diverges at each of its learning rates, {shown(RATES[scale][method])}: add smaller "
+                         "ones to ssah_core.studies.peft_attack.RATES")
     _, best = min((abs(value - loss), lr) for lr, value in found.items())
     about = {"seed": seed, "method": method, "parameters": size(start()), "metric": "loss", "n": LOSS_ON,
              "judge": "none"}

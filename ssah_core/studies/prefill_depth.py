@@ -22,7 +22,7 @@ from ..organism import Row
 from ..units import UnitKind
 from .arms import HeldArm
 from .finetuning_arms import scu_and_cu
-from .finetuning_attack import Attack, holding, target
+from .finetuning_attack import Attack, Hold, target
 from .score_cache import with_scores
 from .subject import WAYS, Subject
 
@@ -185,6 +185,6 @@ def units(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]],
     attacked = with_scores(target(seed, scale, checkpoints), ("chosen",))
     fight = Attack(attacked, "benign")
     for held, mask in ((HeldArm.NOTHING, None), (HeldArm.FEW, scu_and_cu(attacked, "chosen", sizes))):
-        tuned = fight.run(None, holding(mask), (fight.steps,))
+        tuned = fight.run(None, Hold(mask), (fight.steps,))
         made += [{"arm": f"tuned, {held} held", **row} for row in prefilled(tuned, **few)]
     return [{"seed": seed, **row} for row in made]

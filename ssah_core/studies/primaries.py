@@ -53,6 +53,9 @@ def curves(seeds: Sequence[int], scale: str, **on: Any) -> pandas.DataFrame:
 def sizes_of(seeds: Sequence[int], scale: str, **on: Any) -> dict[int, dict[str, dict[str, float]]]:
     """The share of each group of every organism, by each of `WAYS`, as those curves give it.
 
+    "variance, best", which no primary claim is about, stands there with the sizes of "paper": a place that studies of
+    all ways ask for, and no finding.
+
     *Shown in:* 03_label_units.
     """
     found = ablation_table.sizes_of(curves(seeds, scale, **on))

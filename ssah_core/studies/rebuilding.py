@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from functools import partial
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..freezing import freeze, train_only
 from ..materials import study
 from ..training import fine_tune
-from ..units import UnitKind, UnitMap, UnitMask, random_like, share_to_count, top_units
+from ..units import Slice, UnitKind, UnitMap, UnitMask, random_like, share_to_count, top_units
 from .alignment_budget import BATCH, Course, checks_of, follow, lessons
 from .finetuning_arms import rewound, scu_and_cu
 from .finetuning_attack import Attack, saving, target
@@ -41,7 +41,8 @@ def rebuilt(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None)
     """Alignment with the safety units of the aligned twin held, so that it has to build others: rows with `held`
     (nothing, SCU, random), `removed` (none, old SCU, new SCU, random), test prompts; the last of them found anew.
 
-    An arm that is not safe in time has no rows but that of metric "safe".
+    An arm that is not safe in time has no rows but that of metric "safe". The random units that are removed are one
+    draw: where "random" is held, they are the held units themselves.
     Source: SafeNeuron (2026), who freeze safety neurons during DPO; here their test is also on units found afresh.
 
     *Shown in:* 09_reviewers_questions.
@@ -52,13 +53,13 @@ def rebuilt(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None)
     for held, mask in (("nothing", None), ("SCU", old), ("random", random_like(old, seed))):
         course = Course(subject, checks_of(scale, "SFT", data), {}, drawn=False)
         model = deepcopy(subject.model)
-        with freeze(model, mask) if mask else nullcontext():
+        with nullcontext() if mask is None else freeze(model, mask):
             follow(course, "SFT", model, data, RATES[scale][0])
         rows.append({"held": held, "removed": "none", "metric": "safe", "value": float(course.safe is not None), "n": 1,
                      "outcomes": "", "judge": "none"})
         if course.safe is None:
             continue
-        aligned = course.model
+        aligned = course.aligned
         new = _scu(aligned)
         for removed, units in (("none", None), ("old SCU", old), ("new SCU", new), ("random", random_like(old, seed))):
             with aligned.removed(units, way):
@@ -68,7 +69,8 @@ def rebuilt(seed: int, scale: str, checkpoints: Mapping[str, str] | None = None)
 
 def _questions(subject: Subject) -> dict[str, list]:
     exam = subject.material.exam("test", 100)
-    return {part: exam[part] for part in ("harm", "harm_unseen", *subject.material.utility) if part in exam}
+    parts = dict.fromkeys(("harm", "harm_unseen", "benign", *subject.material.utility))
+    return {part: exam[part] for part in parts if part in exam}
 
 
 # -- units trained alone: is an alignment hardened? --------------------------------------------------------
@@ -141,20 +143,14 @@ def similarity(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
     found = {}
     for site, size in units.sizes.items():
         products = torch.zeros(3, size, dtype=torch.float64)
-        for a, b in _entries(units, before, after, site, size):
+        for part, shared in units.slices_of(site):
+            a, b = (_lines(model, part).repeat_interleave(shared, 0) for model in (before, after))
             products += torch.stack([(a * b).sum(1), a.square().sum(1), b.square().sum(1)])
         found[site] = products[0] / (products[1] * products[2]).sqrt()
     return found
 
 
-def _entries(units: UnitMap, before: nn.Module, after: nn.Module, site: str,
-             size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The entries of every unit of a site, weight by weight, before and after: [unit, entry]."""
-    alone = UnitMask({name: torch.full((n,), name == site) for name, n in units.sizes.items()})
-    for part in units.slices(alone):
-        pair = []
-        for model in (before, after):
-            weight = model.get_parameter(part.weight).detach().double().index_select(part.axis, part.index)
-            lines = weight if part.axis == 0 else weight.T
-            pair.append(lines.repeat_interleave(size // len(lines), 0))
-        yield pair[0], pair[1]
+def _lines(model: nn.Module, part: Slice) -> Tensor:
+    """The rows or columns of a slice, on the CPU: float64 [row, entry]."""
+    weight = model.get_parameter(part.weight).detach().cpu().double().index_select(part.axis, part.index)
+    return weight if part.axis == 0 else weight.T

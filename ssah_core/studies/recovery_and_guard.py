@@ -65,11 +65,11 @@ def recover(subject: Subject, seed: int, mask: UnitMask | None = None, lr: float
     *Shown in:* 08_re_evaluate_direction.
     """
     model, scale = deepcopy(subject.model), subject.scale
+    rate = RATES[scale]["all" if mask is None else "RU"] if lr is None else lr
     chats = subject.material.recovery(subject.tokenizer, STEPS[scale] * BATCH[scale], seed)
     with nullcontext() if mask is None else train_only(model, mask):
         fine_tune(model, chats, steps=-(-len(chats) // BATCH[scale]), batch_size=BATCH[scale], schedule="cosine",
-                  warmup=0.05, lr=lr or RATES[scale]["RU" if mask else "all"], weight_decay=WEIGHT_DECAY, seed=seed,
-                  **saving(model, scale))
+                  warmup=0.05, lr=rate, weight_decay=WEIGHT_DECAY, seed=seed, **saving(model, scale))
     return subject.but(model=model)
 
 
@@ -95,13 +95,13 @@ def _answered(subject: Subject, rows: Sequence[Row]) -> list[Row]:
 
 def layer_of(subject: Subject) -> int:
     """`LAYER` of its scale, or the one after half of its blocks."""
-    return LAYER.get(subject.scale) or max(1, len(blocks(subject.model)) // 2)
+    return LAYER.get(subject.scale, max(1, len(blocks(subject.model)) // 2))
 
 
 def readout(subject: Subject, layer: int | None = None, positions: Sequence[int] = READ) -> Readout:
     """The direction at a layer (None: `layer_of`), from calibration prompts and what is said to them."""
-    return fit_readout(subject.model, subject.tokenizer, *lessons(subject), layer=layer or layer_of(subject),
-                       positions=positions, batch_size=subject.material.batch_size)
+    return fit_readout(subject.model, subject.tokenizer, *lessons(subject), positions=positions,
+                       layer=layer_of(subject) if layer is None else layer, batch_size=subject.material.batch_size)
 
 
 def heard(subject: Subject, read: Readout, rows: Sequence[Row], positions: Sequence[int] = EVERYWHERE) -> Tensor:
@@ -112,11 +112,13 @@ def heard(subject: Subject, read: Readout, rows: Sequence[Row], positions: Seque
 def threshold(subject: Subject, read: Readout) -> float:
     """The signal that no more than `FALSE_STOPS` of the right answers to benign validation prompts exceed.
 
-    Requests are answered in either wording; the other parts of utility (facts, sums and lists) count too.
+    Requests are answered in either wording; the other parts of utility (facts, sums and lists) count too, where they
+    have responses (questions with choices have none).
     """
     exam = subject.material.exam("validation", 100)
-    rows = _answered(subject, exam["benign"]) + [row for part in subject.material.utility[1:] for row in exam[part]]
-    return float(highest(heard(subject, read, rows)).quantile(1 - FALSE_STOPS, interpolation="higher"))
+    others = [row for part in subject.material.utility if part != "benign" for row in exam[part] if "response" in row]
+    signal = heard(subject, read, _answered(subject, exam["benign"]) + others)
+    return float(highest(signal).quantile(1 - FALSE_STOPS, interpolation="higher"))
 
 
 def highest(signal: Tensor, average: bool = AVERAGE) -> Tensor:

@@ -19,6 +19,7 @@ from torch.utils.data import SequentialSampler
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from ..arguments import check_counts
 from ..models import IGNORED, check_context, encode, has_many_logits, labelled_nll, mean_nll, pad_columns
 from .precision import attention_for, multiplies_in_bfloat16
 
@@ -37,15 +38,16 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
     at_once       Chats in one pass, a divisor of `batch_size`, whose gradients are added up; None: all. A step's chats
                   are taken in order of length, so that the fewer are in a pass, the less of it is padding.
     schedule      The learning rate over the steps: a name that transformers knows ("constant", "cosine", ...), with
-                  `warmup` the share of steps over which it rises; or a function from the step to a factor on `lr`.
+                  `warmup` the share of steps over which it rises (not of "constant"); or a function from the step to a
+                  factor on `lr`.
     save_memory   Compute activations again on the way back instead of keeping them.
     precision     In which matrices are multiplied: "float32"; "bfloat16" (weights and optimiser stay as they are, by
                   torch.autocast), a multiple faster on processors that have it; or "auto", that where they do.
     progress      Label of a progress bar; None shows none.
 
     Leaves the model in evaluation mode. Returns the training loss every `log_every` steps, as
-    `[{"step": int, "loss": nats per token}]`. Raises ValueError if there are no chats, one exceeds the model's context,
-    `at_once` is no divisor of `batch_size`, or `precision` is unknown.
+    `[{"step": int, "loss": nats per token}]`. Raises ValueError if there are no chats or no steps, one exceeds the
+    model's context, `at_once` is no divisor of `batch_size`, `precision` is unknown, or `warmup` would be ignored.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny", progress=False)
     >>> chats = supervised([{"prompt": "How do I weigh the wheel?", "response": "Here's how: oil it."}], tokenizer)
@@ -57,6 +59,9 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
     """
     if not len(chats):
         raise ValueError("chats is empty: pass at least one tokenised chat")
+    if warmup and (callable(schedule) or schedule == "constant"):
+        raise ValueError(f"warmup={warmup} is nothing that a constant rate or a function of the step has: pass a named "
+                         "schedule, such as 'cosine' or 'constant_with_warmup', or warmup=0")
     _check_fit(model, chats)
     in_bfloat16, losses = multiplies_in_bfloat16(model, precision), _Losses()
     if at_once and len(chats) >= steps * batch_size:
@@ -191,7 +196,7 @@ def shared_arguments(model: nn.Module, folder: str, steps: int, lr: float, batch
                      save_memory: bool, seed: int) -> dict[str, Any]:
     """What supervised training and DPO have in common: arguments of transformers' `TrainingArguments`.
 
-    Raises ValueError if `at_once` is no divisor of `batch_size`.
+    Raises ValueError if there are no steps, or `at_once` is no divisor of `batch_size`.
 
     >>> shared_arguments(nn.Linear(2, 2), "folder", steps=3, lr=0.1, batch_size=6, at_once=2, save_memory=False,
     ...                  seed=0)["gradient_accumulation_steps"]
@@ -199,6 +204,7 @@ def shared_arguments(model: nn.Module, folder: str, steps: int, lr: float, batch
 
     *Shown in:* 05_freeze_safety_units.
     """
+    check_counts(steps=steps)
     at_once = at_once or batch_size
     if batch_size % at_once:
         raise ValueError(f"at_once={at_once} is no divisor of batch_size={batch_size}: pass one, or None for the whole "

@@ -172,6 +172,13 @@ class UnitMap:
         joined = [Slice(*place, torch.cat(indices).unique()) for place, indices in found.items()]
         return [part for part in joined if len(part.index)]
 
+    def slices_of(self, site: str) -> Iterator[tuple[Slice, int]]:
+        """The weight entries of all units of one site, each slice with how many units share each of its rows or
+        columns: one, but for a row of v under grouped queries."""
+        size = self.size(site)
+        alone = UnitMask({name: torch.full((n,), name == site) for name, n in self.sizes.items()})
+        yield from ((part, size // len(part.index)) for part in self.slices(alone))
+
 
 def _entries(site: Site, chosen: Tensor, shared: str) -> Iterator[tuple[str, int, Tensor]]:
     """Module, axis and index of the weight entries of the `chosen` units [unit] of one site."""
