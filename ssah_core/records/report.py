@@ -61,8 +61,10 @@ def claims_of(notebook: str) -> str:
 
     *Shown in:* 03_label_units.
     """
-    table = verdicts(load_records())
-    return "\n\n".join(filter(None, (report_tables.found(table, notebook), prose.verdict_table(table, notebook))))
+    records = load_records()
+    table = verdicts(records)
+    lines = report_tables.found(table, notebook, catches.told(records))
+    return "\n\n".join(filter(None, (lines, prose.verdict_table(table, notebook))))
 
 
 def real_models() -> str:

@@ -132,15 +132,20 @@ def counted(primary: Rows) -> str:
     return ", ".join(f"{word}: {counts[word]}" for word in WORDS.values() if word in counts)
 
 
-def found(table: pandas.DataFrame, notebook: str) -> str:
-    """The primary claims of one notebook, a line each: verdict, claim, effect, and in how many organisms.
+def found(table: pandas.DataFrame, notebook: str, catches: Mapping[str, str]) -> str:
+    """The primary claims of one notebook, a line each: verdict, claim, effect, in how many organisms, and the catch.
 
     table      that of `verdicts`
     notebook   its name without ".ipynb"
+    catches    by claim, as `catches.told` has it
     """
     rows = [row for row in judged(list(table.itertuples(index=False))) if row.pillar and row.notebook == notebook]
-    return "\n".join(f"- {said(row)}{scale(row)}: {row.statement}"
-                     f"{f' {effect(row)}, {pointing(row)}.' if row.seeds else ''}" for row in rows)
+    return "\n".join(_found(row, catches.get(row.id, "")) for row in rows)
+
+
+def _found(row, catch: str) -> str:
+    measured = f" {effect(row)}, {pointing(row)}. {catch}" if row.seeds else ""
+    return f"- {said(row)}{scale(row)}: {row.statement}{measured}".rstrip()
 
 
 def registered_line(primary: Rows) -> str:
