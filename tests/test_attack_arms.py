@@ -236,5 +236,7 @@ def test_of_one_model_the_interval_is_over_its_prompts():
     found = over_prompts(rows, "a", "b")
     assert found.mean == -25 and found.n == 8 and -50 <= found.low < -25 < found.high <= 0
     assert over_prompts(rows[::-1], "a", "b") == found
+    nothing = over_prompts(rows[rows.dose == 1], "a", "b")
+    assert (nothing.mean, nothing.low, nothing.high) == (0, 0, 0)
     with pytest.raises(ValueError, match="'a' was looked at 2 times and 'b' 1 times"):
         over_prompts(rows[:3], "a", "b")

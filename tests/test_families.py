@@ -186,6 +186,17 @@ def slices_of(units: UnitMap, mask: UnitMask, shared: str = "any") -> dict[str, 
 
 
 @EVERY
+def test_each_unit_has_the_entries_that_it_has_alone(family):
+    units = UnitMap(toys.model(family))
+    for site in units:
+        entries = list(units.each_unit(site.name))
+        for unit in range(site.size):
+            alone = {part.weight: part.index.tolist() for part in units.slices(only(units, site.name, unit))}
+            assert {weight: sorted({int(index[unit]) for name, _, index in entries if name == weight})
+                    for weight, _, _ in entries} == alone
+
+
+@EVERY
 def test_the_column_of_a_unit_is_what_its_activation_has_a_gradient_in(family):
     model = toys.model(family)
     units = UnitMap(model)

@@ -60,9 +60,9 @@ def _snip(subject: Subject) -> Mapping[str, Tensor]:
     units = UnitMap(subject.model)
     total = {site: torch.zeros(size, dtype=torch.float64) for site, size in units.sizes.items()}
     for site in units.sites:
-        for part, shared in units.slices_of(site):
-            score = (safety[part.weight] - utility[part.weight]).double().index_select(part.axis, part.index)
-            total[site] += score.sum(1 - part.axis).repeat_interleave(shared)
+        for weight, axis, index in units.each_unit(site):
+            score = (safety[weight] - utility[weight]).double().index_select(axis, index)
+            total[site] += score.sum(1 - axis)
     return total
 
 

@@ -115,5 +115,7 @@ def over_prompts(table: pandas.DataFrame, arm: str, other: str, metric: str = "a
         raise ValueError(f"{arm!r} was looked at {len(truths[arm])} times and {other!r} {len(truths[other])} times: "
                          "pass rows of both after the same doses and orders")
     found = 100 * (truths[arm].mean(0) - truths[other].mean(0))
+    if numpy.ptp(found) == 0:  # of which there is nothing to draw
+        return Interval(float(found[0]), float(found[0]), float(found[0]), len(found), "all prompts alike")
     low, high = bootstrap((found,), numpy.mean, rng=0).confidence_interval
     return Interval(float(found.mean()), float(low), float(high), len(found), "95 % by a bootstrap over prompts")

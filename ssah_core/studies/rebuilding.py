@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..freezing import freeze, train_only
 from ..materials import study
 from ..training import fine_tune
-from ..units import Slice, UnitKind, UnitMap, UnitMask, random_like, share_to_count, top_units
+from ..units import UnitKind, UnitMap, UnitMask, random_like, share_to_count, top_units
 from .alignment_budget import BATCH, Course, checks_of, follow, lessons
 from .finetuning_arms import rewound, scu_and_cu
 from .finetuning_attack import Attack, saving, target
@@ -143,14 +143,14 @@ def similarity(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
     found = {}
     for site, size in units.sizes.items():
         products = torch.zeros(3, size, dtype=torch.float64)
-        for part, shared in units.slices_of(site):
-            a, b = (_lines(model, part).repeat_interleave(shared, 0) for model in (before, after))
+        for entries in units.each_unit(site):
+            a, b = (_lines(model, *entries) for model in (before, after))
             products += torch.stack([(a * b).sum(1), a.square().sum(1), b.square().sum(1)])
         found[site] = products[0] / (products[1] * products[2]).sqrt()
     return found
 
 
-def _lines(model: nn.Module, part: Slice) -> Tensor:
-    """The rows or columns of a slice, on the CPU: float64 [row, entry]."""
-    weight = model.get_parameter(part.weight).detach().cpu().double().index_select(part.axis, part.index)
-    return weight if part.axis == 0 else weight.T
+def _lines(model: nn.Module, name: str, axis: int, index: Tensor) -> Tensor:
+    """Rows or columns of a weight, on the CPU: float64 [unit, entry]."""
+    weight = model.get_parameter(name).detach().cpu().double().index_select(axis, index)
+    return weight if axis == 0 else weight.T
