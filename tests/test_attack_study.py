@@ -212,7 +212,7 @@ def test_data_of_one_step_have_one_phase_which_is_looked_at(subject, monkeypatch
 
 
 def test_no_check_is_not_every_dose_and_a_rate_of_nothing_is_not_the_usual_one(subject):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="pass a step to look at"):
         Attack(subject, "benign").run(checks=())
     assert Attack(subject, "benign", rate=0.0).lr == 0.0
 

@@ -52,7 +52,7 @@ def plot_attack(table: pandas.DataFrame, legend: str = "held", says: str = ASR, 
 
 
 def _left_out(table: pandas.DataFrame) -> str:
-    """How many points of arms, seeds and steps a table lacks; "" if none."""
+    """How many points of the arms, seeds and steps that are there a table lacks; "" if none."""
     whole = sum(part.arm.nunique() * part.seed.nunique() * part.steps.nunique() for _, part in table.groupby("attack"))
     return f";\nnever reached: {whole - len(table)} of {whole} points" if whole > len(table) else ""
 

@@ -20,7 +20,7 @@ WIDE = 34  # characters of a line of a row's name
 
 def plot_conditions(table: pandas.DataFrame, panel: str, row: str, mark: str, names: Mapping[str, str] | None = None,
                     xlabel: str = "% of test prompts", each: str = "organism") -> Figure:
-    """Conditions from top to bottom, questions side by side, one colour a mark; a legend where marks are no panels.
+    """Conditions from top to bottom, questions side by side, one colour a mark, with a legend where they are several.
 
     table    `value` (0 to 100), `seed`, and the columns that are named next, in the order in which they are drawn
     panel    column that tells the panels apart

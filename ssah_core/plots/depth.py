@@ -107,7 +107,7 @@ def plot_curves_of_attacks(table: pandas.DataFrame) -> Figure:
 def plot_wrappers(table: pandas.DataFrame) -> Figure:
     """What requests in wrappers get: malicious ones not refused, benign ones answered.
 
-    table   `arm`, `wrapper`, `kind` ("harm" or "benign"), `value` (%), `seed`; one dot an organism
+    table   `arm`, `wrapper`, `kind` ("harm" or "benign"), `value` (%), `seed`; one mark an organism
     """
     titles = {"harm": "malicious: not refused", "benign": "benign: answered right"}
     colors, order = _looks(table.arm), list(dict.fromkeys(table.wrapper))

@@ -20,7 +20,7 @@ PERCENT, POINTS = (0.0, 100.0), (-100.0, 100.0)
 
 def with_intervals(table: pandas.DataFrame, by: Sequence[str], within: tuple[float, float] | None = PERCENT,
                    ) -> pandas.DataFrame:
-    """Means over organisms with their 95 % t intervals, in the order of the rows.
+    """Means over organisms with their 95 % intervals, by sign flips, in the order of the rows.
 
     table    one row an organism: `value`, and the columns of `by`
     by       columns that tell one mean from another

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from string import Formatter
 
 from .effects import sign_flip_interval
-from .prose import bracketed
+from .prose import DECIMALS, bracketed
 from .records import Record
+from .report_tables import number
 from .statistics import LIMITS
 
 CATCHES: Mapping[str, str] = {
     "direction/intent/turned/gap": "By the distance that the paper draws, over the tokens that follow, the unaligned "
                                    "model is nearer to refusal too: {direction/query/instructed/gap}, and aligned "
                                    "{direction/query/aligned/gap}.",
-    "patching/before_last/flips": "The mean describes few: an organism gives in almost always, or hardly ever.",
     "table1/scu/harm_right": "SCU are {table1/scu/share} of all units, as many as cost at most 3 points of utility on "
                              "validation prompts. The paper counts what is not refused: here {table1/scu/asr}.",
     "table1/scu/utility": "Their number was chosen so that it should be; as many random units change "
@@ -29,11 +29,10 @@ CATCHES: Mapping[str, str] = {
     "table2/benign/scu_6cu_vs_random/asr": "Where the attacker chooses the learning rate: "
                                            "{worst_rate/scu_6cu_vs_random/asr}.",
     "table4/sft/best_rate/ru_vs_all/old": "All parameters, at their best learning rate, keep "
-                                          "{table4/sft/best_rate/all/old}, so that little could be gained. The paper's "
-                                          "number is GSM8K's, against the model before.",
+                                          "{table4/sft/best_rate/all/old}: no more than the rest could be gained. The "
+                                          "paper's number is GSM8K's, against the model before.",
 }
 """Claim -> its catch, with records named in braces."""
-_WRITTEN = {"points": "{:+.1f}", "%": "{:.1f} %", "cosine": "{:+.3f}"}
 
 
 def told(records: Sequence[Record]) -> dict[str, str]:
@@ -41,7 +40,7 @@ def told(records: Sequence[Record]) -> dict[str, str]:
 
     >>> from ssah_core.records import catches
     >>> sorted(catches.told([]))
-    ['patching/before_last/flips']
+    []
     """
     numbers = _Numbers({record.claim: record for record in records
                         if (record.scale, record.model) == ("organism", "organism")})
@@ -54,8 +53,8 @@ class _Numbers(dict):
     def __getitem__(self, claim: str) -> str:
         record = super().__getitem__(claim)
         interval = sign_flip_interval(record.values, within=LIMITS[record.unit])
-        decimals = 3 if record.unit == "cosine" else 1
-        return f"{_WRITTEN[record.unit].format(record.value)} {bracketed(interval.bounds, interval.n, decimals)}"
+        bounds = bracketed(interval.bounds, interval.n, DECIMALS[record.unit])
+        return f"{number(record.value, record.unit)} {bounds}"
 
     def has_all(self, text: str) -> bool:
         return all(claim in self for _, claim, _, _ in Formatter().parse(text) if claim)

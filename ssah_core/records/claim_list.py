@@ -193,8 +193,8 @@ SECONDARY_CLAIMS = (
     _table1("table1/scu/broken", "... and hardly ever brokenly.", Stays()),
     _table1("table1/random_scu/morals", "As many random units as SCU leave morals as they were.", Stays()),
     _table1("table1/scu/share", "SCU are at most 2 % of all units.", AtMost(2), (1.3, 1.4, 2.0), unit="%"),
-    _table1("table1_variance/scu/share", "SCU are at most 2 % of all units.", AtMost(2), (1.3, 1.4, 2.0), unit="%",
-            **_OWN),
+    _table1("table1_variance/scu/share", "The SCU of the paper's score are at most 2 % of all units.", AtMost(2),
+            (1.3, 1.4, 2.0), unit="%", **_OWN),
     *_figure5("transfer", "Figure 5"),
     *_figure5("transfer_variance", "Figure 5, by the paper's variance criterion"),
     _table2("benign/scu_cu_vs_nothing/asr", "Through benign fine-tuning, a model with SCU and all CU frozen stays "

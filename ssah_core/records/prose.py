@@ -15,7 +15,8 @@ from .effects import LEAST, sign_flip_interval
 from .measurements import is_checkpoint
 from .statistics import LIMITS, wilson
 
-_DECIMALS = {"points": 1, "%": 1, "change": 1, "ratio": 2, "cosine": 3}
+DECIMALS = {"points": 1, "%": 1, "change": 1, "ratio": 2, "cosine": 3}
+"""Unit -> decimals of a number in it."""
 _HEADER = ("what is claimed", "the paper", "ours [95 % interval]", "its control", "measured on", "verdict")
 
 
@@ -230,7 +231,7 @@ def _cells(row) -> tuple[str, ...]:
     claim = f"{row.statement} ({row.source})"
     if not row.seeds:
         return claim, paper, "–", "–", "–", verdict
-    ours = f"{_number(row.ours, row.unit)} {bracketed(row.interval, len(row.seeds), _DECIMALS[row.unit])}"
+    ours = f"{_number(row.ours, row.unit)} {bracketed(row.interval, len(row.seeds), DECIMALS[row.unit])}"
     control = "–" if math.isnan(row.control) else _number(row.control, row.unit)
     judge = "" if row.judge == "none" else f", judge {row.judge}"
     return claim, paper, ours, control, f"{_runs(row)}, {row.n} prompts each{judge}", verdict
@@ -268,7 +269,7 @@ def bracketed(bounds: Sequence[float] | None, n: int, decimals: int) -> str:
 
 def _number(value: float, unit: str) -> str:
     write = _signed if unit in ("points", "cosine", "change") else _plain
-    return write(value, _DECIMALS[unit]) + (" %" if unit in ("%", "change") else "")
+    return write(value, DECIMALS[unit]) + (" %" if unit in ("%", "change") else "")
 
 
 def _plain(value: float, decimals: int) -> str:

@@ -14,7 +14,7 @@ from .claim import PILLARS
 from .claim_list import CLAIMS
 from .effects import FAILS, HOLDS, IN_PART, UNDECIDED
 from .history import told as told_before
-from .prose import bracketed
+from .prose import DECIMALS, bracketed
 from .registration import registered
 from .rules import RULE, Falls, Rises, Stays, amount
 from .statistics import NOT_RUN
@@ -33,7 +33,6 @@ UNITS = ("A number with a sign is a difference in percentage points or, with thr
          "*p*, where the interval says that a claim holds: of the effect being smaller than its margin; elsewhere: of "
          "there being none; of *stays*: of its being beyond the margin, by two t tests. Behind it, by Holm over all.")
 _FORMATS = {"points": "{:+.1f}", "%": "{:.1f} %", "change": "{:+.1f} %", "ratio": "{:.2f}", "cosine": "{:+.3f}"}
-_DECIMALS = {"points": 1, "%": 1, "change": 1, "ratio": 2, "cosine": 3}
 _HEADLINE = ("in plain words", "verdict", "effect", "the catch", "the paper", "where")
 _PRIMARY = ("claim", "rule", "ours", "control", "effect", "could be seen", "points there in", "reaches its margin in",
             "organisms: lowest, median, highest", "p (Holm)", "paper", "verdict", "where")
@@ -54,8 +53,8 @@ def render(table: pandas.DataFrame, told: str = "", asked: str = "", catches: Ma
 
     table     that of `verdicts`
     told      a line on the code that measured and verified; empty: none
-    catches   by claim, what to know before one believes it, as `catches.told` has it
     asked     questions and answers of `questions.told`; empty: none
+    catches   by claim, what to know before one believes it, as `catches.told` has it
     link      where a notebook lies, by its name; default below the repository
     """
     rows = list(table.itertuples(index=False))
@@ -251,7 +250,7 @@ def scale(row) -> str:
 
 def effect(row) -> str:
     """The effect with its interval."""
-    bounds = bracketed(row.effect.bounds, row.effect.n, _DECIMALS[row.unit])
+    bounds = bracketed(row.effect.bounds, row.effect.n, DECIMALS[row.unit])
     return f"{number(row.effect.mean, row.unit, True)} {bounds}"
 
 
@@ -275,4 +274,4 @@ def number(value: float, unit: str, is_difference: bool = False) -> str:
     if math.isnan(value):
         return "–"
     unit = "points" if is_difference and unit in ("%", "change") else unit
-    return _FORMATS[unit].format(round(value, _DECIMALS[unit]) + 0.0)  # + 0.0 turns -0.0 into 0.0
+    return _FORMATS[unit].format(round(value, DECIMALS[unit]) + 0.0)  # + 0.0 turns -0.0 into 0.0

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 from transformers import TrainerCallback
 
+from ..arguments import check_filled
 from ..freezing import freeze
 from ..training import fine_tune, mean_loss, supervised
 from ..units import UnitMask
@@ -144,6 +145,7 @@ class Attack:
         checks   Steps, at least one of them after those that are `done`; None: the doses.
         """
         subject, checks = self.subject, self.doses if checks is None else checks
+        check_filled("pass a step to look at, or leave checks out", checks=checks)
         model = deepcopy(subject.model) if model is None else model
 
         class Check(TrainerCallback):
