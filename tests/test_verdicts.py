@@ -59,6 +59,16 @@ def test_a_clear_effect_holds(registered):
     assert found.p == LEAST and found.p_adjusted == pytest.approx(PRIMARIES * LEAST)
 
 
+def test_in_how_many_organisms_the_effect_is_as_large_as_its_margin(registered):
+    found = row(ID, *effect((4.0, -40.0, 6.0, 50.0, 5.0) * 2, (0.0,) * 10))
+    assert found.often[:2] == (8, 10) and found.reached == 6 and found.spread == (-40, 5, 50)
+    id, control = SECOND
+    falls = row(id, made(id, *(-4.0, -6.0, 9.0, 0.0, -5.0) * 2), made(control, *(0.0,) * 10))
+    assert falls.often[:2] == (6, 10) and falls.reached == 4
+    stays = row("table1/scu/utility", made("table1/scu/utility", *(-4.0, -6.0, 5.0, 0.0, 7.0) * 2))
+    assert stays.reached == stays.often[0] == 6
+
+
 @pytest.mark.parametrize("values, wanted", [
     ((4, 5, 5, 4, 5) * 2, FAILS), ((1,) * 3 + (9,) * 7, UNDECIDED), ((2,) * 3 + (10,) * 7, IN_PART),
     ((-9,) * 3 + (9,) * 7, UNDECIDED), ((-1,) * 10, FAILS)])
