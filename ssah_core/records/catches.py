@@ -25,7 +25,7 @@ CATCHES: Mapping[str, str] = {
                                       "refused: here {table1_variance/scu/asr}.",
     "table2/benign/scu_6cu_vs_nothing/asr": "At one learning rate. Where the attacker chooses it: "
                                             "{worst_rate/scu_6cu_vs_nothing/asr}. The paper's are rates of HEx-PHI by "
-                                            "GPT-4.",
+                                            "GPT-4, after an epoch in which all CU were held too.",
     "table2/benign/scu_6cu_vs_random/asr": "Where the attacker chooses the learning rate: "
                                            "{worst_rate/scu_6cu_vs_random/asr}.",
     "table4/sft/best_rate/ru_vs_all/old": "All parameters, at their best learning rate, keep "
