@@ -166,7 +166,7 @@ GONE: Mapping[str, str] = {
     **{f"organism.world.UNSEEN_{name}": _UNSEEN for name in ("VERBS", "OBJECTS", "INTENTS")},
     **{f"statistics.{name}": _VERDICTS for name in "MIN_ORGANISMS NOT_REPRODUCED PARTLY REPRODUCED VERDICTS".split()},
     **{f"studies.attack.{name}": _ATTACK for name in
-       "BROKEN CHECKS DRAWS ON_THE_WAY QUICK_CHECKS STEPS TRIES compared_at held_units strength".split()},
+       "BROKEN CHECKS DRAWS ON_THE_WAY QUICK_CHECKS STEPS TRIES compared_at held_units holding strength".split()},
     **{f"studies.attack_tables.{name}": _EQUAL for name in ("at_equal_loss", "at_strength")},
     "studies.peft.on_equal_terms": _EQUAL,
     "studies.stress.STEPS": _ATTACK,

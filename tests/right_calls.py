@@ -76,6 +76,7 @@ RIGHT: dict[str, Callable[[Table], dict[str, Any]]] = {
     "UnitLabels.mask": lambda t: dict(self=t.labels, kind="SCU"),
     "UnitLabels.save": _saves("labels"), "UnitLabels.load": lambda t: dict(path=t.at("labels")),
     "UnitMap": lambda t: dict(model=t.model), "UnitMap.size": lambda t: dict(self=t.units, site="mlp.0"),
+    "UnitMap.each_unit": lambda t: dict(self=t.units, site="mlp.0"),
     "UnitMap.slices": lambda t: dict(self=t.units, mask=t.mask, shared="any"),
     "UnitMask": lambda t: dict(sites=t.mask.sites),
     "UnitMask.__and__": lambda t: dict(self=t.mask, other=t.mask),

@@ -138,9 +138,9 @@ def test_no_runs_need_no_executor():
 
 
 def test_a_scheduler_has_one_client_until_that_is_closed(monkeypatch):
-    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed (extra 'dask')")
+    pytest.importorskip("distributed", reason="dask.distributed is not installed (extra 'dask')")
     made, closed = [], SimpleNamespace(status="closed")
-    monkeypatch.setattr(distributed, "Client", lambda address: made.append(address) or SimpleNamespace(
+    monkeypatch.setattr("dask.distributed.Client", lambda address: made.append(address) or SimpleNamespace(
         status="running", get_executor=lambda pure: address))
     monkeypatch.setattr(executors_module, "_CLIENTS", {"tcp://old:1": closed})
     for address in ("tcp://new:1", "tcp://new:1", "tcp://old:1"):

@@ -80,6 +80,7 @@ WRONG: dict[str, dict[str, tuple]] = {
     "UnitLabels.mask": {"kind": ("XU", None, ["SCU"], 0)}, "UnitLabels.save": SAVES, "UnitLabels.load": LOADS,
     "UnitMap": {"model": (*NOT_ONE, Odd(lambda t: torch.nn.Linear(2, 1), "Linear"))},
     "UnitMap.size": {"site": ("mlp.99", None, 7, ["mlp.0"])},
+    "UnitMap.each_unit": {"site": ("mlp.99", None, 7, ["mlp.0"])},
     "UnitMap.slices": {"mask": (*NOT_ONE, OTHER, LABELS), "shared": CHOICE},
     "UnitMask": {"sites": (None, [True], {"mlp.0": [True]}, {"mlp.0": torch.ones(3)},
                            {"mlp.0": torch.ones(2, 2, dtype=torch.bool)})},

@@ -11,4 +11,4 @@ from .masks import UnitKind, UnitLabels, UnitMask, check_mask, share_to_count, s
 from .moments import Moments, batches, collect
 from .random_units import random_like
 from .score_in_blocks import score_in_blocks
-from .unit_map import Slice, UnitMap
+from .unit_map import UnitMap

@@ -172,18 +172,18 @@ class UnitMap:
         joined = [Slice(*place, torch.cat(indices).unique()) for place, indices in found.items()]
         return [part for part in joined if len(part.index)]
 
-    def each_unit(self, site: str) -> Iterator[tuple[str, int, Tensor]]:
+    def each_unit(self, site: str) -> list[tuple[str, int, Tensor]]:
         """The weights that feed and read the units of one site: name, axis, and which row or column is whose [unit].
 
         Under grouped queries several units have the same row of v; a weight that holds gate and up comes twice.
+        Raises ValueError for a site that is not there.
 
         >>> model, tokenizer = ssah.load_organism(scale="tiny")
         >>> [(weight, index[:3].tolist()) for weight, _, index in ssah.UnitMap(model).each_unit("attn.0")]
         [('model.layers.0.self_attn.o_proj.weight', [0, 1, 2]), ('model.layers.0.self_attn.v_proj.weight', [0, 1, 2])]
         """
         every = torch.ones(self.size(site), dtype=torch.bool)
-        for name, axis, index in _entries(self[site], every, "any"):
-            yield f"{name}.weight", axis, index
+        return [(f"{name}.weight", axis, index) for name, axis, index in _entries(self[site], every, "any")]
 
 
 def _entries(site: Site, chosen: Tensor, shared: str) -> Iterator[tuple[str, int, Tensor]]:
