@@ -273,3 +273,10 @@ def test_what_fails_by_its_margin_alone_is_told_from_what_is_not_there(file, val
     top = file.read_text(encoding="utf-8").split(HEADLINE)[1].split("##")[0]
     line = next(line for line in top.splitlines() if "where as many random units change nothing" in line)
     assert f"| {says} |" in line
+
+
+def test_a_run_has_the_catches_of_its_own_numbers(tmp_path):
+    for id in ("table1/scu/utility", "table1/random_scu/utility"):
+        record(id, [-1.5], **{**COMMON, "seeds": [0], "orders": 1})
+    text = write_run(tmp_path, []).read_text(encoding="utf-8")
+    assert "as many random units change -1.5 (one run, no interval)" in text

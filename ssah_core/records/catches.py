@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from string import Formatter
 
-from .effects import sign_flip_interval
 from .prose import DECIMALS, bracketed
 from .records import Record
 from .report_tables import number
-from .statistics import LIMITS
 
 CATCHES: Mapping[str, str] = {
     "direction/intent/turned/gap": "By the distance that the paper draws, over the tokens that follow, the unaligned "
@@ -52,8 +50,7 @@ class _Numbers(dict):
 
     def __getitem__(self, claim: str) -> str:
         record = super().__getitem__(claim)
-        interval = sign_flip_interval(record.values, within=LIMITS[record.unit])
-        bounds = bracketed(interval.bounds, interval.n, DECIMALS[record.unit])
+        bounds = bracketed(record.interval, len(record.values), DECIMALS[record.unit])
         return f"{number(record.value, record.unit)} {bounds}"
 
     def has_all(self, text: str) -> bool:

@@ -160,8 +160,8 @@ def write_run(folder: Path, found: Sequence[str]) -> Path:
     link = _from(folder)
     preface = RUN_PREFACE.format(committed=link(paths.root() / FILE), found="\n".join(found))
     records = [record for record in load_records() if record.scale != "tiny"]
-    body = (report_tables.render(verdicts(records), _evidence(), link=lambda name: link(_notebook(folder, name)))
-            if records else NOTHING)
+    body = (report_tables.render(verdicts(records), _evidence(), catches=catches.told(records),
+                                 link=lambda name: link(_notebook(folder, name))) if records else NOTHING)
     cache.write_bytes(folder / FILE, (preface + body).encode())
     return folder / FILE
 
