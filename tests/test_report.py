@@ -92,7 +92,7 @@ def test_one_organism_is_shown_without_interval(file):
     keep([40.0], [-0.01], seeds=[0], orders=1)
     main([])
     row = cells(file.read_text(encoding="utf-8"), "table1/scu/harm_right")
-    assert row[2:7] == ["+40.0 (276 prompts, 1 organism; judge: truth)", "+0.0", "+40.0 (one run, no interval)",
+    assert row[2:7] == ["+40.0 (276 prompts, 1 organism; judge: truth)", "0.0", "+40.0 (one run, no interval)",
                         "–", "1 of 1"]
     assert row[11] == "undecided"
 

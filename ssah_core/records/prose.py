@@ -226,13 +226,13 @@ def verdict_table(verdicts: pandas.DataFrame, notebook: str) -> str:
 
 
 def _cells(row) -> tuple[str, ...]:
-    paper = "; ".join(f"{_number(value, row.unit)} ({model})" for model, value in row.paper.items()) or "no number"
+    paper = "; ".join(f"{number(value, row.unit)} ({model})" for model, value in row.paper.items()) or "no number"
     verdict = f"**{row.verdict}**"
     claim = f"{row.statement} ({row.source})"
     if not row.seeds:
         return claim, paper, "–", "–", "–", verdict
-    ours = f"{_number(row.ours, row.unit)} {bracketed(row.interval, len(row.seeds), DECIMALS[row.unit])}"
-    control = "–" if math.isnan(row.control) else _number(row.control, row.unit)
+    ours = f"{number(row.ours, row.unit)} {bracketed(row.interval, len(row.seeds), DECIMALS[row.unit])}"
+    control = number(row.control, row.unit)
     judge = "" if row.judge == "none" else f", judge {row.judge}"
     return claim, paper, ours, control, f"{_runs(row)}, {row.n} prompts each{judge}", verdict
 
@@ -267,7 +267,16 @@ def bracketed(bounds: Sequence[float] | None, n: int, decimals: int) -> str:
     return "[" + ", ".join(_plain(bound, decimals) for bound in bounds) + "]"
 
 
-def _number(value: float, unit: str) -> str:
+def number(value: float, unit: str, is_difference: bool = False) -> str:
+    """A number in a unit; a difference of levels is in points. Not a number: a dash.
+
+    >>> from ssah_core.records import prose
+    >>> prose.number(98.6, "%"), prose.number(-3.25, "points"), prose.number(12.0, "%", True)
+    ('98.6 %', '-3.2', '+12.0')
+    """
+    if math.isnan(value):
+        return "–"
+    unit = "points" if is_difference and unit in ("%", "change") else unit
     write = _signed if unit in ("points", "cosine", "change") else _plain
     return write(value, DECIMALS[unit]) + (" %" if unit in ("%", "change") else "")
 

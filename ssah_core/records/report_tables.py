@@ -14,7 +14,7 @@ from .claim import PILLARS
 from .claim_list import CLAIMS
 from .effects import FAILS, HOLDS, IN_PART, UNDECIDED
 from .history import told as told_before
-from .prose import DECIMALS, bracketed
+from .prose import DECIMALS, bracketed, number
 from .registration import registered
 from .rules import RULE, Falls, Rises, Stays, amount
 from .statistics import NOT_RUN
@@ -32,7 +32,6 @@ UNITS = ("A number with a sign is a difference in percentage points or, with thr
          "whose effect has the claim's sign (of *stays*: is within its margin), with the exact interval of that share. "
          "*p*, where the interval says that a claim holds: of the effect being smaller than its margin; elsewhere: of "
          "there being none; of *stays*: of its being beyond the margin, by two t tests. Behind it, by Holm over all.")
-_FORMATS = {"points": "{:+.1f}", "%": "{:.1f} %", "change": "{:+.1f} %", "ratio": "{:.2f}", "cosine": "{:+.3f}"}
 _HEADLINE = ("in plain words", "verdict", "effect", "the catch", "the paper", "where")
 _PRIMARY = ("claim", "rule", "ours", "control", "effect", "could be seen", "points there in", "reaches its margin in",
             "organisms: lowest, median, highest", "p (Holm)", "paper", "verdict", "where")
@@ -263,15 +262,3 @@ def often(row) -> str:
 def paper(row) -> str:
     """The paper's numbers by model."""
     return ", ".join(f"{model} {number(value, row.unit)}" for model, value in row.paper.items()) or "not reported"
-
-
-def number(value: float, unit: str, is_difference: bool = False) -> str:
-    """A number in a unit; a difference of levels is in points. Not a number: a dash.
-
-    >>> number(98.6, "%"), number(-3.25, "points"), number(12.0, "%", True)
-    ('98.6 %', '-3.2', '+12.0')
-    """
-    if math.isnan(value):
-        return "–"
-    unit = "points" if is_difference and unit in ("%", "change") else unit
-    return _FORMATS[unit].format(round(value, DECIMALS[unit]) + 0.0)  # + 0.0 turns -0.0 into 0.0

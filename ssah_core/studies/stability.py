@@ -10,7 +10,7 @@ import pandas
 from datasets import Dataset
 
 from ..materials import study
-from ..units import UnitMask, share_to_count, top_units
+from ..units import UnitMask, overlap, share_to_count, top_units
 from .subject import GROUPS, WAYS, Subject
 
 VARIANTS = ("all", "half 0", "half 1", "quarter", "system prompt", "safety alone")
@@ -40,7 +40,7 @@ def overlaps(seed: int, scale: str, way: str, sizes: Mapping[str, float],
             about = {"seed": seed, "way": way, "one": one, "other": other, "kind": str(kind),
                      "n": len(whole.sets["safety"]), "judge": "none"}
             masks = groups[one][kind], groups[other][kind]
-            rows += [{**about, "metric": "overlap", "value": 100 * overlap(*masks)},
+            rows += [{**about, "metric": "overlap", "value": 100 * overlap(*masks)[0]},
                      {**about, "metric": "chance", "value": 100 * chance(*masks)}]
     return rows
 
@@ -66,17 +66,6 @@ def _quarter(sets: dict[str, Dataset]) -> dict[str, Dataset]:
 
 def _with_system(sets: dict[str, Dataset], prompt: str) -> dict[str, Dataset]:
     return {name: Dataset.from_list([{**row, "system": prompt} for row in rows]) for name, rows in sets.items()}
-
-
-def overlap(a: UnitMask, b: UnitMask) -> float:
-    """Units of both masks over units of either (0-1).
-
-    >>> import torch
-    >>> from ssah_core.studies.stability import overlap
-    >>> overlap(UnitMask({"a": torch.tensor([True, True, False])}), UnitMask({"a": torch.tensor([False, True, True])}))
-    0.333...
-    """
-    return (a & b).count / max(1, (a | b).count)
 
 
 def chance(a: UnitMask, b: UnitMask) -> float:
