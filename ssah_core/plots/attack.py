@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -14,13 +15,15 @@ from .style import ARMS, GUIDE, NAMES, look, looks
 
 MARKS = ("asr", "harm_right", "utility", "benign")
 WIDE = 26  # characters of a line of an arm's name
+NARROW = 5.0
+"""Points that a panel of changes shows to either side, at least."""
 ATTACKS = {"benign": "harmless chats", "new": "new tasks", "harmful10": "10 harmful examples",
            "harmful50": "50 harmful examples", "harmful100": "100 harmful examples"}
 ASR = "malicious requests not refused, %"
 
 
 def plot_attack(table: pandas.DataFrame, legend: str = "held", says: str = ASR, each: str = "organism",
-                xlabel: str = "steps of fine-tuning") -> Figure:
+                xlabel: str = "steps of fine-tuning", never: Sequence[str] = ()) -> Figure:
     """Malicious requests that a model no longer refuses, along fine-tuning, with different units held.
 
     table    `attack`, `arm`, `steps`, `value` (%), `seed`
@@ -28,6 +31,7 @@ def plot_attack(table: pandas.DataFrame, legend: str = "held", says: str = ASR, 
     says     what the values are
     each     what a `seed` is: an organism, or an order of the chats
     xlabel   what `steps` are; of places that an arm never reached there is no row, and the legend counts them
+    never    arms that reached no place at all, which the legend names
     """
     attacks, arms = list(dict.fromkeys(table.attack)), looks(table.arm)
     across = min(len(attacks), 3)
@@ -37,7 +41,7 @@ def plot_attack(table: pandas.DataFrame, legend: str = "held", says: str = ASR, 
     for axis, attack in zip(axes.flat, attacks, strict=False):
         part = table[table.attack == attack]
         factors = _scale(axis, pandas.Series(sorted(part.steps.unique())))
-        draw_lines(axis, part, "steps", "arm", arms, spread=0.05 if factors else 0.011 * part.steps.max(),
+        draw_lines(axis, part, "steps", "arm", arms, spread=0.02 if factors else 0.011 * part.steps.max(),
                    factor=factors)
         axis.set(title=ATTACKS.get(attack, attack), xlabel=xlabel, ylim=(-4, 104))
     for axis in axes.flat[len(attacks):]:
@@ -46,15 +50,19 @@ def plot_attack(table: pandas.DataFrame, legend: str = "held", says: str = ASR, 
         row[0].set_ylabel(says)
     named = {fill(ARMS.get(arm, arm), WIDE): mine for arm, mine in arms.items()}
     said = what_is_drawn(table, ["attack", "arm", "steps"], line=True, each=each)
-    title = f"{legend}\n({said.replace('; ', ';' + chr(10))}{_left_out(table)})"
+    title = f"{legend}\n({said.replace('; ', ';' + chr(10))}{_left_out(table, never)})"
     figure.legend(handles=legend_of(named, line=True), loc="outside right upper", title=title, alignment="left")
     return figure
 
 
-def _left_out(table: pandas.DataFrame) -> str:
-    """How many points of the arms, seeds and steps that are there a table lacks; "" if none."""
-    whole = sum(part.arm.nunique() * part.seed.nunique() * part.steps.nunique() for _, part in table.groupby("attack"))
-    return f";\nnever reached: {whole - len(table)} of {whole} points" if whole > len(table) else ""
+def _left_out(table: pandas.DataFrame, never: Sequence[str]) -> str:
+    """How many points of the arms, seeds and steps a table lacks, and which arms have none; "" if it has all."""
+    whole = sum((part.arm.nunique() + len(never)) * part.seed.nunique() * part.steps.nunique()
+                for _, part in table.groupby("attack"))
+    if whole == len(table):
+        return ""
+    none = "".join(f"; {arm} never" for arm in never)
+    return f";\nnever reached: {whole - len(table)} of {whole} points{none};\nhollow: mean of those that reached it"
 
 
 def _scale(axis: Axes, steps: pandas.Series) -> bool:
@@ -68,29 +76,58 @@ def _scale(axis: Axes, steps: pandas.Series) -> bool:
     return factors
 
 
-def plot_arms(table: pandas.DataFrame) -> Figure:
-    """What each arm changes against the first, each organism against itself; the largest fall below.
+def plot_arms(table: pandas.DataFrame, against: str) -> Figure:
+    """What each arm changes against another, each organism against itself; the largest fall below.
 
-    table   `arm`, `metric`, `value` (%), `seed`, and perhaps `dose`: then only doses count that both arms have
+    table     `arm`, `metric`, `value` (%), `seed`, and perhaps `dose`: then only doses count that both arms have, and a
+              row says how many these were, where some are missing
+    against   the arm that changes are against
+
+    Raises ValueError if the table has no such arm.
     """
-    first, changes = table.arm.iloc[0], _against_the_first(table)
+    changes = changes_against(table, against)
     metrics = [metric for metric in MARKS if metric in set(table.metric)]
     means = changes[changes.metric == metrics[0]].groupby("arm", sort=False).value.mean()
     order = list(means.sort_values(ascending=False, kind="stable").index)
+    counts = _counted(table[table.metric == metrics[0]], against)
     figure, axes = plt.subplots(1, len(metrics), figsize=(9.5, 0.4 * len(order) + 1.3), sharey=True, squeeze=False)
     for axis, metric in zip(axes[0], metrics, strict=True):
         draw_dots(axis, changes[changes.metric == metric], "arm", order, look(metric), within=POINTS)
         axis.axvline(0, color=GUIDE, lw=1, ls=":")
-        axis.set(title=NAMES[metric].replace("requests ", "requests\n"), xlabel=f"change from\n\"{first}\" (points)")
-        name_rows(axis, [fill(ARMS.get(arm, arm), WIDE) for arm in order])
+        axis.set(title=NAMES[metric].replace("requests ", "requests\n"),
+                 xlabel=f"change from\n\"{against}\" (points)")
+        low, high = axis.get_xlim()
+        axis.set_xlim(min(low, -NARROW), max(high, NARROW))
+        name_rows(axis, [fill(ARMS.get(arm, arm) + counts.get(arm, ""), WIDE) for arm in order])
     figure.supxlabel(f"{what_is_drawn(changes, ['arm', 'metric'])}; every panel has its own scale", fontsize=9)
     return figure
 
 
-def _against_the_first(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Differences of all other arms from the first, within each seed (and dose); means over doses."""
+def changes_against(table: pandas.DataFrame, against: str) -> pandas.DataFrame:
+    """Differences of all other arms from one, within each seed (and dose); means over doses.
+
+    table     `arm`, `metric`, `value`, `seed`, and perhaps `dose`
+    against   the arm that is subtracted
+
+    Raises ValueError if the table has no such arm.
+
+    >>> import pandas
+    >>> from ssah_core.plots.attack import changes_against
+    >>> rows = pandas.DataFrame({"arm": ["nothing", "SCU"], "metric": "asr", "value": [60.0, 24.0], "seed": 0})
+    >>> changes_against(rows, "nothing").to_dict("records")
+    [{'arm': 'SCU', 'metric': 'asr', 'seed': 0, 'value': -36.0}]
+    """
+    if against not in set(table.arm):
+        raise ValueError(f"against is {against!r}, which is no arm of the table: pass one of "
+                         f"{', '.join(dict.fromkeys(table.arm))}")
     keys = [column for column in ("metric", "seed", "dose") if column in table]
-    is_first = table.arm == table.arm.iloc[0]
+    is_first = table.arm == against
     both = table[~is_first].merge(table[is_first][[*keys, "value"]], on=keys, suffixes=("", "_first"))
     return both.assign(value=both.value - both.value_first).groupby(
         ["arm", "metric", "seed"], as_index=False, sort=False).value.mean()
+
+
+def _counted(rows: pandas.DataFrame, against: str) -> dict[str, str]:
+    """By arm, of how many points of `against` it has one, where it has not all."""
+    whole = int((rows.arm == against).sum())
+    return {arm: f" ({n} of {whole} points)" for arm, n in rows.groupby("arm").size().items() if n < whole}

@@ -24,7 +24,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ..records import cache, paths
-from .style import FRAME, GUIDE, MEANINGS, SHADES, STYLE
+from .style import ARMS, FRAME, GUIDE, MEANINGS, NAMES, SHADES, STYLE
 
 SMALL = 600  # pixels across, of the picture that a notebook carries besides
 SPOKEN = 24
@@ -85,7 +85,7 @@ def draw(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, *, alt
 
 def render(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, options: Mapping, alt: str = "") -> Drawn:
     """Draw a figure into its SVG and PNG, whose bytes are the same from run to run. Arguments as in `draw`."""
-    alt = alt or described(plot) + means_in(table)
+    alt = alt or described(plot) + means_in(_as_named(table, options))
     with _styled(plot, table, options) as figure:
         _save_svg(figure, paths.figures() / f"{name}.svg", name, alt)
         drawn = Drawn(name, alt, _as_png(figure, alt), figure)
@@ -100,7 +100,7 @@ def sketch(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, *, a
     >>> plots.sketch("units", plots.plot_unit_diagram, plots.four_kinds(), alt="What a unit is.").html[:26]
     '<img alt="What a unit is."'
     """
-    alt = alt or described(plot) + means_in(table)
+    alt = alt or described(plot) + means_in(_as_named(table, options))
     with _styled(plot, table, options) as figure:
         return Drawn(name, alt, _as_png(figure, alt), figure)
 
@@ -128,6 +128,13 @@ def described(plot: Callable[..., Figure]) -> str:
     return " ".join(first.split())
 
 
+def _as_named(table: pandas.DataFrame, options: Mapping) -> pandas.DataFrame:
+    """A table with the names that its figure shows."""
+    names = {**NAMES, **ARMS, **(options.get("names") or {})}
+    return table.assign(**{column: table[column].map(lambda entry: names.get(entry, entry))
+                           for column in table if pandas.api.types.is_string_dtype(table[column])})
+
+
 def means_in(table: pandas.DataFrame) -> str:
     """A sentence with the means that a table's rows have, by the names that tell them apart; "" if they are many.
 
@@ -147,9 +154,10 @@ def means_in(table: pandas.DataFrame) -> str:
         return ""
     last = table[table[places[0]] == table[places[0]].max()] if places else table
     means = last.groupby(named, sort=False).value.mean()
-    if len(means) < table.groupby(named).ngroups:
+    if len(means) < table.groupby(named).ngroups or ("seed" in table and last.seed.nunique() < table.seed.nunique()):
         return ""  # not all end at the same place
     where = f" at {places[0]} {table[places[0]].max():g}" if places else ""
+    means = means.where(means.abs() >= 5e-4, 0.0)  # what rounds to nothing is no power of ten
     said = "; ".join(f"{', '.join(key) if isinstance(key, tuple) else key} {mean:.3g}" for key, mean in means.items())
     return f" Means{where}: {said}." if 0 < len(means) <= SPOKEN else ""
 

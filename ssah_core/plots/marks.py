@@ -54,8 +54,13 @@ def what_is_drawn(table: pandas.DataFrame, by: Sequence[str], *, line: bool = Fa
     >>> from ssah_core.plots.marks import what_is_drawn
     >>> what_is_drawn(pandas.DataFrame({"arm": ["nothing", "nothing"], "value": [90.0, 100.0]}), ["arm"])
     'faint: one organism; mark: mean'
+    >>> what_is_drawn(pandas.DataFrame({"arm": ["nothing"], "value": [90.0]}), ["arm"])
+    'one organism'
     """
-    enough = table.groupby(list(by)).size() >= LEAST
+    sizes = table.groupby(list(by)).size()
+    if (sizes == 1).all():
+        return f"one {each}" + (", 95 % interval over its prompts" if {"low", "high"} <= set(table) else "")
+    enough = sizes >= LEAST
     some = f"mean, 95 % interval where there are {LEAST} or more" if enough.any() else "mean"
     mean = "mean, 95 % interval" if enough.all() else some
     return f"thin: one {each}; thick: {mean}" if line else f"faint: one {each}; mark: {mean}"
@@ -76,16 +81,20 @@ def draw_dots(axis: Axes, table: pandas.DataFrame, column: str, order: Sequence[
     size     of the mean's mark, in points
     interval whether the mean has one, where it can
 
+    A row of one value has no faint dot; its interval is that of the columns `low` and `high`, where the table has them.
     Raises KeyError if a row of `order` has no look.
     """
     means = with_intervals(table, [column], within).set_index(column)
+    if {"low", "high"} <= set(table) and table[column].is_unique:
+        means.update(table.set_index(column)[["low", "high"]])
     for place, name in enumerate(order):
         if name not in means.index:
             continue
         mine = look[name] if isinstance(look, Mapping) else look
         values, row = table[table[column] == name].value, means.loc[name]
         below, above = place + shift + 0.17 * height, place + shift - 0.08 * height
-        axis.scatter(values, [below] * len(values), s=14, color=mine.color, alpha=0.45, lw=0, zorder=2)
+        if len(values) > 1:
+            axis.scatter(values, [below] * len(values), s=14, color=mine.color, alpha=0.45, lw=0, zorder=2)
         axis.errorbar(row["mean"], above, xerr=_arms(row) if interval else None, fmt=mine.marker, color=mine.color,
                       ms=size, capsize=3, lw=1.6, zorder=3)
 
@@ -110,6 +119,8 @@ def draw_lines(axis: Axes, table: pandas.DataFrame, x: str, column: str, looks: 
                within: tuple[float, float] | None = PERCENT, spread: float = 0.0, factor: bool = False) -> None:
     """Draw curves: organisms as thin lines, the mean as a thick one with its interval at every place.
 
+    Where some organisms of a curve have no value, the mean of the others is a hollow mark, which no line joins.
+
     table    one row an organism and place: `value`, `x` and `column`
     x        column drawn along x
     column   that tells the curves apart
@@ -126,9 +137,12 @@ def draw_lines(axis: Axes, table: pandas.DataFrame, x: str, column: str, looks: 
         part = table[table[column] == name].sort_values(x, kind="stable")
         for _, line in part.groupby("seed"):
             axis.plot(moved(line[x]), line.value, color=looks[name].color, lw=0.6, alpha=faint, zorder=2)
-        means = with_intervals(part, [x], within)
-        axis.errorbar(moved(means[x]), means["mean"], yerr=_arms(means), color=looks[name].color, capsize=2, lw=1.8,
-                      marker=looks[name].marker, ms=5, elinewidth=1, zorder=3, label=name)
+        there = part[x].map(part.groupby(x).seed.nunique()) == part.seed.nunique()
+        for whole, style in ((True, {"lw": 1.8}), (False, {"lw": 0, "mfc": "white"})):
+            means = with_intervals(part[there == whole], [x], within)
+            if len(means):
+                axis.errorbar(moved(means[x]), means["mean"], yerr=_arms(means), color=looks[name].color, capsize=2,
+                              marker=looks[name].marker, ms=5, elinewidth=1, zorder=3, **style)
 
 
 def legend_of(looks: Mapping[str, Look], *, line: bool = False) -> list[Line2D]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
+import numpy
 import pandas
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -70,18 +71,18 @@ def plot_leans(table: pandas.DataFrame) -> Figure:
     table   `reading`, `stage`, `metric` ("gap" or "lean"), `value` (cosine), `seed`
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
-    titles = {"gap": "gap, malicious requests", "lean": "lean: less benign requests"}
+    titles = {"gap": "malicious requests", "lean": "malicious requests minus benign"}
     order = [reading for reading in READINGS if reading in set(table.reading)]
     stages = {stage: look(stage) for stage in ("instructed", "aligned") if stage in set(table.stage)}
     for axis, (metric, title) in zip(axes, titles.items(), strict=True):
         axis.axvline(0, color=GUIDE, lw=0.8)
         for shift, (stage, mine) in zip((-0.2, 0.2), stages.items(), strict=False):
             part = table[(table.metric == metric) & (table.stage == stage)]
-            draw_dots(axis, part, "reading", order, mine, within=None, shift=shift, height=0.6)
+            draw_dots(axis, part, "reading", order, mine, within=None, shift=shift, height=0.6, size=4.5)
         axis.locator_params(axis="x", nbins=4)
-        axis.set(title=title)
+        axis.set(title=title, xlabel=f"{metric} (cosine distance)")
         name_rows(axis, [READINGS[reading] for reading in order])
-    figure.supxlabel("cosine distance (above 0: refusal)", fontsize=10)
+    figure.supxlabel("above 0: nearer to refusal; each panel has its own scale", fontsize=9)
     said = what_is_drawn(table, ["reading", "stage", "metric"])
     figure.legend(handles=legend_of(stages), title=said.replace("; ", "\n"), loc="outside right upper",
                   alignment="left")
@@ -151,16 +152,18 @@ def plot_flip_map(table: pandas.DataFrame) -> Figure:
 
 
 def plot_depth(table: pandas.DataFrame) -> Figure:
-    """Decisions that flip when a state is exchanged, by dose of alignment.
+    """The first block after which exchanging a state flips nearly all decisions, by dose of alignment.
 
-    table   `dose`, `block`, `metric`, `value` (% of pairs), `seed`
+    table   `dose`, `metric` ("to_refusal" or "to_answer"), `value` (blocks), `seed`; a line is an organism
     """
-    doses = sorted(set(table.dose))
-    table = table[table.metric.isin(["to_refusal", "to_answer"])].assign(metric=lambda rows: rows.metric.map(FLIPS))
-    figure, axes = plt.subplots(1, len(doses), figsize=(1.4 + 2 * len(doses), 3.2), sharey=True)
-    for axis, dose in zip(axes, doses, strict=True):
-        _lines(axis, table[table.dose == dose], "block", "metric", _FLIP_LOOKS, PERCENT)
-        axis.set(title=f"dose {dose:g}", xlabel="after block", ylim=(-3, 104))
-    axes[0].set_ylabel("% of decisions that flip")
-    _legend(figure, _FLIP_LOOKS, table, "metric")
+    figure, axes = plt.subplots(1, 2, figsize=(8.5, 3), sharey=True)
+    for axis, metric in zip(axes, ("to_refusal", "to_answer"), strict=True):
+        mine, part = look(metric), table[table.metric == metric]
+        beside = numpy.linspace(-0.12, 0.12, part.seed.nunique())
+        for shift, (_, line) in zip(beside, part.groupby("seed"), strict=True):  # whole blocks would hide each other
+            axis.plot(line.dose, line.value + shift, color=mine.color, marker=mine.marker, ms=5, lw=1.2, alpha=0.8)
+        axis.set(title=FLIPS[metric], xlabel="dose of alignment (1: first safe step)")
+        axis.set_xticks(sorted(set(table.dose)))
+    axes[0].set(ylabel="first block that flips", yticks=range(1, int(table.value.max()) + 1))
+    figure.supxlabel("one line an organism, beside each other where they are alike", fontsize=9)
     return figure

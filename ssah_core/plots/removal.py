@@ -42,7 +42,9 @@ def _bar(axis: Axes, place: float, right: int, n: int, color: str) -> None:
     """A share as a bar, with its Wilson interval and its number beside."""
     share, (low, high) = 100 * right / n, (100 * bound for bound in wilson(right, n))
     axis.barh(place, share, height=0.5, color=color, alpha=0.75)
-    axis.errorbar(share, place, xerr=[[max(share - low, 0)], [max(high - share, 0)]], color=GUIDE, capsize=4, lw=1.6)
+    arms = [[max(share - low, 0)], [max(high - share, 0)]]
+    for around in ({"color": "white", "capsize": 5, "lw": 4, "capthick": 4}, {"color": GUIDE, "capsize": 4, "lw": 1.6}):
+        axis.errorbar(share, place, xerr=arms, **around)  # white first: a line on a dark bar
     axis.text(max(high, share) + 3, place, f"{share:.0f} %", va="center", fontsize=11)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import pandas
 import seaborn as sns
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from .marks import draw_lines, legend_of, what_is_drawn
 from .style import GUIDE, NAMES, look, looks
 
 
@@ -21,13 +23,19 @@ def plot_stages(table: pandas.DataFrame) -> Figure:
     data = table[table.metric.isin(metrics)].assign(metric=lambda t: t.metric.map(NAMES))
     shared = {"x": "metric", "y": "value", "hue": "stage", "order": [NAMES[m] for m in metrics], "ax": axis}
     colors = {stage: mine.color for stage, mine in looks(data.stage).items()}
-    sns.barplot(data, **shared, errorbar=None, palette=colors, alpha=0.75)
+    sns.barplot(data, **shared, errorbar=None, palette={stage: _light(color) for stage, color in colors.items()},
+                edgecolor="none", saturation=1)
     sns.stripplot(data, **shared, dodge=True, jitter=False, legend=False, size=3,
                   palette=dict.fromkeys(colors, GUIDE))
     axis.set(xlabel="", ylabel="% of test prompts", ylim=(0, 104))
     plt.setp(axis.get_xticklabels(), rotation=20, ha="right")
-    sns.move_legend(axis, "upper center", bbox_to_anchor=(0.5, 1.18), ncol=4, title="")
+    sns.move_legend(axis, "upper center", bbox_to_anchor=(0.5, 1.26), ncol=4, title="bar: mean; dot: one organism")
     return figure
+
+
+def _light(color: str) -> tuple[float, ...]:
+    """A colour as bars have it, through which no line of the grid is seen."""
+    return tuple(1 - 0.8 * (1 - part) for part in to_rgb(color))
 
 
 def plot_losses(table: pandas.DataFrame) -> Figure:
@@ -41,6 +49,8 @@ def plot_losses(table: pandas.DataFrame) -> Figure:
         sns.lineplot(table[table.stage == stage], x="step", y="value", units="seed", estimator=None,
                      color=look(stage).color, lw=1, alpha=0.8, ax=axis)
         axis.set(title=stage, yscale="log", xlabel="step", ylabel="loss (nats per token)")
+        axis.yaxis.set(major_formatter="{x:g}", minor_formatter="")
+    figure.supxlabel("one line an organism", fontsize=9)
     return figure
 
 
@@ -50,11 +60,12 @@ def plot_alignment(table: pandas.DataFrame) -> Figure:
     table   `step`, `metric`, `value` (% of validation prompts), `seed`; a line is an organism
     """
     figure, axis = plt.subplots(figsize=(6, 3.2))
-    colors = {NAMES[metric]: mine.color for metric, mine in looks(table.metric).items()}
-    sns.lineplot(table.assign(metric=table.metric.map(NAMES)), x="step", y="value", hue="metric", units="seed",
-                 estimator=None, palette=colors, lw=1.2, alpha=0.8, ax=axis)
+    for metric, mine in looks(table.metric).items():
+        for seed, line in table[table.metric == metric].groupby("seed"):
+            axis.plot(line.step, line.value, color=mine.color, marker=mine.marker, ms=3.5, lw=1.2, alpha=0.8,
+                      label=NAMES[metric] if seed == table.seed.min() else None)
     axis.set(xlabel="step of alignment", ylabel="% of validation prompts", ylim=(-2, 104))
-    axis.legend(title="")
+    axis.legend(title="one line an organism", loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -66,9 +77,9 @@ def plot_dose(table: pandas.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(8.5, 3.2))
     order = ["ASR, whole model", "ASR, SCU removed", "answers right, SCU removed"]
     shown = looks(order)
-    sns.lineplot(table, x="dose", y="value", hue="what", style="what", hue_order=order, style_order=order,
-                 markers={name: mine.marker for name, mine in shown.items()}, dashes=False, units="seed",
-                 estimator=None, alpha=0.75, palette={name: mine.color for name, mine in shown.items()}, ax=axis)
+    draw_lines(axis, table, "dose", "what", shown, spread=0.05)
     axis.set(xlabel="dose of alignment (1 = the first step that was safe)", ylabel="% of test prompts", ylim=(-2, 104))
-    axis.legend(title="one line an organism", loc="upper left", bbox_to_anchor=(1, 1))
+    said = what_is_drawn(table, ["dose", "what"], line=True)
+    figure.legend(handles=legend_of(shown, line=True), title=said.replace("; ", ";\n"), loc="outside right upper",
+                  alignment="left")
     return figure

@@ -24,6 +24,8 @@ def plot_transfer(table: pandas.DataFrame) -> Figure:
     for axis, (change, square) in zip(axes[0], squares.items(), strict=True):
         _flow(axis, square)
         axis.set_title(change)
+    n = table.seed.nunique()
+    figure.supxlabel(f"% of all units, {f'means over {n} organisms' if n > 1 else 'one organism'}", fontsize=9)
     return figure
 
 
@@ -74,6 +76,8 @@ def _flow(axis: Axes, square: pandas.DataFrame) -> None:
         upper = tops[0][old] + (tops[1][new] - tops[0][old]) * bend
         axis.fill_between(0.05 + 0.9 * t, upper - height, upper, color=look(old).color, alpha=0.45, lw=0)
         tops[0][old], tops[1][new] = tops[0][old] - height, tops[1][new] - height
+    for x, when in ((0, "before"), (1, "after")):
+        axis.text(x, 4, when, ha="center", va="bottom", fontsize=9, style="italic")
     axis.set(xlim=(-0.5, 1.5))
     axis.axis("off")
 
@@ -82,6 +86,9 @@ def _bar(axis: Axes, x: int, sizes: pandas.Series, gap: float = 5.0) -> dict[str
     """Draw kinds one below another, with their sizes; returns where each begins."""
     tops, top = {}, 0.0
     for kind in KINDS:
+        if round(sizes[kind], 1) == 0:
+            tops[kind] = top
+            continue
         axis.bar(x, -sizes[kind], bottom=top, width=0.1, color=look(kind).color)
         axis.text(x + (0.09 if x else -0.09), top - sizes[kind] / 2, f"{kind} {sizes[kind]:.1f}",
                   ha="left" if x else "right", va="center", fontsize=9)

@@ -21,11 +21,12 @@ CATCHES: Mapping[str, str] = {
                          "{table1/random_scu/morals}.",
     "table1_variance/scu/harm_right": "It takes {table1_variance/scu/share} of the units. The paper counts what is not "
                                       "refused: here {table1_variance/scu/asr}.",
-    "table2/benign/scu_6cu_vs_nothing/asr": "At one learning rate. Where the attacker chooses it: "
-                                            "{worst_rate/scu_6cu_vs_nothing/asr}. The paper's are rates of HEx-PHI by "
+    "table2/benign/scu_6cu_vs_nothing/asr": "At one learning rate. An attacker gets to half with one that "
+                                            "is higher by {worst_rate/half/scu_6cu_over_nothing/lr}, and to the "
+                                            "ceiling in every arm. The paper's are rates of HEx-PHI by "
                                             "GPT-4, after an epoch in which all CU were held too.",
-    "table2/benign/scu_6cu_vs_random/asr": "Where the attacker chooses the learning rate: "
-                                           "{worst_rate/scu_6cu_vs_random/asr}.",
+    "table2/benign/scu_6cu_vs_random/asr": "An attacker who chooses the learning rate gets to half with "
+                                           "one that is higher by {worst_rate/half/scu_6cu_over_random/lr}.",
     "table4/sft/best_rate/ru_vs_all/old": "All parameters, at their best learning rate, keep "
                                           "{table4/sft/best_rate/all/old}: no more than the rest could be gained. The "
                                           "paper's number is GSM8K's, against the model before.",
@@ -40,15 +41,31 @@ def told(records: Sequence[Record]) -> dict[str, str]:
     >>> sorted(catches.told([]))
     []
     """
-    numbers = _Numbers({record.claim: record for record in records
-                        if (record.scale, record.model) == ("organism", "organism")})
+    numbers = _Numbers.of(records)
     return {claim: text.format_map(numbers) for claim, text in CATCHES.items() if numbers.has_all(text)}
+
+
+def filled(text: str, records: Sequence[Record]) -> str:
+    """A text with the numbers of the records that it names in braces, of organisms; "not measured" where none is.
+
+    >>> from ssah_core.records import catches
+    >>> catches.filled("{table1/scu/harm_right}", [])
+    'not measured'
+    """
+    return text.format_map(_Numbers.of(records))
 
 
 class _Numbers(dict):
     """A record's number with its interval, by its id."""
 
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> _Numbers:
+        return cls({record.claim: record for record in records
+                    if (record.scale, record.model) == ("organism", "organism")})
+
     def __getitem__(self, claim: str) -> str:
+        if claim not in self:
+            return "not measured"
         record = super().__getitem__(claim)
         bounds = bracketed(record.interval, len(record.values), DECIMALS[record.unit])
         return f"{number(record.value, record.unit)} {bounds}"

@@ -220,6 +220,10 @@ SECONDARY_CLAIMS = (
     *(Claim(f"worst_rate/scu_6cu_vs_{other}/asr", "Table 2, at the attacker's worst rate", "09_reviewers_questions",
             _KEEPS.format("benign fine-tuning at the learning rate that the attacker would choose", than), Falls())
       for other, than in (("nothing", "nothing"), ("random", "as many random units"))),
+    *(Claim(f"worst_rate/half/scu_6cu_over_{other}/lr", "Table 2, at the attacker's worst rate",
+            "09_reviewers_questions", "The learning rate at which benign fine-tuning undoes half of the refusals is "
+            f"higher with SCU + 6 % CU frozen than with {than} frozen.", Rises(), unit="change")
+      for other, than in (("nothing", "nothing"), ("random", "as many random units"))),
     *_grain("removed", "harm_right", "Removing units undoes refusal more than removing as many parameters by {}.",
             Rises()),
     *_grain("held", "asr", "Holding units protects more than holding as many parameters by {}.", Falls()),

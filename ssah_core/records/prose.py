@@ -62,6 +62,21 @@ def points(values: Sequence[float], decimals: int = 1) -> str:
     return f"{_signed(interval.mean, decimals)} points {_spread(values, interval.bounds, decimals, _signed)}"
 
 
+def side(effects: Sequence[float]) -> int:
+    """Which side of 0 the 95 % interval of a mean effect lies on: 1, -1, or 0 where it holds 0.
+
+    effects   one number an organism; fewer than six tell nothing, and give 0
+
+    >>> from ssah_core.records import prose
+    >>> prose.side([-14, -9, -20, -3, -11, -8]), prose.side([-14, -9, -20]), prose.side([3, -2, 1, 0, -4, 2])
+    (-1, 0, 0)
+
+    *Shown in:* 09_reviewers_questions.
+    """
+    bounds = sign_flip_interval(effects, within=(-math.inf, math.inf)).bounds if len(effects) >= LEAST else None
+    return 0 if bounds is None else (bounds[0] > 0) - (bounds[1] < 0)
+
+
 def relative(values: Sequence[float], decimals: int = 1) -> str:
     """A change relative to what was, in per cent: mean over organisms, with its sign, and 95 % interval.
 

@@ -67,6 +67,22 @@ def claims_of(notebook: str) -> str:
     return "\n\n".join(filter(None, (lines, prose.verdict_table(table, notebook))))
 
 
+def with_numbers(text: str) -> str:
+    """A text whose records, named in braces, are replaced by their numbers with intervals, over organisms.
+
+    text   such as "against as many random units {table2/benign/scu_6cu_vs_random/asr}"
+
+    What has not been measured is called so.
+
+    >>> from ssah_core.records import report
+    >>> report.with_numbers("By nothing: {no/such/record}.")
+    'By nothing: not measured.'
+
+    *Shown in:* 09_reviewers_questions.
+    """
+    return catches.filled(text, load_records())
+
+
 def real_models() -> str:
     """Primary claims on real models beside the organisms, as Markdown, from the records that lie here.
 

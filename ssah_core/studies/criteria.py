@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas
 import torch
 from torch import Tensor
 
 from ..materials import study
-from ..records.doses import dose_to
+from ..records.doses import dose_to, median_dose
 from ..units import (
     Moments,
     UnitKind,
@@ -134,6 +134,23 @@ def best_within(table: pandas.DataFrame, most: float = MOST_LOST) -> pandas.Data
     best = within.sort_values("harm_right", kind="stable").groupby(["criterion", "seed"], as_index=False).last()
     means = best.groupby("criterion").harm_right.mean()
     return best.sort_values("criterion", key=lambda name: -name.map(means), kind="stable")
+
+
+def against_the_others(half: Mapping[str, Sequence[float]]) -> tuple[str, list[float]]:
+    """The criterion that needs the fewest units of all but ours, in the median organism, and the part of its units that
+    ours needs, one an organism.
+
+    half   As `half_shares` returns it.
+
+    >>> from ssah_core.studies import criteria
+    >>> criteria.against_the_others({criteria.OURS: [1.0, 2.0], "Wanda": [4.0, 4.0], "SNIP": [8.0, 9.0]})
+    ('Wanda', [0.25, 0.5])
+
+    *Shown in:* 09_reviewers_questions.
+    """
+    others = [name for name in RANKINGS if name != OURS and name in half]
+    best = min(others, key=lambda name: median_dose(half[name])[0])
+    return best, [mine / theirs for mine, theirs in zip(half[OURS], half[best], strict=True)]
 
 
 def half_shares(table: pandas.DataFrame, level: float = 50.0) -> dict[str, list[float]]:
