@@ -143,10 +143,27 @@ def test_a_row_has_a_dot_an_organism_and_one_mean_with_its_interval():
     table = pandas.concat([rows(arm="a"), rows(arm="b")[:1]])
     marks.draw_dots(axis, table, "arm", ["b", "a", "missing"], plots.look("SCU"))
     marks.name_rows(axis, ["b", "a"])
-    assert [len(found.get_offsets()) for found in axis.collections if isinstance(found, PathCollection)] == [1, 6]
+    assert [len(found.get_offsets()) for found in axis.collections if isinstance(found, PathCollection)] == [6]
     ends = bars(axis)[1].lines[2][0].get_segments()[0][:, 0]
     assert ends.tolist() == pytest.approx(list(sign_flip_interval(SIX, within=(0, 100)).bounds))
     assert [text.get_text() for text in axis.get_yticklabels()] == ["b", "a"] and axis.get_ylim() == (1.5, -0.5)
+
+
+def test_one_value_has_the_interval_that_its_row_gives():
+    _, axis = plt.subplots()
+    table = rows(arm="a")[3:4].assign(low=90.0, high=99.0)
+    marks.draw_dots(axis, table, "arm", ["a"], plots.look("SCU"))
+    assert bars(axis)[0].lines[2][0].get_segments()[0][:, 0].tolist() == [90, 99]
+    assert marks.what_is_drawn(table, ["arm"], each="model") == "one model, 95 % interval over its prompts"
+
+
+def test_where_organisms_are_missing_a_mean_is_hollow_and_joined_by_no_line():
+    _, axis = plt.subplots()
+    table = pandas.concat([rows(arm="a", x=1), rows(arm="a", x=2), rows(arm="a", x=3)[:2]])
+    marks.draw_lines(axis, table, "x", "arm", plots.looks("a"))
+    whole, some = (bar.lines[0] for bar in bars(axis))
+    assert (whole.get_xdata().tolist(), some.get_xdata().tolist()) == ([1, 2], [3])
+    assert some.get_markerfacecolor() == "white" and some.get_linewidth() == 0 < whole.get_linewidth()
 
 
 def test_a_curve_has_a_line_an_organism_and_intervals_that_stand_side_by_side():
@@ -184,14 +201,14 @@ def test_the_first_figure_speaks_in_words_and_shows_shares_with_wilson_intervals
     figure = plots.plot_removal(counts)
     assert [text.get_text() for text in figure.axes[0].texts] == ["0 %", "95 %", "1 %"]
     assert "SCU" not in " ".join(text.get_text() for text in figure.axes[0].get_yticklabels())
-    low, high = bars(figure.axes[0])[1].lines[2][0].get_segments()[0][:, 0]
+    low, high = bars(figure.axes[0])[3].lines[2][0].get_segments()[0][:, 0]
     assert (round(low), round(high)) == (89, 98)
 
 
-def test_arms_are_held_against_the_first_organism_by_organism_and_sorted_by_it():
+def test_arms_are_held_against_the_named_one_organism_by_organism_and_sorted_by_it():
     table = pandas.concat([rows(arm=arm, metric="asr").assign(value=lambda t, less=less: t.value - less)
-                           for arm, less in (("nothing", 0.0), ("SCU", 10.0), ("rewound", 8.0))])
-    axis = plots.plot_arms(table).axes[0]
+                           for arm, less in (("SCU", 10.0), ("nothing", 0.0), ("rewound", 8.0))])
+    axis = plots.plot_arms(table, against="nothing").axes[0]
     assert [text.get_text() for text in axis.get_yticklabels()] == ["SCU + 6 % CU, put back\nafter", "SCU"]
     assert [bar.lines[0].get_xdata()[0] for bar in bars(axis)] == [-8, -10]
     assert bars(axis)[0].lines[2][0].get_segments()[0][:, 0].tolist() == pytest.approx([-8, -8])
@@ -201,13 +218,44 @@ def test_arms_are_compared_at_doses_that_both_have():
     late, early = rows(metric="asr", dose=8), rows(metric="asr", dose=4)
     table = pandas.concat([early.assign(arm="all weights", value=10.0), late.assign(arm="all weights", value=90.0),
                            late.assign(arm="LoRA", value=95.0)])
-    assert [bar.lines[0].get_xdata()[0] for bar in bars(plots.plot_arms(table).axes[0])] == [5]
+    assert [bar.lines[0].get_xdata()[0] for bar in bars(plots.plot_arms(table, against="all weights").axes[0])] == [5]
 
 
 def test_a_course_says_how_many_points_were_never_reached():
     table = pandas.concat([rows(attack="new", arm=arm, steps=steps) for arm in ("nothing", "SCU") for steps in (1, 2)])
     titles = [plots.plot_attack(part).legends[0].get_title().get_text() for part in (table, table[:-3])]
     assert "reached" not in titles[0] and "never reached: 3 of 24 points" in titles[1]
+
+
+def test_an_arm_that_reached_nothing_is_named_and_counted():
+    table = pandas.concat([rows(attack="new", arm="nothing", steps=steps) for steps in (1, 2)])
+    title = plots.plot_attack(table, never=["LoRA"]).legends[0].get_title().get_text()
+    assert "never reached: 12 of 24 points; LoRA never" in title
+
+
+def test_an_arm_that_is_compared_at_some_doses_says_at_how_many():
+    table = pandas.concat([rows(arm=arm, metric="asr", dose=dose) for arm, doses in (("all", (1, 2)), ("LoRA", (2,)))
+                           for dose in doses])
+    axis = plots.plot_arms(table, against="all").axes[0]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["LoRA (6 of 12 points)"]
+    assert axis.get_xlim()[0] <= -5 and axis.get_xlim()[1] >= 5
+    with pytest.raises(ValueError, match="against is 'nothing', which is no arm of the table: pass one of all, LoRA"):
+        plots.plot_arms(table, against="nothing")
+
+
+def test_changes_have_a_scale_of_their_own_in_every_panel():
+    table = pandas.concat([rows(who=who, arm="a").assign(value=lambda t, by=by: t.value - by)
+                           for who, by in (("few", 60.0), ("many", 99.0))])
+    axes = plots.plot_conditions(table, panel="who", row="arm", mark="who", points=True).axes
+    assert axes[0].get_xlim() != axes[1].get_xlim() and axes[1].get_xlim()[0] < -40
+
+
+def test_depth_is_a_line_an_organism_beside_its_likes():
+    table = pandas.concat([rows(metric=metric, dose=dose).assign(value=2) for dose in (1, 2)
+                           for metric in ("to_refusal", "to_answer")])
+    axes = plots.plot_depth(table).axes
+    heights = [line.get_ydata()[0] for line in axes[0].lines]
+    assert len(heights) == 6 == len(set(heights)) and abs(sum(heights) / 6 - 2) < 1e-9
 
 
 def test_ways_that_do_little_share_one_row():

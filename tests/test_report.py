@@ -119,7 +119,7 @@ def test_a_change_in_per_cent_has_a_sign(file):
     main([])
     claim, _, ours, effect, _ = cells(file.read_text(encoding="utf-8"), "transfer_thresholds/new/ru_size")
     assert claim.endswith("falls by at least 5 %)") and ours.startswith("+105.0 % (")
-    assert effect.startswith("+0.0 %; +105.0 [")
+    assert effect.startswith("0.0 %; +105.0 [")
 
 
 def test_a_checkpoint_is_named(file):

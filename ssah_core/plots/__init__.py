@@ -5,7 +5,7 @@ from, and shows in a notebook; `sketch` draws one that is kept nowhere. Colours 
 dots, means have intervals (`marks`). The sentences beside a figure are written by `ssah_core.records.prose`.
 """
 
-from .attack import plot_arms, plot_attack
+from .attack import changes_against, plot_arms, plot_attack
 from .benchmarks import plot_benchmarks
 from .beside import plot_beside, plot_real_curves
 from .budget import plot_budget_arms, plot_moved, plot_speed, plot_tradeoff
