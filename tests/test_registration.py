@@ -1,13 +1,16 @@
 """What is primary is written down before there are rows, and nothing of it can be changed unseen."""
 
 import json
+import zlib
 from dataclasses import replace
 
 import pytest
 from made_up import SEEDS
 
-from ssah_core.records import claim_list, paths, registration
+from ssah_core.records import claim_list, paths, registration, report
 from ssah_core.records.claim import PILLARS
+from ssah_core.records.evidence import EDITED
+from ssah_core.records.measurements import read_evidence
 from ssah_core.records.primary_claims import PRIMARY_CLAIMS
 from ssah_core.records.rules import Rises
 
@@ -94,3 +97,16 @@ def test_the_command_writes_and_checks(registered, capsys):
     assert capsys.readouterr().out == f"registered: {len(PRIMARY_CLAIMS)} claims in {registered}\n"
     before = registered.read_bytes()
     assert registration.main(["--check"]) == 0 and registered.read_bytes() == before
+
+
+# -- what was measured afterwards --------------------------------------------------------------------------
+
+
+def test_rows_of_the_registered_claims_are_of_one_code():
+    codes = report.trial_codes(read_evidence())
+    assert len(codes) == 1 and EDITED not in codes
+
+
+def test_outcomes_of_every_prompt_take_little_room():
+    files = sorted((paths.committed() / "measurements").rglob("*.json"))
+    assert sum(len(zlib.compress(file.read_bytes())) for file in files) < 40e6

@@ -179,16 +179,17 @@ def measured(run: Run) -> dict:
 
 
 def read_evidence() -> list[dict[str, Any]]:
-    """The evidence of every file of rows below `figures/measurements` that can be verified: without scale "tiny", which
-    proves no number, and without times.
+    """The evidence of every file of rows below `figures/measurements` that can be verified, with its `file`: without
+    scale "tiny", which proves no number, and without times.
 
     Raises ValueError if a file is damaged or of another format.
     """
-    found = []
-    for file in sorted((paths.figures() / "measurements").rglob("*.json")):
+    found, folder = [], paths.figures() / "measurements"
+    for file in sorted(folder.rglob("*.json")):
         if not file.name.startswith("tiny-"):
             rows = rows_there(file)
-            found.append(evidence.unstamped(rows["evidence"], rows["rows"]))
+            about = evidence.unstamped(rows["evidence"], rows["rows"])
+            found.append({**about, "file": file.relative_to(folder).as_posix()})
     return [about for about in found if not about.get("clock")]
 
 

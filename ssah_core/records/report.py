@@ -10,20 +10,25 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
 from urllib.parse import quote
 
 from ..arguments import Parser
 from . import cache, catches, evidence, paths, prose, questions, report_tables
 from .measurements import read_evidence
 from .records import load_records
+from .registration import TEST
 from .verdicts import verdicts
 
 FILE, README = "paper_repro.md", "README.md"
 EVIDENCE = "Evidence:"
 """How the line begins that says by which code rows were measured and verified."""
 BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
+TRIAL = ("attacked/benign/order*", "attacked/new/order*", "budget/primary/*", "curves/chosen", "curves/paper",
+         "distances", "patches", "probes", "table1/primary", "transfer/new", "transfer/untrained")
+"""Where rows lie that primary claims rest on, below `figures/measurements`."""
 PREFACE = f"""# Does the hypothesis hold? The paper's claims, and ours
 
 `make report` writes what stands between the markers from the records in `figures/records/`; no number is typed by hand.
@@ -164,7 +169,27 @@ def evidence_line(files: int, verified: int, loose: int, last: str) -> str:
 
 
 def _evidence() -> str:
-    return evidence_line(*evidence.count(read_evidence()))
+    """The line on evidence, and by which code the registered organisms were measured."""
+    kept = read_evidence()
+    codes = trial_codes(kept)
+    by = f" All rows of the registered claims are of code `{codes.pop()}`." if len(codes) == 1 else ""
+    return evidence_line(*evidence.count(kept)) + by
+
+
+def trial_codes(kept: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The codes that measured what primary claims rest on, of the registered organisms.
+
+    kept   evidence as `ssah_core.records.measurements.read_evidence` returns it
+
+    >>> from ssah_core.records.report import trial_codes
+    >>> sorted(trial_codes([{"file": "probes/organism-seed10.json", "code": "a"},
+    ...                     {"file": "probes/organism-seed0.json", "code": "b"},
+    ...                     {"file": "judges/organism-seed10.json", "code": "c"}]))
+    ['a']
+    """
+    files = {f"organism-seed{seed}.json" for seed in TEST}
+    return {about["code"] for about in kept
+            if (place := PurePath(about["file"])).name in files and any(place.parent.match(one) for one in TRIAL)}
 
 
 def write_run(folder: Path, found: Sequence[str]) -> Path:
