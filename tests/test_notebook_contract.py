@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -22,6 +23,14 @@ FORBIDDEN = {
 }
 # A path that starts at the top of somebody's disk; web addresses and a/b are none.
 MACHINE_PATH = r"(?<![\w.:/~-])(?:/(?:home|root|tmp|work|usr|opt|var|mnt|data|Users|private|content)/|~/|[A-Z]:\\)"
+PREDICTION = re.compile(r"(guess\w*) = None  # your prediction: \S.*")
+"""A cell that keeps what a reader predicts: nothing yet, and of what, in which unit."""
+ANSWER = re.compile(r"\bprose\.guessed\((guess\w*),")
+RAW = {"a dict": r"\{['\"]", "NaN": r"\b(?:nan|NaN)\b"}
+"""What Python prints, and no reader reads."""
+PICTURE, SAID = re.compile(r"<(?:img|svg)\b[^>]*>|!\[\s*\]\("), re.compile(r"\b(?:alt|aria-label)=(['\"])\s*[^'\"\s]")
+LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)\s]*)?\)")
+"""A link to a file, not to the web nor within the page."""
 LONGEST, WIDEST, TYPICAL, HEAVIEST, TEXT_PER_CODE = 25, 100, 8, 900_000, 0.7
 
 
@@ -30,6 +39,7 @@ def problems(notebook: Path) -> list[str]:
     nb = nbformat.read(notebook, as_version=4)
     code = [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
     return [*_frame(nb, notebook.name[:2]), *_parameters(nb, notebook), *_sizes(nb, code),
+            *_predictions(nb.cells), *_links(nb.cells, notebook.parent),
             *(problem for cell in code for problem in (*_source(cell), *_outputs(cell)))]
 
 
@@ -68,6 +78,29 @@ def _sizes(nb, code):
         yield "a text cell has a path of one machine"
 
 
+def _predictions(cells):
+    asked, answered = [], set()
+    for before, cell in pairwise(cells):
+        if cell.cell_type != "code":
+            continue
+        if found := PREDICTION.fullmatch(cell.source):
+            asked.append(found[1])
+            if "**Predict**" not in before.source:
+                yield f"no question with **Predict** stands before the cell of {found[1]}"
+        used = set(ANSWER.findall(cell.source))
+        answered |= used
+        yield from (f"{name} is answered before a cell asks for it" for name in sorted(used.difference(asked)))
+    if not asked:
+        yield "no cell keeps a prediction"
+    yield from (f"no cell answers {name}" for name in asked if name not in answered)
+
+
+def _links(cells, folder: Path):
+    for target in LINK.findall("\n".join(cell.source for cell in cells if cell.cell_type == "markdown")):
+        if not (folder / target).exists():
+            yield f"a link leads to no file: {target}"
+
+
 def _code_lines(cell) -> int:
     lines = (line.strip() for line in cell.source.splitlines())
     return sum(bool(line) and not line.startswith("#") for line in lines)
@@ -96,6 +129,23 @@ def _outputs(cell):
         yield f"{where} shows a warning or a progress bar (stderr)"
     if re.search(MACHINE_PATH, "\n".join(map(_text, cell.outputs))):
         yield f"{where} shows a path of one machine"
+    yield from (f"{where} shows {what}" for what, pattern in RAW.items()
+                if any(re.search(pattern, _plain(output)) for output in cell.outputs))
+    if any(map(_is_unsaid, cell.outputs)):
+        yield f"{where} shows a picture without words"
+
+
+def _plain(output) -> str:
+    data = output.get("data", {})
+    return "\n".join([output.get("text", ""), data.get("text/plain", ""), data.get("text/markdown", "")])
+
+
+def _is_unsaid(output) -> bool:
+    """Whether somebody who hears an output instead of seeing it misses a picture."""
+    data, about = output.get("data", {}), output.get("metadata", {})
+    pictures = PICTURE.findall("\n".join(str(data.get(kind, "")) for kind in ("text/html", "text/markdown")))
+    return (any(not SAID.search(picture) for picture in pictures)
+            or any(not about.get(kind, {}).get("alt", "").strip() for kind in data if kind.startswith("image/")))
 
 
 def _text(output) -> str:
@@ -116,6 +166,11 @@ def test_a_committed_notebook_keeps_to_the_contract(notebook):
 # --- the guard itself can fail ---
 
 
+def _picture(alt: str, html: str = "") -> nbformat.NotebookNode:
+    data = {"image/png": "AA==", "text/html": html or f'<img alt="{alt}" src="data:">'}
+    return new_output("display_data", data, metadata={"image/png": {"alt": alt}})
+
+
 def good() -> nbformat.NotebookNode:
     shown = new_output("stream", name="stdout", text="see https://example.org/home/page, figures/a.png and 1/2\n")
     cells = [new_markdown_cell("# 00 Try it"),
@@ -124,13 +179,19 @@ def good() -> nbformat.NotebookNode:
              new_code_cell("print(1)", execution_count=2, metadata={"tags": ["nbval-check-output"]}, outputs=[shown]),
              new_code_cell(""),
              new_markdown_cell("## 2 What we found\n\n## 3 What this does not show\n\n## 4 Exercises\n\n### 1"),
+             new_markdown_cell("**Predict**: how many, in [per cent](../site/glossary.md#utility)? See [x](https://x.org/y)."),
+             new_code_cell("guess = None  # your prediction: %", execution_count=3),
+             new_code_cell('f"All.{prose.guessed(guess, 100, "%")}"', execution_count=4, outputs=[_picture("one dot")]),
              ]
     return new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
 
 
 def problems_of(nb: nbformat.NotebookNode, folder: Path) -> list[str]:
-    nbformat.write(nb, folder / "00_try.ipynb")
-    return problems(folder / "00_try.ipynb")
+    for name in ("notebooks/00_try.ipynb", "site/glossary.md"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    nbformat.write(nb, folder / "notebooks" / "00_try.ipynb")
+    return problems(folder / "notebooks" / "00_try.ipynb")
 
 
 def test_a_good_notebook_has_no_problems(tmp_path):
@@ -151,7 +212,7 @@ BREAKS = {
     "last headings": _in(5, source="## What we found\n\n## Exercises\n\n## What this does not show"),
     "exactly one": lambda nb: nb.cells[3].metadata.tags.append("parameters"),
     "only lines such as": _in(1, source="seeds = [0]"),
-    "more than 8 lines": lambda nb: [cell.update(source="x = 1\n" * 9) for cell in (nb.cells[1], nb.cells[3])],
+    "more than 8 lines": lambda nb: [cell.update(source="x = 1\n" * 9) for cell in nb.cells[1:8:2]],
     "more than 25 lines": _in(3, source="#\n" * 26),
     "more than 100 characters": _in(3, source="#" * 101),
     "fewer than 0.7": lambda nb: nb.cells.extend(new_code_cell("1", execution_count=3) for _ in range(3)),
@@ -167,6 +228,16 @@ BREAKS = {
     "an error": _output(output_type="error", ename="KeyError", evalue="", traceback=[]),
     "stderr": _output(output_type="stream", name="stderr", text="100%"),
     "shows a path": _output(output_type="stream", name="stdout", text="saved to /root/.cache/x"),
+    "shows a dict": _output(output_type="stream", name="stdout", text="2,048 units: {'attn.0': 128}"),
+    "shows NaN": _output(output_type="display_data", data={"text/plain": "   share\n0    NaN"}),
+    "a picture without words": _output(output_type="display_data", data={"image/png": "AA=="}),
+    "shows a picture without": lambda nb: nb.cells[3].outputs.append(_picture("one dot", '<img alt=" " src="data:">')),
+    "picture without words": _output(output_type="display_data", data={"text/markdown": "![](a.png)"}),
+    "keeps a prediction": lambda nb: nb.cells.pop(7),
+    "answered before a cell asks": lambda nb: nb.cells.insert(6, nb.cells.pop()),
+    "no question with": _in(6, source="How many?"),
+    "no cell answers guess": _in(8, source="1"),
+    "leads to no file": _in(2, source="See [it](../site/glossary.html)."),
 }
 
 

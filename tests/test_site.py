@@ -5,6 +5,7 @@ import doctest
 import importlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,40 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "site"
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("[0-9][0-9]*.ipynb"))
+NUMBERED = [file for file in NOTEBOOKS if file.parent.name == "notebooks"]
 OWN = [SITE / name for name in ("index.md", "exercises.md", "glossary.md", "teachers.md")]
+FORMS = {
+    "Organism": "organisms?", "Brindle": "Brindle", "Harm": "(?:un)?seen harm|unseen kinds of harm", "Seed": "seeds?",
+    "Scale": "(?<!on the )scale", "Alignment": "align(?:ed|ing|ment|s)?(?! tax| budget)",
+    "Refusal": "refus(?:als?|e[ds]?|ing)", "Site": "sites?", "SCU": "SCU", "UCU": "UCU", "CU": "CU", "RU": "RU",
+    "Superficial Safety Alignment Hypothesis": "(?:superficial safety alignment )?hypothesis",
+    "Unit": "(?<!complex )(?<!critical )(?<!redundant )units?", "Importance": "importance",
+    "Attribution": "attribution", "Calibration": "calibration", "Ablation": "ablations?",
+    "Validation and test prompts": "validation|test prompts?", "Attribute transfer": "attribute transfer",
+    "Noise floor": "noise floor", "Attack success rate": "ASR", "Keyword judge": "keyword (?:judge|list)s?|by keywords",
+    "Answered right": "answer(?:ed|s)? (?:exactly )?right|right answers?", "Fulfilled fluently": "fulfilled fluently",
+    "Broken": "broken", "Utility": "utility(?!-)", "Alignment tax": "alignment tax|(?<=the )tax",
+    "Prefill": "prefill(?:s|ed)?", "GCG": "GCG", "Wrapper": "wrappers?", "Probe": "probes?", "Guard": "guards?",
+    "Reasoning direction": "reasoning direction|(?<=the )direction", "Lean": r"(?<=the )lean|(?<=the \*)lean",
+    "Control task": "control task", "Logit lens": "logit lens", "Patching": "patching",
+    "Freezing": "freez(?:es?|ing)|frozen", "Rewinding": "rewinding|rewound", "Two phases": "two phases",
+    "Same magnitude": "same magnitude|matched by magnitude", "Recovery": "recovery", "Budget": "budget",
+    "SFT": "SFT", "DPO": "DPO", "PEFT": "PEFT", "LoRA": "LoRA", "Dose": "doses?", "Arm": "arms?",
+    "Order": r"orders?(?= of the chats)|(?<=and )order(?= +\()", "Control": "controls?(?! task)",
+    "Registered claim": "registered|primary|secondary", "Margin": "margins?", "Verdict": "verdicts?",
+    "Wilson interval": "Wilson", "Sign flips": "sign flips?", "Holm": "Holm"}
+"""Term of the glossary -> what is a use of it; one with a capital only as it stands, others in any case."""
+SPELT = {"SCU": "safety-critical", "UCU": "utility-critical", "CU": "complex", "RU": "redundant",
+         "ASR": "attack success", "GCG": "greedy coordinate gradient", "SFT": "supervised fine-tuning",
+         "DPO": "direct preference optimisation", "PEFT": "parameter-efficient fine-tuning",
+         "LoRA": "low-rank adaptation"}
+"""Acronym -> its words, which stand beside its first use."""
+NEAR = 60
+"""Characters that are beside a word."""
+TO_TERM = re.compile(r"\[([^\]]*)\]\(\.\./site/glossary\.md#([\w-]+)\)")
+NO_PROSE = re.compile(r"^#+ [^\n]*$|```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]+\$|"
+                      r"\[[^\]]*\]\((?!\.\./site/glossary)[^)]*\)", re.MULTILINE | re.DOTALL)
+"""Headings, code, formulas, and links to elsewhere."""
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +81,98 @@ def test_every_term_that_somebody_links_to_is_in_the_glossary():
     assert {"scu", "attack-success-rate", "noise-floor", "holm"} <= terms
     for file in (*NOTEBOOKS, *OWN, ROOT / "README.md", ROOT / "paper_repro.md"):
         assert set(re.findall(r"glossary\.md#([\w-]+)", words(file))) <= terms, file.name
+
+
+def terms() -> dict[str, str]:
+    """Term of the glossary -> its anchor."""
+    return {heading: anchor(heading) for heading in re.findall(r"^### (.*)$", words(SITE / "glossary.md"), re.M)}
+
+
+def prose(text: str) -> str:
+    """The text with blanks for what is no prose, so that all else stays where it is."""
+    return NO_PROSE.sub(lambda found: " " * len(found[0]), text)
+
+
+def first(term: str, text: str) -> re.Match | None:
+    case = 0 if any(map(str.isupper, FORMS[term])) else re.IGNORECASE
+    return re.search(rf"\b(?:{FORMS[term]})\b", text, case)
+
+
+def unlinked(markdown: str) -> Iterator[str]:
+    """What is wrong with a notebook's links to the glossary. The titles of its exercises need none."""
+    text = prose(markdown.partition("\n## Exercises")[0])
+    named = "\n".join(re.findall(r"^#+ .*$", markdown, re.M))
+    for term, name in terms().items():
+        links = [link for link in TO_TERM.finditer(text) if link[2] == name]
+        used = first(term, _words_of(text, name))
+        if len(links) > 1:
+            yield f"{term} is linked {len(links)} times"
+        if used and not any(link.start() <= used.start() < link.end(1) for link in links):
+            yield f"{term} is used before it is linked: {text[max(used.start() - NEAR, 0):used.end() + NEAR]!r}"
+        if not used and links:
+            yield f"{term} is linked in words that are no use of it"
+        if not used and not links and first(term, named):
+            yield f"{term} is used in a heading alone"
+
+
+def _words_of(text: str, name: str) -> str:
+    """The text with the words of links to this term, and blanks for links to others, which are other terms' words."""
+    return TO_TERM.sub(lambda link: (link[1] if link[2] == name else "").ljust(len(link[0])), text)
+
+
+def unspelt(cells: list[dict]) -> Iterator[str]:
+    """Acronyms that a reader meets, in text or in what code shows, before their words and their link."""
+    met = set()
+    for cell in cells:
+        is_text = cell["cell_type"] == "markdown"
+        text = prose("".join(cell["source"])) if is_text else "\n".join(map(said_by, cell.get("outputs", [])))
+        for acronym in sorted(name for name in SPELT.keys() - met if re.search(rf"\b{name}\b", text)):
+            met.add(acronym)
+            link = next((link for link in TO_TERM.finditer(text) if link[1] == acronym), None)
+            if not link or SPELT[acronym] not in text[max(link.start() - NEAR, 0):link.end() + NEAR].lower():
+                yield f"{acronym} is met before it is spelt out: {text[:NEAR]!r}"
+
+
+def said_by(output: dict) -> str:
+    data = output.get("data", {})
+    return "\n".join(map("".join, (output.get("text", ""), data.get("text/plain", ""), data.get("text/markdown", ""))))
+
+
+def test_every_term_has_its_forms():
+    assert FORMS.keys() == terms().keys()
+
+
+@pytest.mark.parametrize("notebook", NUMBERED, ids=lambda file: file.stem[:2])
+def test_the_first_use_of_a_term_leads_to_the_glossary(notebook):
+    assert list(unlinked(words(notebook))) == []
+
+
+@pytest.mark.parametrize("notebook", NUMBERED, ids=lambda file: file.stem[:2])
+def test_no_acronym_is_met_before_it_is_spelt_out(notebook):
+    assert list(unspelt(json.loads(notebook.read_text(encoding="utf-8"))["cells"])) == []
+
+
+SCU = "safety-critical ([SCU](../site/glossary.md#scu))"
+
+
+@pytest.mark.parametrize("text, said", [
+    (f"# 00 SCU\n\n{SCU}, `SCU` and SCU, as [arms](03.ipynb) are.\n\n## Exercises\n\n- 00.1 Which arm?", []),
+    (f"SCU are {SCU}.", ["SCU is used before it is linked"]),
+    ("The arms are two.", ["Arm is used before it is linked"]),
+    (f"{SCU} and {SCU}", ["SCU is linked 2 times"]),
+    ("# 06 PEFT\n\nWords.", ["PEFT is used in a heading alone"]),
+    ("[safety](../site/glossary.md#scu)", ["SCU is linked in words that are no use of it"])])
+def test_a_term_without_its_link_is_found(text, said):
+    assert [line.partition(":")[0] for line in unlinked(text)] == said
+
+
+@pytest.mark.parametrize("cells, said", [
+    ([SCU, {"text": ["SCU 4"]}], []), ([{"text": ["SCU 4"]}, SCU], ["SCU"]), (["safety-critical (SCU)"], ["SCU"]),
+    (["[SCU](../site/glossary.md#scu)"], ["SCU"]), ([{"data": {"text/markdown": ["by LoRA"]}}], ["LoRA"])])
+def test_an_acronym_that_is_not_spelt_out_is_found(cells, said):
+    cells = [{"cell_type": "markdown", "source": cell} if isinstance(cell, str) else
+             {"cell_type": "code", "source": "", "outputs": [cell]} for cell in cells]
+    assert [line.split()[0] for line in unspelt(cells)] == said
 
 
 @pytest.mark.parametrize("page", OWN, ids=lambda page: page.stem)

@@ -1,4 +1,4 @@
-"""Sentences and tables for people, made from measured values: a number, its unit once, its interval.
+"""Sentences for people, made from measured values: a number, its unit once, its interval.
 
 `values` are one number an organism (of a checkpoint: one a draw of data), in the unit of the sentence.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-
-import pandas
+from numbers import Real
 
 from .doses import median_dose
 from .effects import LEAST, sign_flip_interval
@@ -17,7 +16,6 @@ from .statistics import LIMITS, wilson
 
 DECIMALS = {"points": 1, "%": 1, "change": 1, "ratio": 2, "cosine": 3}
 """Unit -> decimals of a number in it."""
-_HEADER = ("what is claimed", "the paper", "ours [95 % interval]", "its control", "measured on", "verdict")
 
 
 def percent(values: Sequence[float], decimals: int = 1) -> str:
@@ -217,44 +215,32 @@ def means(seeds: Sequence[int], scale: str) -> str:
     return f"mean and 95 % interval over {who(seeds, scale)}"
 
 
-def verdict_table(verdicts: pandas.DataFrame, notebook: str) -> str:
-    """The claims of one notebook beside what was measured, as a table in Markdown.
+def guessed(guess: float | None, found: float, unit: str) -> str:
+    """What a reader predicted beside what was found, as a paragraph of its own; nothing of who predicted nothing.
 
-    verdicts   as `ssah.verdicts` returns them
-    notebook   its name without ".ipynb"
+    guess   the reader's; None where there is none
+    found   what was measured; infinite: it is never reached, NaN: it was not measured
+    unit    of both: one of DECIMALS, or what is counted, such as "steps"
 
-    Raises ValueError if no claim names the notebook.
+    Raises ValueError if the guess is no number.
 
-    >>> import ssah_core as ssah
     >>> from ssah_core.records import prose
-    >>> print(prose.verdict_table(ssah.verdicts([]), "03_label_units").splitlines()[0])
-    | what is claimed | the paper | ours [95 % interval] | its control | measured on | verdict |
+    >>> prose.guessed(40, 98.6, "%").strip(), prose.guessed(None, 98.6, "%")
+    ('You predicted 40 %; it is 98.6 %, 58.6 more.', '')
 
-    *Shown in:* 03_label_units.
+    *Shown in:* 00_start_here.
     """
-    rows = verdicts[verdicts.notebook == notebook]
-    if rows.empty:
-        known = ", ".join(dict.fromkeys(verdicts.notebook))
-        raise ValueError(f"notebook is {notebook!r}, which no claim names: pass one of {known}")
-    lines = [_HEADER, ("---",) * len(_HEADER), *(_cells(row) for row in rows.itertuples(index=False))]
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
-
-
-def _cells(row) -> tuple[str, ...]:
-    paper = "; ".join(f"{number(value, row.unit)} ({model})" for model, value in row.paper.items()) or "no number"
-    verdict = f"**{row.verdict}**"
-    claim = f"{row.statement} ({row.source})"
-    if not row.seeds:
-        return claim, paper, "–", "–", "–", verdict
-    ours = f"{number(row.ours, row.unit)} {bracketed(row.interval, len(row.seeds), DECIMALS[row.unit])}"
-    control = number(row.control, row.unit)
-    judge = "" if row.judge == "none" else f", judge {row.judge}"
-    return claim, paper, ours, control, f"{_runs(row)}, {row.n} prompts each{judge}", verdict
-
-
-def _runs(row) -> str:
-    what = f"{len(row.seeds)} {'organism' if row.model == 'organism' else 'run'}{'s' * (len(row.seeds) > 1)}"
-    return what if row.model == "organism" else f"{what} of {row.model}"
+    if guess is None:
+        return ""
+    if isinstance(guess, bool) or not isinstance(guess, Real) or not math.isfinite(guess):
+        raise ValueError(f"guess is {guess!r}, which is no number: write one, such as guess = 40, or None for none")
+    said = f"\n\nYou predicted {guess:{'+' if unit == 'points' else ''}g} {unit}"
+    if not math.isfinite(found):
+        return f"{said}; it {'was not measured here' if math.isnan(found) else 'is never reached'}."
+    decimals = DECIMALS.get(unit, 0)
+    more = round(found - guess, decimals)
+    beside = f"{_plain(abs(more), decimals)} {'more' if more > 0 else 'less'}" if more else "as you said"
+    return f"{said}; it is {(_signed if unit == 'points' else _plain)(found, decimals)} {unit}, {beside}."
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ..arguments import Parser
-from . import cache, catches, evidence, paths, prose, questions, report_tables
+from . import cache, catches, evidence, paths, questions, report_tables
+from .claims_table import verdict_table
 from .measurements import read_evidence
 from .records import load_records
 from .registration import TEST
@@ -69,7 +70,7 @@ def claims_of(notebook: str) -> str:
     records = load_records()
     table = verdicts(records)
     lines = report_tables.found(table, notebook, catches.told(records))
-    return "\n\n".join(filter(None, (lines, prose.verdict_table(table, notebook))))
+    return "\n\n".join(filter(None, (lines, verdict_table(table, notebook))))
 
 
 def with_numbers(text: str) -> str:
