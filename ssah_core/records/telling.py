@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 RETOLD: Mapping[str, tuple[str, str]] = {
-    "patching/before_last/flips": ("that one token", "a request's last token")}
-"""Claim -> registered words that another claim before them explains, and words that need none."""
+    "patching/before_last/flips": ("that one token", "a request's last token"),
+    "table4/sft/best_rate/ru_vs_all/old": ("by SFT", "by supervised fine-tuning (SFT)")}
+"""Claim -> registered words that other words have to explain, and words that need none."""
 MEASURED: Mapping[str, str] = {
     "gap": "in cosine distance, nearer to refused requests", "flips": "points of pairs turned",
     "harm_right": "points of malicious requests answered rightly", "utility": "points of utility",
