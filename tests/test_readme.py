@@ -1,4 +1,4 @@
-"""README alone is enough: it leads to every page, its files and targets are there, its commands run as they stand."""
+"""README alone is enough: it leads to every page, and its files and targets are there; teachers have answers."""
 
 import re
 
@@ -35,3 +35,11 @@ def test_words_are_explained_where_they_are_first_used():
     for short, long in (("SFT", "supervised fine-tuning"), ("DPO", "direct preference optimisation"),
                         ("PEFT", "parameter-efficient fine-tuning"), ("SCU", "safety-critical")):
         assert told.index(short) == told.index(f"{long} ({short})") + len(f"{long} ("), short
+
+
+def test_the_teachers_page_has_a_folded_answer_to_what_it_asks_about_each_notebook():
+    page = (paths.root() / "site" / "teachers.md").read_text(encoding="utf-8")
+    asked = page.split("## What to ask about each notebook")[1].split("\n## ")[0]
+    found = re.findall(r"^\*\*\[\d\d\]\(\.\./notebooks/(\w+)\.ipynb\)\*\* [^<]+\n\n<details>\n<summary>Answer</summary>"
+                       r"\n\n[^<]+\n\n</details>$", asked, re.M)
+    assert found == sorted(file.stem for file in paths.notebooks().glob("[0-9][0-9]_*.ipynb"))
