@@ -108,6 +108,24 @@ def test_the_command_writes_once_and_then_says_why_not(tmp_path, monkeypatch, ca
     assert said.startswith("error: student is there already") and said.count("\n") == 1
 
 
+def test_a_teacher_has_a_folder_of_solutions_and_students_have_none_in_theirs(tmp_path, capsys):
+    assert command.main(["solved", "--solved"]) == 0 and "notebooks of exercises, solved; " in capsys.readouterr().out
+    written = sorted((tmp_path / "solved").iterdir())
+    assert [file.name for file in written] == [notebook.name for notebook in NOTEBOOKS]
+    for file, notebook in zip(written, NOTEBOOKS, strict=True):
+        code, right = ([cell.source for cell in nb.cells if cell.cell_type == "code"]
+                       for nb in (read(file), exercises.solved(read(notebook))))
+        assert code == right and "near_misses" not in file.read_text(encoding="utf-8")
+    assert command.main(["handed"]) == 0
+    assert not any(exercises.tagged(cell, "solution") for cell in read(tmp_path / "handed" / "00.ipynb").cells)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=IDS)
+def test_no_hint_names_a_figure_by_its_file(notebook):
+    figures = {file.stem for file in (paths.root() / "figures").glob("*.png")}
+    assert not [name for name in figures if name in notebook.read_text(encoding="utf-8")]
+
+
 def test_a_stub_without_a_solution_is_refused():
     stub = nbformat.v4.new_code_cell("x = ...", metadata={"tags": ["stub"]})
     with pytest.raises(ValueError, match="1 stubs and 0 solutions"):

@@ -5,6 +5,7 @@ from made_up import made
 
 from ssah_core.records.claim_list import get_claim, list_claims
 from ssah_core.records.findings import describe
+from ssah_core.records.telling import in_words
 
 SCU, RANDOM = "table1/scu/harm_right", "table1/random_scu/harm_right"
 MORALS = "table1/scu/morals"
@@ -12,7 +13,7 @@ HEADLINES = [claim for claim in list_claims() if claim.headline]
 
 
 def line(lines: list[str], id: str) -> str:
-    (found,) = [line for line in lines if line.startswith(f"- {get_claim(id).statement} ")]
+    (found,) = [line for line in lines if line.startswith(f"- {in_words(get_claim(id))} ")]
     return found
 
 
@@ -66,4 +67,4 @@ def test_records_of_another_scale_or_model_do_not_count():
 def test_there_is_a_line_for_each_claim_of_the_first_table():
     lines = describe([], [], scale="organism")
     assert len(lines) == len(HEADLINES) + 1 == 11
-    assert all(made.startswith(f"- {claim.statement} Here: ") for made, claim in zip(lines[1:], HEADLINES, strict=True))
+    assert all(made.startswith(f"- {in_words(claim)} Here: ") for made, claim in zip(lines[1:], HEADLINES, strict=True))

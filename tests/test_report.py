@@ -14,6 +14,7 @@ from ssah_core.records.records import record
 from ssah_core.records.report import BEGIN, END, evidence_line, insert, main, write_run
 from ssah_core.records.report_tables import number
 from ssah_core.records.rules import RULE
+from ssah_core.records.telling import SIGN
 
 COMMON = dict(seeds=SEEDS, unit="points", n=276, judge="truth", scale="organism", model="organism", orders=1,
               code="ssah_core.records.statistics")
@@ -204,6 +205,7 @@ def test_the_line_stands_below_the_first_table_and_does_not_make_the_file_stale(
     main([])
     text = file.read_text(encoding="utf-8")
     lines = [line for line in text.split(HEADLINE)[1].splitlines() if line and not line.startswith("|")]
+    assert lines.pop(0) == SIGN
     assert lines[0].startswith("The primary claims, their rules and margins were registered on ")
     assert lines[1] == "Evidence: the present code has verified all 0 files of rows."
     file.write_text(text.replace(lines[1], "Evidence: of 2 files of rows, ..."), encoding="utf-8")

@@ -10,8 +10,20 @@ from made_up import SEEDS, made
 from ssah_core.records.claim import PILLARS
 from ssah_core.records.claim_list import list_claims, list_records
 from ssah_core.records.effects import HOLDS
-from ssah_core.records.report_tables import VERDICTS, WORDS, headlines, number, often, pillar, render, short
+from ssah_core.records.report_tables import (
+    VERDICTS,
+    WORDS,
+    effect,
+    headlines,
+    judged,
+    number,
+    often,
+    pillar,
+    render,
+    short,
+)
 from ssah_core.records.statistics import LIMITS, NOT_RUN
+from ssah_core.records.telling import MEASURED, RETOLD, SIGN, in_words, of
 from ssah_core.records.verdicts import verdicts
 
 NO_NUMBER = re.compile(r"\b(nan|inf|None|NaN)\b|e\+\d|\{")
@@ -77,8 +89,27 @@ def test_the_first_table_has_ten_claims_in_plain_words(table):
     assert text.startswith("## What holds, and what does not\n\n|") and len(lines) == len(claims) == 10
     for claim, line in zip(claims, lines, strict=True):
         said = table[table.id == claim.id].verdict.item()
-        assert line.startswith(f"| {claim.statement} | **{WORDS[said]}**") and claim.id not in line
+        assert line.startswith(f"| {in_words(claim)} | **{WORDS[said]}**") and claim.id not in line
         assert f"[{claim.notebook[:2]}](notebooks/{claim.notebook}.ipynb) |" in line
+
+
+def test_the_ten_lines_say_unit_and_sign_of_every_effect_and_what_primary_claims_are(table):
+    text = short(table)
+    lines, rows = tables(text)[0][2:], {row.id: row for row in judged([*table.itertuples()])}
+    for claim, line in zip((claim for claim in list_claims() if claim.headline), lines, strict=True):
+        row = rows[claim.id]
+        assert line.endswith(f"| {effect(row)} {of(claim.id)} |" if row.seeds else "| – |")
+        assert ("cosine" in of(claim.id)) == (claim.unit == "cosine") != of(claim.id).startswith("points of ")
+    assert SIGN in text and all(f"*{word}*" in text for word in ("primary", "registered", "margin", "holds", "fails"))
+
+
+def test_no_line_that_stands_alone_speaks_of_that_token_and_what_is_registered_stays():
+    claims = {claim.id: claim for claim in list_claims()}
+    for id, (old, new) in RETOLD.items():
+        assert old in claims[id].statement and in_words(claims[id]) == claims[id].statement.replace(old, new)
+    alone = [in_words(claim) for claim in claims.values() if claim.headline]
+    assert not any("that one" in line or line.startswith("...") for line in alone)
+    assert set(MEASURED) == {claim.id.rpartition("/")[2] for claim in claims.values() if claim.headline}
 
 
 def test_each_pillar_has_one_paragraph_that_counts_its_verdicts_and_says_each_claim(table):
@@ -122,8 +153,8 @@ def test_in_how_many_organisms_an_effect_points_where_the_claim_does(registered)
 
 
 @pytest.mark.parametrize("value, unit, is_difference, said", [
-    (-0.01, "points", False, "+0.0"), (99.96, "%", False, "100.0 %"), (-12.0, "%", True, "-12.0"),
-    (1.499, "ratio", False, "1.50"), (-0.0004, "cosine", False, "+0.000"), (250.0, "change", False, "+250.0 %"),
+    (-0.01, "points", False, "0.0"), (99.96, "%", False, "100.0 %"), (-12.0, "%", True, "-12.0"),
+    (1.499, "ratio", False, "1.50"), (-0.0004, "cosine", False, "0.000"), (250.0, "change", False, "+250.0 %"),
     (float("nan"), "points", False, "–"), (-12.0, "change", True, "-12.0")])
 def test_a_number_has_its_units_sign_and_decimals(value, unit, is_difference, said):
     assert number(value, unit, is_difference) == said

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
@@ -60,21 +61,24 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
     return made
 
 
-def write_student(exercises: Path, folder: Path) -> list[Path]:
+def write_student(exercises: Path, folder: Path, make: Callable[[NotebookNode], NotebookNode] = without_solutions
+                  ) -> list[Path]:
     """Write every notebook of a folder for students into another, its links led there; returns the files.
 
-    Raises ValueError if there are no exercises, or the folder has anything in it, which may be somebody's work: nothing
-    is written then.
+    make   what becomes of a notebook: `without_solutions`, or, for a teacher, `solved`
+
+    Raises ValueError if there are no exercises, one has no solution, or the folder has anything in it, which may be
+    somebody's work: nothing is written then.
     """
     sources = sorted(exercises.glob("[0-9][0-9]*.ipynb"))
     if not sources:
         raise ValueError(f"{exercises} has no exercises: name the folder of the numbered ones")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise ValueError(f"{folder} is there already, and may be somebody's work: name another folder, or move it away")
+    written = [make(nbformat.read(source, as_version=4)) for source in sources]
     folder.mkdir(parents=True, exist_ok=True)
     above = Path(os.path.relpath(exercises.parent, folder)).as_posix()
-    for source in sources:
-        made = without_solutions(nbformat.read(source, as_version=4))
+    for source, made in zip(sources, written, strict=True):
         for cell in made.cells:
             if cell.cell_type == "markdown":
                 cell.source = cell.source.replace("](../", f"]({above}/")

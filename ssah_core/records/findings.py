@@ -9,6 +9,7 @@ from .claim_list import CLAIMS
 from .prose import bracketed
 from .records import Record
 from .report_tables import number
+from .telling import in_words
 from .verdicts import effect_of
 
 
@@ -53,7 +54,7 @@ def _organisms(records: Mapping[str, Record]) -> str:
 def _line(claim: Claim, ours: Mapping[str, Record], theirs: Mapping[str, Record]) -> str:
     here = _effect(claim, ours) or f"not measured (notebook {claim.notebook[:2]})"
     committed = _effect(claim, theirs)
-    return f"- {claim.statement} Here: {here}; {f'committed: {committed}' if committed else 'nothing committed'}"
+    return f"- {in_words(claim)} Here: {here}; {f'committed: {committed}' if committed else 'nothing committed'}"
 
 
 def _effect(claim: Claim, records: Mapping[str, Record]) -> str:

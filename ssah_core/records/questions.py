@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas
 
 from .claim import PILLARS
+from .effects import IN_PART, LEAST, UNDECIDED
 from .report_tables import beyond, counted, judged, number, pointing, registered_line, said, sample
+from .statistics import NOT_RUN
+from .telling import in_words
 
 CLAIMED = ("That alignment teaches a model one thing, at the start of a response to fulfil or to refuse, and that a "
            "small set of units carries this choice (Li and Kim, ICLR 2026).")
 ASKED: Mapping[str, Sequence[str]] = {
     "Where is the choice made?": ("patching/before_last/flips",),
-    "Do a few units carry it?": ("table1/scu/harm_right",),
+    "Do a few units carry it, and does the paper's own score find them?": (
+        "table1/scu/harm_right", "table1_variance/scu/harm_right"),
     "Do these units carry nothing else?": ("table1/scu/utility", "table1/scu/morals"),
-    "Does the paper's own score find them?": ("table1_variance/scu/harm_right",),
     "Does freezing them keep a model safe while it learns?": ("table2/benign/scu_6cu_vs_nothing/asr",),
     "Is it the choice of units that protects?": (
         "table2/benign/scu_6cu_vs_random/asr", "table2/benign/scu_6cu_vs_other/asr"),
@@ -42,11 +46,14 @@ def answers(table: pandas.DataFrame, catches: Mapping[str, str] | None = None) -
     (10, 'Nobody has measured it here yet.')
     """
     rows = list(table.itertuples(index=False))
-    own = {row.id: row for row in judged([row for row in rows if row.pillar])}
+    real = [row for row in rows if row.model not in ("", "organism")]
+    primary = judged([row for row in rows if row.pillar])
+    own = {row.id: row for row in primary}
     return {"What does the paper claim?": CLAIMED,
             **{question: " ".join(_answer(own[id], catches or {}) for id in ids) for question, ids in ASKED.items()},
-            "Does it hold in a real language model?": _real([row for row in rows if row.model not in ("", "organism")]),
-            "How sure is all this?": f"{_counted(list(own.values()))} {registered_line(list(own.values()))}"}
+            "Does it hold in a real language model?": _real(real),
+            "What is unknown?": _unknown(primary, judged([row for row in rows if not row.pillar]), real),
+            "How sure is all this?": f"{_counted(primary)} {registered_line(primary)}"}
 
 
 def told(table: pandas.DataFrame, catches: Mapping[str, str] | None = None) -> str:
@@ -57,9 +64,9 @@ def told(table: pandas.DataFrame, catches: Mapping[str, str] | None = None) -> s
 def _answer(row: Any, catches: Mapping[str, str]) -> str:
     """A claim's verdict, in its own words, with its effect, its control, its organisms, and its catch."""
     if not row.seeds:
-        return f"Not run: {row.statement}"
+        return f"Not run: {in_words(row)}"
     least, middle, most = (number(value, row.unit, True) for value in row.spread)
-    return (f"{said(row)}: {row.statement} {beyond(row)}, {pointing(row)}; the median organism {middle}, the lowest "
+    return (f"{said(row)}: {in_words(row)} {beyond(row)}, {pointing(row)}; the median organism {middle}, the lowest "
             f"{least}, the highest {most}. {catches.get(row.id, '')}".strip())
 
 
@@ -68,6 +75,33 @@ def _real(rows: Sequence[Any]) -> str:
              f"{number(row.effect.mean, row.unit, True)} ({sample(row)})."
              for id in REAL for row in rows if row.id == id]
     return " ".join(["One base model, so no verdict.", *found]) if found else "Nobody has measured it here yet."
+
+
+def _unknown(primary: Sequence[Any], secondary: Sequence[Any], real: Sequence[Any]) -> str:
+    """What the records leave open: of primary claims, of secondary ones by what they lack, and of real models."""
+    undecided, not_run, partly = (sum(row.verdict == verdict for row in primary)
+                                  for verdict in (UNDECIDED, NOT_RUN, IN_PART))
+    asked = sum(row.id in {other.id for other in real} for row in primary)
+    large = sum(row.scale == "paper" for row in real if row.pillar)
+    return (f"Of {len(primary)} primary claims {undecided} are undecided and {not_run} not run; of the {partly} that "
+            f"hold in part it is open whether the effect is as large as its margin. {_lacking(primary, secondary)} Of "
+            f"a real model {asked} of the primary claims were asked, {large} of one as large as the paper's.")
+
+
+def _lacking(primary: Sequence[Any], secondary: Sequence[Any]) -> str:
+    open_ = [row for row in secondary if row.verdict in (UNDECIDED, NOT_RUN)]
+    lacks = {f"fewer than {LEAST} organisms or runs": [row for row in open_ if 0 < len(row.seeds) < LEAST],
+             "an interval that leaves it open": [row for row in open_ if len(row.seeds) >= LEAST],
+             "not run": [row for row in open_ if not row.seeds]}
+    told = "; ".join(f"{what}: {len(rows)} ({_by_notebook(rows)})" for what, rows in lacks.items() if rows)
+    decided = {row.notebook for row in (*primary, *secondary) if row.verdict not in (UNDECIDED, NOT_RUN)}
+    bare = ", ".join(sorted({row.notebook for row in open_} - decided))
+    return (f"Of {len(secondary)} secondary claims {len(open_)} have no verdict{': ' if told else ''}{told}."
+            + (f" No claim at all has one in {bare}." if bare else ""))
+
+
+def _by_notebook(rows: Sequence[Any]) -> str:
+    return ", ".join(f"{notebook}: {n}" for notebook, n in sorted(Counter(row.notebook for row in rows).items()))
 
 
 def _counted(rows: Sequence[Any]) -> str:

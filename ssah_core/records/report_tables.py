@@ -18,12 +18,16 @@ from .prose import DECIMALS, bracketed, number
 from .registration import registered
 from .rules import RULE, Falls, Rises, Stays, amount
 from .statistics import NOT_RUN
+from .telling import SIGN, in_words, of
 
 VERDICTS = (HOLDS, IN_PART, FAILS, UNDECIDED, NOT_RUN)
 WORDS = {HOLDS: "holds", IN_PART: "holds in part", FAILS: "fails", UNDECIDED: "undecided", NOT_RUN: "not run"}
 """Verdict -> as the first table says it."""
 SHORT_RULE = ("A claim *holds* whose effect is beyond doubt as large as its margin, 5 points where nothing else was "
-              "registered; *in part*, if it is there and may be as large; it *fails*, there or not, if it is smaller.")
+              "registered; *in part*, if it is there and may be as large; it *fails*, there or not, if it is smaller. "
+              "A claim that something stays as it was *holds* if the effect is beyond doubt within the margin.")
+PRIMARY = ("*primary* claims, *registered* (written down, with the *margin* that each effect is held against) before "
+           "the models that test them were raised")
 IN_REPOSITORY = "notebooks/{}.ipynb".format
 UNITS = ("A number with a sign is a difference in percentage points or, with three decimals, of cosine distances; one "
          "with % is a level (with both, what is more or less than before, in % of it), any other is a ratio. In "
@@ -59,8 +63,8 @@ def render(table: pandas.DataFrame, told: str = "", asked: str = "", catches: Ma
     rows = list(table.itertuples(index=False))
     both, secondary = ([row for row in rows if bool(row.pillar) is is_primary] for is_primary in (True, False))
     primary = judged(both)
-    parts = ["## What holds, and what does not", headlines(primary, catches or {}, link), registered_line(primary),
-             *([told] if told else []), *(["## Ten questions", asked] if asked else []),
+    parts = ["## What holds, and what does not", headlines(primary, catches or {}, link), SIGN,
+             registered_line(primary), *([told] if told else []), *(["## Ten questions", asked] if asked else []),
              "## Does the hypothesis hold here?", *(pillar(name, primary) for name in PILLARS), told_before(),
              "## The primary claims", UNITS, _table(_PRIMARY, (_primary_cells(row, link) for row in primary)),
              *beside(both),
@@ -91,17 +95,17 @@ def beside(rows: Rows) -> list[str]:
 def headlines(primary: Rows, catches: Mapping[str, str], link: Callable[[str], str] = IN_REPOSITORY) -> str:
     """The first table: of the primary claims those that say the most, in plain words, each with its catch."""
     return _table(_HEADLINE, (
-        (row.statement, f"{said(row)}{scale(row)}", beyond(row), catches.get(row.id, ""), paper(row),
+        (in_words(row), f"{said(row)}{scale(row)}", beyond(row), catches.get(row.id, ""), paper(row),
          f"[{row.notebook[:2]}]({link(row.notebook)})")
         for row in primary if row.headline))
 
 
 def beyond(row) -> str:
-    """The effect with its interval, and the two levels that it is the difference of, where there is a control."""
+    """The effect with its interval and its unit, and the two levels that it is the difference of, if it is of two."""
     if not row.seeds:
         return "–"
     both = f" ({number(row.ours, row.unit)}, its control {number(row.control, row.unit)})"
-    return f"{effect(row)}{'' if math.isnan(row.control) else both}"
+    return f"{measured(row)}{'' if math.isnan(row.control) else both}"
 
 
 def pointing(row) -> str:
@@ -119,9 +123,9 @@ def short(table: pandas.DataFrame) -> str:
     """
     primary = [row for row in judged(list(table.itertuples(index=False))) if row.pillar]
     lines = _table(("claim", "verdict", "effect [95 % interval]"), (
-        (row.statement, f"{said(row)}{scale(row)}", effect(row) if row.seeds else "–")
+        (in_words(row), f"{said(row)}{scale(row)}", measured(row) if row.seeds else "–")
         for row in primary if row.headline))
-    return f"{lines}\n\nOf all {len(primary)} primary claims: {counted(primary)}. {SHORT_RULE}"
+    return f"{lines}\n\n{SIGN} Of all {len(primary)} {PRIMARY}: {counted(primary)}. {SHORT_RULE}"
 
 
 def counted(primary: Rows) -> str:
@@ -251,6 +255,11 @@ def effect(row) -> str:
     """The effect with its interval."""
     bounds = bracketed(row.effect.bounds, row.effect.n, DECIMALS[row.unit])
     return f"{number(row.effect.mean, row.unit, True)} {bounds}"
+
+
+def measured(row) -> str:
+    """The effect with its interval, in its unit, and of what: of the claims that `telling.MEASURED` knows."""
+    return f"{effect(row)} {of(row.id)}"
 
 
 def often(row) -> str:
