@@ -126,7 +126,7 @@ rehearse: $(INSTALLED)  ## try a checkpoint's shape on random weights, from its 
 # A kernel named python3 in the user's home is another Python's.
 lab: export JUPYTER_PREFER_ENV_PATH := 1
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
-	cd notebooks && ../$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 $(ALLOW_ROOT)
+	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ALLOW_ROOT)
 
 student: $(INSTALLED)  ## write the exercises without their solutions into student/
 	$(BIN)/python -m ssah_core.checks student

@@ -19,6 +19,7 @@ from ..arguments import Parser
 from . import cache, catches, evidence, paths, questions, report_tables
 from .claims_table import verdict_table
 from .measurements import read_evidence
+from .notebook_table import notebook_table
 from .records import load_records
 from .registration import TEST
 from .verdicts import verdicts
@@ -27,6 +28,8 @@ FILE, README = "paper_repro.md", "README.md"
 EVIDENCE = "Evidence:"
 """How the line begins that says by which code rows were measured and verified."""
 BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
+TABLE = "<!-- notebooks: begin -->", "<!-- notebooks: end -->"
+"""Markers around README's table of notebooks."""
 TRIAL = ("attacked/benign/order*", "attacked/new/order*", "budget/primary/*", "curves/chosen", "curves/paper",
          "distances", "patches", "probes", "table1/primary", "transfer/new", "transfer/untrained")
 """Where rows lie that primary claims rest on, below `figures/measurements`."""
@@ -119,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, body in told.items():
         current = _current(name)
         expected = insert(current or (PREFACE if name == FILE else f"{BEGIN}\n{END}\n"), body, name)
+        if name == README and TABLE[0] in expected:
+            expected = insert(expected, f"{notebook_table(records)}\n", name, *TABLE)
         stale |= _check(name, current, expected) if chosen.check else _write(name, expected)
     return stale
 
@@ -218,12 +223,12 @@ def _from(folder: Path) -> Callable[[Path], str]:
     return lambda file: quote(Path(os.path.relpath(file, folder)).as_posix())
 
 
-def insert(text: str, body: str, name: str = FILE) -> str:
+def insert(text: str, body: str, name: str = FILE, begin: str = BEGIN, end: str = END) -> str:
     """Text with `body` between its two markers. Raises ValueError unless each marker stands there once, in order."""
-    if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"{name} needs one {BEGIN!r} and, after it, one {END!r}: put them back, or delete the file")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{body}\n{END}{rest.split(END)[1]}"
+    if (text.count(begin), text.count(end)) != (1, 1) or text.index(begin) > text.index(end):
+        raise ValueError(f"{name} needs one {begin!r} and, after it, one {end!r}: put them back, or delete the file")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n\n{body}\n{end}{rest.split(end)[1]}"
 
 
 if __name__ == "__main__":
