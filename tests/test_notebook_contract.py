@@ -31,7 +31,7 @@ RAW = {"a dict": r"\{['\"]", "NaN": r"\b(?:nan|NaN)\b"}
 PICTURE, SAID = re.compile(r"<(?:img|svg)\b[^>]*>|!\[\s*\]\("), re.compile(r"\b(?:alt|aria-label)=(['\"])\s*[^'\"\s]")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)\s]*)?\)")
 """A link to a file, not to the web nor within the page."""
-LONGEST, WIDEST, TYPICAL, HEAVIEST, TEXT_PER_CODE = 25, 100, 8, 900_000, 0.7
+LONGEST, WIDEST, TYPICAL, HEAVIEST, TEXT_PER_CODE = 25, 100, 8, 500_000, 0.7
 
 
 def problems(notebook: Path) -> list[str]:
@@ -216,7 +216,7 @@ BREAKS = {
     "more than 25 lines": _in(3, source="#\n" * 26),
     "more than 100 characters": _in(3, source="#" * 101),
     "fewer than 0.7": lambda nb: nb.cells.extend(new_code_cell("1", execution_count=3) for _ in range(3)),
-    "larger than": _output(output_type="display_data", data={"image/png": "A" * 900_001}),
+    "larger than": _output(output_type="display_data", data={"image/png": "A" * 500_001}),
     "a definition": _in(3, source="x = 1\ndef f(): pass"),
     "an installation": _in(3, source="# pip install ssah"),
     "sys.path": _in(3, source="sys.path.append('..')"),

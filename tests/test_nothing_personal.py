@@ -44,7 +44,7 @@ def tracked() -> list[str]:
 
 def words_of(name: str, content: bytes) -> Iterator[str]:
     """All text in a file: of a picture, what is written into it; of a notebook, that of the pictures in it too."""
-    if content.startswith(b"\x89PNG") or content.startswith(b"\xff\xd8"):
+    if content.startswith((b"\x89PNG", b"\xff\xd8", b"RIFF")):
         picture = Image.open(io.BytesIO(content))
         picture.load()
         yield " ".join(f"{key}: {value}" for key, value in {**picture.info, **picture.getexif()}.items())
@@ -57,7 +57,7 @@ def words_of(name: str, content: bytes) -> Iterator[str]:
                 for kind, data in output.get("data", {}).items():
                     if kind in ("image/png", "image/jpeg"):
                         yield from words_of(name, base64.b64decode("".join(data)))
-    for data in re.findall(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=\s]{40,})", text):
+    for data in re.findall(r"data:image/(?:png|jpeg|webp);base64,([A-Za-z0-9+/=\s]{40,})", text):
         yield from words_of(name, base64.b64decode(data))
 
 

@@ -50,7 +50,7 @@ def plot_gaps(table: pandas.DataFrame, x: str = "layer") -> Figure:
     """
     label = {"layer": "layer (0: embeddings)", "length": "tokens appended"}[x]
     readings, stages = list(dict.fromkeys(table.reading)), list(dict.fromkeys(table.stage))
-    figure, axes = plt.subplots(len(readings), len(stages), figsize=(9, 2.6 * len(readings) + 0.8), sharey="row",
+    figure, axes = plt.subplots(len(readings), len(stages), figsize=(9, 2.2 * len(readings) + 0.8), sharey="row",
                                 sharex=True, squeeze=False)
     table = table.assign(kind=table.kind.map(KINDS))
     for row, reading in zip(axes, readings, strict=True):

@@ -31,7 +31,7 @@ def test_every_cell_runs_and_every_figure_is_there(name, page, lab):
     errors = [output for cell in code for output in cell.outputs if output.output_type == "error"]
     assert not errors, errors[0]["traceback"][-1]
     assert all(cell.execution_count for cell in code), "a cell did not run"
-    pictures = page.locator(".jp-Notebook img[src^='data:image/png']")
+    pictures = page.locator(".jp-Notebook img[src^='data:image/']")
     drawn = sum(len(FIGURE.findall(cell.source)) for cell in code)
     assert pictures.count() >= drawn
     assert all(picture.get_attribute("alt") and picture.evaluate("shown => shown.naturalWidth") > 0
