@@ -5,6 +5,8 @@ A file that cannot be had costs `huggingface_hub` six tries of ten seconds, and 
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,9 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import datasets.config
 import torch
-from datasets.utils import logging
 from huggingface_hub import constants, get_session
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
@@ -36,14 +36,38 @@ def offline() -> Iterator[None]:
     ...     constants.is_offline_mode()
     True
     """
-    before, level = (constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE), logging.get_verbosity()
-    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        with _datasets_offline() if "datasets" in sys.modules else _datasets_to_come(before):
+            yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def _datasets_offline() -> Iterator[None]:
+    import datasets.config  # as somebody has done before
+    from datasets.utils import logging
+
+    before, level = datasets.config.HF_HUB_OFFLINE, logging.get_verbosity()
+    datasets.config.HF_HUB_OFFLINE = True
     logging.set_verbosity_error()  # of what is in its cache, datasets says that it "couldn't be found" on the hub
     try:
         yield
     finally:
-        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+        datasets.config.HF_HUB_OFFLINE = before
         logging.set_verbosity(level)
+
+
+@contextmanager
+def _datasets_to_come(before: bool) -> Iterator[None]:
+    """Where `datasets` is imported within the context, it takes being offline from the hub, and would keep it."""
+    try:
+        yield
+    finally:
+        config = sys.modules.get("datasets.config")
+        if config is not None and "HF_DATASETS_OFFLINE" not in os.environ:
+            config.HF_HUB_OFFLINE = before
 
 
 def local_first(read: Callable[[], Read], *names: str | Path) -> Read:

@@ -62,6 +62,22 @@ def cache_advbench(home) -> None:
     info.write_to_directory(str(place))
 
 
+def offline_after(code: str, **environment: str) -> str:
+    """Whether `datasets` is offline after a fresh process has run a line with `hub.offline()` open."""
+    lines = f"from ssah_core import hub\ntry:\n    with hub.offline():\n        {code}\nexcept OSError:\n    pass\n"
+    ask = "import datasets.config; print(datasets.config.HF_HUB_OFFLINE)"
+    given = {name: value for name, value in os.environ.items() if name not in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")}
+    return subprocess.run([sys.executable, "-c", lines + ask], env={**given, **environment}, check=True, text=True,
+                          stdout=subprocess.PIPE).stdout.strip()
+
+
+@pytest.mark.parametrize(("environment", "offline"), [({}, "False"), ({"HF_HUB_OFFLINE": "1"}, "True"),
+                                                      ({"HF_DATASETS_OFFLINE": "1"}, "True")])
+def test_data_sets_that_are_first_imported_while_nobody_is_asked_are_not_offline_for_good(environment, offline):
+    assert offline_after("import datasets", **environment) == offline
+    assert offline_after("import datasets; raise OSError", **environment) == offline
+
+
 # -- what is here ------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import toys
 from ssah_core import Moments, UnitMap, batches, collect, score_units
 from ssah_core.units import score_in_blocks
 from ssah_core.units.importance import CRITERIA, NORMALIZATIONS, column_norms
-from ssah_core.units.moments import TOKENS
+from ssah_core.units.moments import TOKENS, _moments_at_once
 
 TOKENIZER = toys.tokenizer()
 TINY = numpy.finfo(float).tiny  # stands for the variance of a unit that never varies
@@ -61,6 +61,16 @@ def test_half_precision_is_summed_in_float64():
     moments, expected = moments_of(model, "all", chats), brute_force(model, "all", chats)
     for site, x in expected.items():
         numpy.testing.assert_allclose(moments.variance[site], x.var(0, ddof=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("shape", [(1, 5), (7, 768), (960, 1536), (512, 770), (333, 1000)])
+def test_units_that_share_a_copy_change_no_bit_and_no_activation(shape, dtype):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    kept, whole = x.clone(), x.double()
+    mean, squares = _moments_at_once(x)
+    assert torch.equal(mean, whole.mean(0)) and torch.equal(squares, (whole - whole.mean(0)).square().sum(0))
+    assert torch.equal(x, kept)
 
 
 @pytest.mark.parametrize("tokens", TOKENS)

@@ -43,6 +43,12 @@ def test_every_public_name_can_be_had_without_what_extras_bring(tmp_path):
     assert int(alone(sys.executable, "-c", code, cwd=tmp_path)) >= 40
 
 
+def test_loading_a_model_waits_for_no_tables_data_sets_or_tests(tmp_path):
+    code = (f"import sys; sys.path.insert(0, {str(ROOT)!r})\nimport ssah_core\nssah_core.load, ssah_core.collect\n"
+            "print(sorted({'pandas', 'datasets', 'scipy.stats'} & set(sys.modules)))")
+    assert alone(sys.executable, "-c", code, cwd=tmp_path).strip() == "[]"
+
+
 def test_a_rehearsal_without_psutil_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "psutil", None)
     with pytest.raises(ValueError, match="psutil is missing.*pip install"):

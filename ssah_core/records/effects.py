@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 
 import numpy
-from scipy import optimize, stats
+from scipy import optimize
 
 from ..arguments import check_filled, check_kind, check_numbers, shown
 from .statistics import NOT_RUN, Interval
@@ -192,6 +192,8 @@ def how_often(values: Sequence[float], above: float = 0.0) -> tuple[int, int, fl
     >>> how_often([12.0, 9.0, -7.0, 15.0], above=5)
     (3, 4, 0.194..., 0.993...)
     """
+    from scipy import stats  # here, since it takes a second to import
+
     values = checked_effects(values)
     check_numbers(above=above)
     k, n = int((values > above).sum()), len(values)

@@ -14,9 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas
+from typing import TYPE_CHECKING, Any
 
 from .. import arithmetic
 from ..arguments import check_filled, check_seed, shown
@@ -26,6 +24,9 @@ from .executors import local_workers, map_runs
 from .row_files import FORMAT, check_ours, check_rows, read_rows, rows_there
 from .study import Study, check_settings, study_of
 from .wishes import wishes
+
+if TYPE_CHECKING:
+    import pandas
 
 SCALES = ("tiny", "small", "organism", "large", "smollm", "paper")
 CHECKPOINTS = ("smollm", "paper")
@@ -119,6 +120,8 @@ def measure_each(function: Callable[..., list[dict]], seeds: Sequence[int], scal
 
     *Shown in:* 01_raise_an_organism.
     """
+    import pandas  # here, since it takes a second to import
+
     check_scale(scale)
     study_of(function)
     check_filled("pass at least one seed", seeds=seeds)

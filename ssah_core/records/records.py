@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy
-import pandas
 
 from ..arguments import (
     check_counts,
@@ -30,6 +30,9 @@ from .measurements import check_scale, slug
 from .row_files import DAMAGE
 from .statistics import LIMITS
 from .study import versions_in
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
@@ -106,12 +109,15 @@ def record_rows(table: pandas.DataFrame, *, scale: str, model: str, code: str) -
     table     One row a number and organism: `record` (id), `seed`, `value` (in the claim's unit), `n`, `judge`.
               Ids that no claim reads are passed over; columns `orders` and `code` are kept, where there are such.
 
+    >>> import pandas
     >>> table = pandas.DataFrame({"record": ["no.claim"], "seed": [0], "value": [1.0], "n": [40], "judge": ["none"]})
     >>> record_rows(table, scale="tiny", model="organism", code="a docstring")
     []
 
     *Shown in:* 05_freeze_safety_units.
     """
+    import pandas  # here, since it takes a second to import
+
     check_kind(pandas.DataFrame, "pass a table", table=table)
     check_names(model=model, code=code)
     check_scale(scale)

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from scipy import stats
-
 from ..arguments import check_counts, check_filled, check_numbers, check_paths, check_texts, shown
 from . import cache
 
@@ -107,6 +105,8 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     Returns (low, high), shares from 0 to 1. Raises ValueError for counts or a level out of range.
     Source: Wilson 1927, in `scipy.stats.binomtest`.
     """
+    from scipy import stats  # here, since it takes a second to import
+
     _check_level(level)
     whole = successes == int(successes) and n == int(n)
     if not whole or n < 1 or not 0 <= successes <= n:
@@ -129,6 +129,8 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
 
     *Shown in:* 02_probe_reasoning_direction.
     """
+    from scipy import stats  # here, since it takes a second to import
+
     _check_level(level)
     check_filled("pass one finite number an organism, at least one", values=values)
     given = values

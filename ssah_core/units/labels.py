@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import pandas
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from ..arguments import check_kind
 from .importance import Scores
 from .masks import UnitKind, UnitLabels, UnitMask, share_to_count, split_sites
+
+if TYPE_CHECKING:
+    import pandas
 
 
 def label_units(scores: Scores, *, scu: float, ucu: float, ru: float) -> UnitLabels:
@@ -95,6 +99,8 @@ def transfer(before: UnitLabels, after: UnitLabels) -> pandas.DataFrame:
 
     *Shown in:* 04_trace_attribute_transfer.
     """
+    import pandas  # here, since it takes a second to import
+
     check_kind(UnitLabels, "pass what label_units gives", before=before, after=after)
     total = sum(before.mask("CU").sizes.values())
     return pandas.DataFrame([[100 * (before.mask(old) & after.mask(new)).count / total for new in UnitKind]

@@ -37,7 +37,7 @@ from .check_units import known_units
 from .unit_map import UnitMap
 
 TOKENS = ("response", "prompt", "last_prompt", "all")
-TOKENS_AT_ONCE, UNITS_AT_ONCE = 1024, 768
+TOKENS_AT_ONCE, UNITS_AT_ONCE = 1024, 384
 """Of activations that are cast to float64 at a time: few enough to stay in a processor's cache, and enough to share."""
 FORM = files.Form("Moments", "moments", ("mean", "squares"), torch.float64)
 
@@ -228,9 +228,9 @@ def _moments_at_once(x: Tensor) -> tuple[Tensor, Tensor]:
     """The same of all tokens of x [token, unit]."""
     centers, spreads = [], []
     for part in x.split(UNITS_AT_ONCE, 1):
-        part = part.double()
+        part = part.to(torch.float64, copy=True)  # of a float64 model, too: what follows is in place
         centers.append(part.mean(0))
-        spreads.append((part - centers[-1]).square_().sum(0))  # not in place: of a float64 model, `part` is its own
+        spreads.append(part.sub_(centers[-1]).square_().sum(0))
     return torch.cat(centers), torch.cat(spreads)
 
 
