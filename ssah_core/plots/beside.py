@@ -46,7 +46,7 @@ def plot_beside(table: pandas.DataFrame) -> Figure:
             axis.set_xlim(min(-6.0, part.value.min() - 6), 106)
         name_rows(axis, [ROWS[row] for row in rows])
     n = table[table.who == ORGANISMS].seed.nunique()
-    ours = what_is_drawn(table[table.who == ORGANISMS], ["removed", "mark"]).split("mark: ")[1]
+    ours = what_is_drawn(table[table.who == ORGANISMS], ["removed", "mark"]).split("mark: ")[-1]
     said = {{ORGANISMS: f"{n} organisms: faint; {ours}", PAPER: "the paper's models"}.get(who, who): drawn
             for who, drawn in looks.items()}
     figure.legend(handles=legend_of(said), loc="outside lower center", ncol=len(said))

@@ -74,7 +74,8 @@ def draw(name: str, plot: Callable[..., Figure], table: pandas.DataFrame, *, alt
     >>> drawn.alt, len(drawn.figure.axes)
     ('The loss falls in both stages.', 2)
     """
-    data = {column: table[column].tolist() for column in table}
+    whole = table.astype(object).where(table.notna(), None)  # JSON knows no NaN
+    data = {column: whole[column].tolist() for column in whole}
     kept = {"plot": plot.__name__, "options": options, "table": data} | ({"alt": alt} if alt else {})
     cache.write_json(paths.figures() / f"{name}.json", kept)
     return render(name, plot, table, options, alt)

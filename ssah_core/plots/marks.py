@@ -86,7 +86,7 @@ def draw_dots(axis: Axes, table: pandas.DataFrame, column: str, order: Sequence[
     """
     means = with_intervals(table, [column], within).set_index(column)
     if {"low", "high"} <= set(table) and table[column].is_unique:
-        means.update(table.set_index(column)[["low", "high"]])
+        means.update(table.set_index(column)[["low", "high"]].astype(float))
     for place, name in enumerate(order):
         if name not in means.index:
             continue
