@@ -21,6 +21,8 @@ GROUPS: Mapping[str, Callable[[int], Iterator[Ratio]]] = {
     "ablation": generating.ablation, "imports": processes.imports, "beside": processes.beside,
     "raising": organisms.raising, "reproduce": organisms.reproduce}
 FILE = "benchmarks"
+ROOM = 1.05
+"""Memory that is more than so many times what is committed has become larger."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
                 keep(before, found)
     if not options.compare:
         return 0
-    known = sum(one.name in before and one.pairs >= 6 for one in found)
+    known = sum(one.name in before and is_compared(one) for one in found)
     worse = slower(before, found)
     print(f"{known} of {len(found)} ratios compared with those kept: {len(worse)} worse", *worse, sep="\n")
     return 2 if not known else int(bool(worse))
@@ -82,10 +84,21 @@ def keep(before: Mapping[str, dict], found: list[Ratio]) -> None:
 
 
 def slower(before: Mapping[str, dict], found: list[Ratio]) -> list[str]:
-    """Sentences about ratios of six pairs or more whose interval lies above what is committed."""
-    return [f"{one.name} has become slower: {one.value:.3f} [{one.low:.3f}, {one.high:.3f}], committed "
-            f"{before[one.name]['value']:.3f}" for one in found
-            if one.name in before and one.pairs >= 6 and one.low > before[one.name]["value"]]
+    """Sentences about compared ratios that have become worse: those of pairs whose interval lies above what is
+    committed, and memory, which is nearly the same each time, where it is more than `ROOM` times that."""
+    return [f"{one.name} has become {'larger' if is_memory(one) else 'slower'}: {one.value:.3f} [{one.low:.3f}, "
+            f"{one.high:.3f}], committed {before[one.name]['value']:.3f}" for one in found
+            if one.name in before and is_compared(one)
+            and one.low > before[one.name]["value"] * (ROOM if is_memory(one) else 1)]
+
+
+def is_compared(one: Ratio) -> bool:
+    """Whether a ratio can tell that something has become worse: six pairs have an interval, and memory needs none."""
+    return one.pairs >= 6 or is_memory(one)
+
+
+def is_memory(one: Ratio) -> bool:
+    return one.pairs == 1 and "memory" in one.name
 
 
 if __name__ == "__main__":
