@@ -1,5 +1,6 @@
 """What the benchmarks make of times: ratios with honest intervals, and a comparison that fails for the worse alone."""
 
+import doctest
 import math
 import sys
 import time
@@ -9,7 +10,7 @@ import pandas
 import pytest
 import torch
 from benchmarks import __main__ as suite
-from benchmarks import floors
+from benchmarks import floors, page, pairs
 from benchmarks.pairs import Ratio, interval_of_median, paired, ratio, single
 from benchmarks.profiles import compared
 
@@ -91,6 +92,27 @@ def test_a_profile_names_the_operation_that_is_done_once_more():
     lines = compared(lambda: square @ square @ square.exp(), lambda: square @ square).splitlines()
     assert any("aten::exp" in line and "held against       0.0 ms" in line for line in lines)
     assert lines[-1].lstrip().startswith("all operations")
+
+
+# -- the page ----------------------------------------------------------------------------------------------
+
+
+def test_the_page_follows_from_what_is_kept():
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert text == page.filled(text, suite.committed().values()), "run python -m tests.benchmarks --table"
+    assert "(../figures/benchmarks.png)" in text
+
+
+def test_a_missed_goal_needs_a_reason():
+    with pytest.raises(ValueError, match="x misses its goal .1.200 of 1.05.: say why"):
+        page.table([one(1.2, 1.1, 1.3).row()])
+    with pytest.raises(ValueError, match="the page has no place for the table"):
+        page.filled("nothing", [])
+
+
+@pytest.mark.parametrize("module", [page, pairs])
+def test_examples_show_what_they_say(module):
+    assert not doctest.testmod(module).failed
 
 
 # -- floors ------------------------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""python -m tests.benchmarks [NAME ...] [--pairs N] [--compare] [--profile]: names of groups below, default all."""
+"""python -m tests.benchmarks [NAME ...] [--pairs N] [--compare] [--profile]: names of groups below, default all.
+
+python -m tests.benchmarks --table writes the table of tests/README.md from what is kept, and measures nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from ssah_core import plots
 from ssah_core.arguments import Parser
 from ssah_core.records import cache, evidence, paths
 
-from . import generating, growth, library, organisms, processes
+from . import generating, growth, library, organisms, page, processes
 from .pairs import Ratio, shows_profiles
 
 GROUPS: Mapping[str, Callable[[int], Iterator[Ratio]]] = {
@@ -32,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("groups", nargs="*", metavar="NAME", help=f"of {', '.join(GROUPS)}")
     parser.add_argument("--pairs", type=int, default=7, help="pairs a ratio (default 7)")
     parser.add_argument("--compare", action="store_true", help="write nothing; fail where a ratio has become worse")
+    parser.add_argument("--table", action="store_true", help="write tests/README.md's table of what is kept, no more")
     parser.add_argument("--profile", action="store_true", help="print where the time goes, too")
     options = parser.parse_args(argv)
     shows_profiles.set(options.profile)
@@ -39,6 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     if unknown or options.pairs < 1:
         parser.error(f"{unknown[0]!r} is no group: choose of {', '.join(GROUPS)}" if unknown else
                      f"--pairs is {options.pairs}: choose 1 or more")
+    if options.table:
+        page.PAGE.write_text(page.filled(page.PAGE.read_text(encoding="utf-8"), committed().values()), encoding="utf-8")
+        return 0
     if not processes.is_idle():
         print("the machine is busy: ratios of what takes threads will be worse than they are", file=sys.stderr)
     before, found = committed(), []
