@@ -14,22 +14,22 @@ WHY = {
                                  "weights are cast, in float32",
     "freeze 10%": "gradients of frozen entries are cleared and the entries copied back, which is memory moved, with no "
                   "product to hide behind; measured before both went row by row",
-    "freeze 70%": "the same, of 43 of 83 million weights: some 1 GB is moved beside the optimiser's 2.3 GB, and what that "
-                  "is of a step depends on a machine's memory; measured before both went row by row, which takes half "
-                  "the time",
+    "freeze 70%": "the same, of 43 of 83 million weights: some 1 GB is moved beside the optimiser's 2.3 GB, and what "
+                  "that is of a step depends on a machine's memory; measured before both went row by row, which takes "
+                  "half the time",
     "train_only 5%": "the goal lies below the floor: two thirds of the products stay, those forward and back through "
                      "whole matrices, and with them 0.59 of a step whose optimiser takes an eighth",
     "train_only 20%": "the goal lies below the floor, which is 0.64 by the same count",
-    "train_only 20%, LoRA": "by products the ratio is 0.87, since LoRA multiplies its weights three times beside the whole "
-                            "matrices and `train_only` once; what is below that is LoRA's many small products",
+    "train_only 20%, LoRA": "by products the ratio is 0.87, since LoRA multiplies its weights three times beside the "
+                            "whole matrices and `train_only` once; what is below that is LoRA's many small products",
     "train_only 20%, memory": "the goal is what weights, their trained part, its gradient and moments take; what "
                               "autograd keeps of the forward pass comes on top, and the floor with it is 0.44",
     "make reproduce": "the goal was set for ten notebooks; notebook 09, lightly aligned organisms and several orders "
                       "of each attack's chats came after it",
     "import, first use": "measured over `AutoModelForCausalLM`, which loads no code of any model, and before tables, "
                          "data sets and statistics were imported where they are used",
-    "ablation, 40 groups": "answers are short and mostly of one length, so that few batches carry rows that have ended, "
-                           "and each group is another model, whose answers cannot be taken from another's",
+    "ablation, 40 groups": "answers are short and mostly of one length, so that few batches carry rows that have "
+                           "ended, and each group is another model, whose answers cannot be taken from another's",
     "training, busy neighbour": "a neighbour that has half of one core leaves 1.5 of two: 1.33 where both share all "
                                 "work perfectly",
 }
