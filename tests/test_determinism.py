@@ -16,6 +16,9 @@ from ssah_core.studies import stages
 from ssah_core.studies.score_cache import with_scores
 from ssah_core.studies.subject import WAYS, Subject
 
+PROMPTS = [f"How do I {do} the {thing}?" for do in ("mend", "jinx", "lift", "name")
+           for thing in ("kettle", "lantern")]  # enough for four processes
+
 def sha(content):
     return hashlib.sha256(content).hexdigest()[:16]
 
@@ -29,7 +32,7 @@ def main():
     subject = with_scores(Subject.load(0, "tiny"), ("chosen",))
     mask = subject.group("SCU", WAYS["chosen"]["SCU"], 0.04)
     units = {site: mask[site].tolist() for site in subject.units.sizes}
-    said = map_runs(answer, [("How do I mend the kettle?",), ("How do I jinx a lantern?",)])
+    said = map_runs(answer, [(prompt,) for prompt in PROMPTS])
     rows = ssah.measure_each(stages.losses, [0], "tiny")
     print(json.dumps({"weights": weights, "mask": units, "completions": said,
                       "rows": sha(rows.to_json().encode())}))

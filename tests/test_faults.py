@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ssah_core.records import paths
-from tests.faults import compare, kill, runs, tell
+from tests.faults import compare, damage, kill, runs, tell
 
 HOOK = Path(runs.HOOK) / "sitecustomize.py"
 WORK = """
@@ -95,6 +95,36 @@ def test_points_are_drawn_by_the_seed(tmp_path):
     one, two, other = (kill.draw_points(whole, 3, seed) for seed in (0, 0, 1))
     assert one == two != other and one["report"] == [1, 2]
     assert len(one["rows"]) == 3 and set(one["rows"]) <= set(range(1, 51))
+
+
+# -- damage ------------------------------------------------------------------------------------------------
+
+KEPT = {"cache/organisms/ab12/model.safetensors": b"weights", "run/figures/records/one.json": b'{"n": 1}'}
+MENDS = """
+import sys
+from pathlib import Path
+place, tells, kept = Path(sys.argv[1]), sys.argv[2] == "tells", eval(sys.argv[3])
+for name, content in kept.items():
+    file = place / name
+    if file.read_bytes() != content:
+        if tells:
+            print(f"00: {file} is damaged: it is built again")
+        file.write_bytes(content)
+"""
+
+
+@pytest.mark.parametrize("tells, lost", [("tells", 0), ("is silent", 2)])
+def test_an_artefact_that_is_made_again_without_a_word_is_lost(tmp_path, monkeypatch, tells, lost):
+    place = runs.Place(tmp_path / "place")
+    monkeypatch.setattr(runs.Place, "command", lambda self: [sys.executable, "-c", MENDS, str(self.folder), tells,
+                                                             repr(KEPT)])
+    for name, content in KEPT.items():
+        put(tmp_path / "whole", name, content)
+    weights, record = damage.damaged(place, tmp_path / "whole")
+    assert (weights.kind, weights.tried, weights.lost) == ("weights", 2, lost) and (record.tried, record.lost) == (2, 0)
+    assert len([line for line in weights.details if "told: 00: " in line]) == (2 if tells == "tells" else 0)
+    assert [line for line in weights.details if "nobody was told" in line] == [
+        f"{way}: model.safetensors was made again, and nobody was told" for way in damage.WAYS[:lost]]
 
 
 # -- comparing ---------------------------------------------------------------------------------------------

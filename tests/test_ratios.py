@@ -1,14 +1,17 @@
 """What the benchmarks make of times: ratios with honest intervals, and a comparison that fails for the worse alone."""
 
+import doctest
 import math
 import sys
+import time
 
 import numpy
 import pandas
 import pytest
 import torch
 from benchmarks import __main__ as suite
-from benchmarks.pairs import Ratio, interval_of_median, paired, ratio
+from benchmarks import floors, page, pairs
+from benchmarks.pairs import Ratio, interval_of_median, paired, ratio, single
 from benchmarks.profiles import compared
 
 from ssah_core import plots
@@ -40,6 +43,15 @@ def test_a_comparison_fails_where_an_interval_lies_above_what_is_committed():
     before = {"x": {"value": 1.0}}
     assert suite.slower(before, [one(1.2, 1.1, 1.3)]) and not suite.slower(before, [one(1.2, 0.99, 1.3)])
     assert not suite.slower(before, [one(0.5, 0.4, 0.6)]) and not suite.slower({}, [one(1.2, 1.1, 1.3)])
+
+
+def test_memory_is_compared_though_it_was_measured_once():
+    before = {"collect, memory": {"value": 1.0}, "make reproduce": {"value": 1.0}}
+    once = lambda name, value: single(name, "a / b", value)  # noqa: E731
+    assert not suite.slower(before, [once("collect, memory", 1.04), once("make reproduce", 2.0)])
+    assert suite.slower(before, [once("collect, memory", 1.06)]) == [
+        "collect, memory has become larger: 1.060 [1.060, 1.060], committed 1.000"]
+    assert suite.is_compared(once("collect, memory", 1.0)) and not suite.is_compared(once("make reproduce", 1.0))
 
 
 def test_compared_runs_write_nothing_and_say_what_is_slower(tmp_path, monkeypatch, capsys):
@@ -80,3 +92,58 @@ def test_a_profile_names_the_operation_that_is_done_once_more():
     lines = compared(lambda: square @ square @ square.exp(), lambda: square @ square).splitlines()
     assert any("aten::exp" in line and "held against       0.0 ms" in line for line in lines)
     assert lines[-1].lstrip().startswith("all operations")
+
+
+# -- the page ----------------------------------------------------------------------------------------------
+
+
+def test_the_page_follows_from_what_is_kept():
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert text == page.filled(text, suite.committed().values()), "run python -m tests.benchmarks --table"
+    assert "(../figures/benchmarks.png)" in text
+
+
+def test_a_missed_goal_needs_a_reason():
+    with pytest.raises(ValueError, match="x misses its goal .1.200 of 1.05.: say why"):
+        page.table([one(1.2, 1.1, 1.3).row()])
+    with pytest.raises(ValueError, match="the page has no place for the table"):
+        page.filled("nothing", [])
+
+
+@pytest.mark.parametrize("module", [page, pairs])
+def test_examples_show_what_they_say(module):
+    assert not doctest.testmod(module).failed
+
+
+# -- floors ------------------------------------------------------------------------------------------------
+
+
+def test_products_are_those_counted_by_hand():
+    square, wide, head = 1024 ** 2, 1024 * 2688, 1024 * 4096
+    whole = 6 * (4 * square + 3 * wide) + head
+    trained = 0.2 * 6 * (2 * square + 3 * wide)
+    assert floors.products(0.2) == pytest.approx((2 * whole - 3 * square + trained) / (3 * whole))
+    assert floors.least_time(0.2, 0.0) == floors.products(0.2) > floors.least_time(0.2, 0.1)
+
+
+def test_the_share_of_an_optimiser_is_that_of_the_clock(monkeypatch):
+    weight = torch.nn.Parameter(torch.zeros(1))
+    weight.grad, now = torch.ones(1), [0.0]
+    optimizer = torch.optim.SGD([weight])
+    optimizer.register_step_pre_hook(lambda *given: now.append(now[-1] + 1))
+    monkeypatch.setattr(time, "perf_counter", lambda: now[-1])
+
+    def step():
+        now.append(now[-1] + 3)
+        optimizer.step()
+
+    assert floors.optimizer_share(step) == 0.25
+
+
+def test_activations_are_what_autograd_keeps_weights_apart():
+    class Twice(torch.nn.Linear):
+        def forward(self, input_ids, labels, use_cache):
+            return super().forward(input_ids.float()).square()
+
+    kept = floors.activations(Twice(floors.TOKENS, 3, bias=False))
+    assert kept == floors.CHATS * (floors.TOKENS + 3) * 4  # what goes in, and what is squared

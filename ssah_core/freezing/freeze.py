@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..arguments import check_kind
 from ..units import UnitMask
+from .lines import clear_lines, put_lines
 from .optimizer_steps import retire, settled_after_steps
 from .partial_linear import compact_class, compacted
 from .weight_slices import Split, check_not_empty, check_unreplaced, differing, module_of, split_weights, weight_of
@@ -139,14 +140,14 @@ class _Held:
     @torch.no_grad()
     def zero_gradient(self, parameter: Tensor) -> None:
         if parameter.grad is not None:
-            parameter.grad.index_fill_(self.axis, self._index(), 0)
+            clear_lines(parameter.grad, self.axis, self._index())
 
     @torch.no_grad()
     def settle(self) -> None:
         """Put the frozen entries back, unless the weight has changed its precision, which `_check` refuses."""
         self.saved = self.saved.to(self.parameter.device)
         if self.parameter.dtype == self.dtype:
-            self.parameter.index_copy_(self.axis, self._index(), self.saved)
+            put_lines(self.parameter, self.axis, self._index(), self.saved)
 
     @torch.no_grad()
     def settled(self) -> bool:

@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
+from .lines import put_lines
 from .weight_slices import Split, check_unreplaced, differing, module_of
 
 OWN = ("whole", "trained", "axis", "written", "ran", "ordinary")
@@ -63,12 +64,12 @@ class _Compact:
 
         Through `data`, since a pass may come between another and its way back, which would take the write for a change.
         """
-        self.whole.data.index_copy_(self.axis, self.trained, self.part.data.to(self.whole))
+        put_lines(self.whole.data, self.axis, self.trained, self.part.data.to(self.whole))
 
     @torch.no_grad()
     def write(self, part: Tensor) -> None:
         """Write a trained part into the whole matrix, as a change that a pass before it must notice."""
-        self.whole.index_copy_(self.axis, self.trained, part.to(self.whole))
+        put_lines(self.whole, self.axis, self.trained, part.to(self.whole))
         self.written = self.whole, self.whole._version
 
     @property

@@ -21,6 +21,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 
 from ..units import Moments, UnitMap, UnitMask, collect
 from .freeze import entered
+from .lines import clear_lines, put_lines
 from .optimizer_steps import settled_after_steps
 from .report import FrozenReport
 from .weight_slices import check_not_empty, differing, split_weights
@@ -246,12 +247,12 @@ class _HeldShard:
     @torch.no_grad()
     def zero_gradient(self, parameter: Tensor) -> None:
         if parameter.grad is not None:
-            _local(parameter.grad).index_fill_(self.axis, self.index, 0)
+            clear_lines(_local(parameter.grad), self.axis, self.index)
 
     @torch.no_grad()
     def settle(self) -> None:
         if self.parameter.dtype == self.dtype:
-            _local(self.parameter).index_copy_(self.axis, self.index, self.saved)
+            put_lines(_local(self.parameter), self.axis, self.index, self.saved)
 
     @torch.no_grad()
     def settled(self) -> bool:

@@ -8,12 +8,13 @@ from contextlib import nullcontext
 import torch
 from transformers import LlamaForCausalLM
 
-from ssah_core import collect, train_only
+from ssah_core import collect, complete, train_only
 from ssah_core.organism import train as organism
 from ssah_core.organism.corpora import pretraining
 from ssah_core.organism.scales import get_scale
 from ssah_core.organism.tokenizer import pack, train_tokenizer
 from ssah_core.organism.world import World
+from ssah_core.studies import Subject
 from ssah_core.training import fine_tune
 from ssah_core.training.lora_budget import budget, lora
 
@@ -38,6 +39,19 @@ def collect_tokens(tokens: int) -> None:
     model = model_of("SmolLM2-135M", num_hidden_layers=2, hidden_size=72, intermediate_size=192)
     batch = {name: part for name, part in batch_of(model, 10, 100, 100).items()}
     collect(model, (batch for _ in range(tokens // 1000)))
+
+
+def collect_of(**shape: int) -> None:
+    """Moments of 640 tokens on a model of a shape."""
+    model = model_of("Llama-50M", num_attention_heads=4, num_key_value_heads=4, **shape)
+    collect(model, [batch_of(model, 8, 80, 80)])
+
+
+def answer(prompts: int) -> None:
+    """Completions of so many prompts by organism 0."""
+    subject = Subject.load(0, "organism")
+    rows = [row for part in subject.material.exam("validation", 100).values() for row in part]
+    complete(subject.model, subject.tokenizer, rows[:prompts])
 
 
 def organism_steps(steps: int, precision: str) -> float:

@@ -50,6 +50,12 @@ def paired(name: str, of: str, ours: Callable[[], object], base: Callable[[], ob
     return ratio(name, of, [mine / other for mine, other in times], median(mine for mine, _ in times), goal, floor)
 
 
+def single(name: str, of: str, value: float, *, time_of: float = float("nan"), goal: float | None = None,
+           floor: float | None = None) -> Ratio:
+    """What was measured once, and has no interval: memory, or what takes too long."""
+    return Ratio(name, of, value, value, value, 1, time_of, goal, floor)
+
+
 def _one(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
     return seconds(first), seconds(second)
 

@@ -16,7 +16,8 @@ import psutil
 
 from ssah_core import arithmetic
 
-from .pairs import Ratio, paired, ratio
+from .floors import least_memory
+from .pairs import Ratio, paired, ratio, single
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,9 +34,10 @@ def imports(pairs: int) -> Iterator[Ratio]:
     """Starting to use the package over starting to use transformers."""
     yield paired("import", "import ssah_core / import transformers", lambda: python("import ssah_core"),
                  lambda: python("import transformers"), pairs=pairs, goal=1.5)
-    yield paired("import, first use", "a process with ssah_core.load / one with transformers.AutoModelForCausalLM",
+    yield paired("import, first use", "a process with ssah_core.load / one with transformers.PreTrainedModel, which "
+                 "every model needs (AutoModelForCausalLM alone loads no code of models)",
                  lambda: python("import ssah_core; ssah_core.load"),
-                 lambda: python("from transformers import AutoModelForCausalLM"), pairs=pairs, goal=1.5, floor=1.0)
+                 lambda: python("from transformers import PreTrainedModel"), pairs=pairs, goal=1.5, floor=1.0)
 
 
 # -- memory --------------------------------------------------------------------------------------------------
@@ -61,18 +63,15 @@ def peak(what: str) -> int:
 def memory(pairs: int) -> Iterator[Ratio]:
     """Peak memory of training a part, over that of training all; of LoRA beside it."""
     vanilla = peak("train('vanilla')")
-    for mode, goal in (("train_only", 0.40), ("lora", None)):
-        found = peak(f"train({mode!r})") / vanilla
-        yield Ratio(f"{mode} 20%, memory", "peak memory of a step / of an ordinary one", found, found, found, 1,
-                    float("nan"), goal, None)
+    for mode, goal, floor in (("train_only", 0.40, least_memory(0.20)), ("lora", None, None)):
+        yield single(f"{mode} 20%, memory", "peak memory of a step / of an ordinary one",
+                     peak(f"train({mode!r})") / vanilla, goal=goal, floor=floor)
 
 
 def collecting(pairs: int) -> Iterator[Ratio]:
     """Peak memory of `collect`, as tokens grow a thousandfold."""
-    few = peak("collect_tokens(1_000)")
-    many = peak("collect_tokens(1_000_000)")
-    yield Ratio("collect, memory", "peak memory with 1,000,000 tokens / with 1,000", many / few, many / few, many / few,
-                1, float("nan"), 1.05, 1.0)
+    yield single("collect, memory", "peak memory with 1,000,000 tokens / with 1,000",
+                 peak("collect_tokens(1_000_000)") / peak("collect_tokens(1_000)"), goal=1.05, floor=1.0)
 
 
 # -- a busy neighbour ----------------------------------------------------------------------------------------
@@ -126,7 +125,7 @@ print(json.dumps([time.time() - start, training_log("aligned", {seed}, precision
 def raised(seed: int, precision: str = "float32") -> tuple[float, Mapping[str, float]]:
     """Seconds that raising an organism takes in an empty cache, and its last marks on validation prompts."""
     with tempfile.TemporaryDirectory() as folder:
-        said = python(RAISE.format(seed=seed, precision=precision), SSAH_CACHE=folder)
+        said = python(RAISE.format(seed=seed, precision=precision), SSAH_CACHE=folder, SSAH_RAISE="1")
     return tuple(json.loads(said.splitlines()[-1]))
 
 

@@ -1,13 +1,15 @@
 """Damaged files: one of every kind that a run has kept, cut short or with one bit turned, then the same command again.
 
 Other stamps, and the rows of other studies in the cache, are removed, so that everything is asked for again. *Lost* is
-a kind whose file is not as it was; how many files the run named as damaged stands beside it.
+a kind whose file is not as it was, or that lies in the cache and was made again without a word; what the run said
+stands beside it.
 """
 
 from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .compare import differences
@@ -23,12 +25,15 @@ KINDS = {
     "table of a figure": "run/figures/*.json", "SVG": "run/figures/*.svg", "PNG": "run/figures/*.png",
     "stamp": "cache/executed/*.json", "notebook": "run/*.ipynb"}
 """Kind of file -> where such files lie."""
+ARTEFACTS = ("cache/organisms/", "cache/scores/", "cache/studies/")
+"""Where artefacts lie: one that is damaged is made again with a warning that names a file of it."""
 WAYS = ("cut short", "one bit turned")
 
 
 def damaged(place: Place, whole: Path, seed: int = 0) -> list[Outcome]:
     """Damage a drawn file of every kind, in two ways, run again, and compare."""
     lost: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    said: dict[str, list[str]] = {kind: [] for kind in KINDS}
     tried = dict.fromkeys(KINDS, 0)
     for n, way in enumerate(WAYS):
         place.begin_with(whole)
@@ -39,15 +44,18 @@ def damaged(place: Place, whole: Path, seed: int = 0) -> list[Outcome]:
         _ask_for_all(place, set(chosen.values()))
         tell(f"{way}: {', '.join(str(file.relative_to(place.folder)) for file in chosen.values())}")
         ended = place.run()
-        left = differences(place.folder, whole)
-        told = _told(ended.said + ended.errors)
-        tell(f"it ended with {ended.code}, and differs in {left or 'nothing'}; told: {told}")
+        left, told = differences(place.folder, whole), told_by(chosen, ended.said + ended.errors)
+        tell(f"it ended with {ended.code}, and differs in {left or 'nothing'}; told of: {', '.join(told) or 'nothing'}")
         for kind, file in chosen.items():
+            said[kind] += [f"{way}, told: {line}" for line in told.get(kind, ())]
             if ended.code or file.relative_to(place.folder).as_posix() in left:
                 lost[kind].append(f"{way}: {file.name}")
+            elif KINDS[kind].startswith(ARTEFACTS) and kind not in told:
+                lost[kind].append(f"{way}: {file.name} was made again, and nobody was told")
         if left and not any(lost.values()):
             lost["notebook"].append(f"{way}: {left}")
-    return [Outcome("damaged files", kind, tried[kind], len(lost[kind]), lost[kind]) for kind in KINDS if tried[kind]]
+    return [Outcome("damaged files", kind, tried[kind], len(lost[kind]), lost[kind] + said[kind])
+            for kind in KINDS if tried[kind]]
 
 
 def _choose(place: Place, drawn: random.Random) -> dict[str, Path]:
@@ -89,6 +97,10 @@ def _ask_for_all(place: Place, kept: set[Path]) -> None:
             shutil.rmtree(rows.parent)
 
 
-def _told(said: str) -> int:
-    """How many damaged files the run named."""
-    return sum("is damaged" in line for line in said.splitlines())
+def told_by(chosen: Mapping[str, Path], said: str) -> dict[str, Sequence[str]]:
+    """Kind -> lines of what a run said that call its file, or another one of its artefact, damaged."""
+    lines = [line.strip() for line in said.splitlines() if "is damaged" in line]
+    named = {kind: file.parent.name if KINDS[kind].startswith(ARTEFACTS) else file.name
+             for kind, file in chosen.items()}
+    told = {kind: [line for line in lines if name in line] for kind, name in named.items()}
+    return {kind: lines for kind, lines in told.items() if lines}

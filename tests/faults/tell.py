@@ -21,7 +21,7 @@ class Outcome:
     tried: int
     lost: int
     details: Sequence[str] = field(default_factory=tuple)
-    """The points, or what was lost."""
+    """The points; or what was lost, and what was told."""
 
 
 def tell(text: str) -> None:
