@@ -68,9 +68,9 @@ ROWS = (
          "15 s"),
     _Row("07_spend_alignment_budget", "Spend the alignment budget",
          "does alignment cost less through redundant units, and is it firm? (Table 4, Figure 6)",
-         "neither by supervised fine-tuning (SFT: {table4/sft/best_rate/ru_vs_all/old} points of what it knew) "
-         "nor by direct preference optimisation (DPO: {table4/dpo/best_rate/ru_vs_all/old}), each way at its "
-         "own best rate; there is little to spare",
+         "neither by supervised fine-tuning (SFT), {table4/sft/best_rate/ru_vs_all/old} points of what it "
+         "knew, nor by direct preference optimisation (DPO), {table4/dpo/best_rate/ru_vs_all/old}, each way "
+         "at its own best rate; there is little to spare",
          "8 min"),
     _Row("08_re_evaluate_direction", "Re-evaluate the direction",
          "how deep is the choice, and can it be made again at every token?",
