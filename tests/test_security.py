@@ -504,12 +504,6 @@ def test_kinds_of_artefacts_leave_no_folder(cache, kind):
     refusal_of(store.artefact, kind, {}, lambda folder: None)
 
 
-def test_tests_of_strangers_files_are_counted(request):
-    text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
-    here = [item for item in request.session.items if item.path == Path(__file__)]
-    assert len(here) <= int(re.search(r"(\d+) cases of `tests/test_security.py`", text)[1])
-
-
 MASK = ssah.UnitMask({"mlp.0": torch.tensor([True, False])})
 
 
