@@ -232,7 +232,7 @@ def test_a_course_says_how_many_points_were_never_reached():
 def test_an_arm_that_reached_nothing_is_named_and_counted():
     table = pandas.concat([rows(attack="new", arm="nothing", steps=steps) for steps in (1, 2)])
     title = plots.plot_attack(table, never=["LoRA"]).legends[0].get_title().get_text()
-    assert "never reached: 12 of 24 points; LoRA never" in title
+    assert "never reached: 12 of 24 points\nLoRA never" in title
 
 
 def test_an_arm_that_is_compared_at_some_doses_says_at_how_many():

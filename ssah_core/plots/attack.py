@@ -14,7 +14,7 @@ from .marks import POINTS, draw_dots, draw_lines, legend_of, name_rows, what_is_
 from .style import ARMS, GUIDE, NAMES, look, looks
 
 MARKS = ("asr", "harm_right", "utility", "benign")
-WIDE = 26  # characters of a line of an arm's name
+WIDE, ACROSS = 26, 36  # characters of a line of an arm's name, of a legend's title
 NARROW = 5.0
 """Points that a panel of changes shows to either side, at least."""
 ATTACKS = {"benign": "harmless chats", "new": "new tasks", "harmful10": "10 harmful examples",
@@ -50,7 +50,7 @@ def plot_attack(table: pandas.DataFrame, legend: str = "held", says: str = ASR, 
         row[0].set_ylabel(says)
     named = {fill(ARMS.get(arm, arm), WIDE): mine for arm, mine in arms.items()}
     said = what_is_drawn(table, ["attack", "arm", "steps"], line=True, each=each)
-    title = f"{legend}\n({said.replace('; ', ';' + chr(10))}{_left_out(table, never)})"
+    title = "\n".join(fill(line, ACROSS) for line in [legend, *f"({said}{_left_out(table, never)})".split("; ")])
     figure.legend(handles=legend_of(named, line=True), loc="outside right upper", title=title, alignment="left")
     return figure
 
@@ -62,7 +62,7 @@ def _left_out(table: pandas.DataFrame, never: Sequence[str]) -> str:
     if whole == len(table):
         return ""
     none = "".join(f"; {arm} never" for arm in never)
-    return f";\nnever reached: {whole - len(table)} of {whole} points{none};\nhollow: mean of those that reached it"
+    return f"; never reached: {whole - len(table)} of {whole} points{none}; hollow: mean of those that reached it"
 
 
 def _scale(axis: Axes, steps: pandas.Series) -> bool:

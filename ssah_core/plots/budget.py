@@ -52,10 +52,10 @@ def plot_tradeoff(table: pandas.DataFrame) -> Figure:
 def plot_budget_arms(table: pandas.DataFrame) -> Figure:
     """What alignment through each group of units costs, at equal safety.
 
-    table   `method`, `arm`, `metric`, `value` (%), `seed`; the arm that keeps most stands on top
+    table   `method`, `arm`, `metric`, `value` (%), `seed`; the arm that has most of the last metric on top
     """
     metrics = list(dict.fromkeys(table.metric))
-    arms = list(table[table.metric == metrics[0]].groupby("arm").value.mean().sort_values(ascending=False).index)
+    arms = list(table[table.metric == metrics[-1]].groupby("arm").value.mean().sort_values(ascending=False).index)
     figure, axes = plt.subplots(1, len(metrics), figsize=(3.2 * len(metrics) + 1, 0.42 * len(arms) + 1.4), sharey=True)
     for axis, metric in zip(axes, metrics, strict=True):
         for shift, (method, mine) in zip((-0.17, 0.17), METHODS.items(), strict=True):

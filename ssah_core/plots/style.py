@@ -32,7 +32,7 @@ MEANINGS: Mapping[str, Look] = {
     "ASR": Look("#B87F00", "v"),  # orange, darkened
     "right answers": Look("#882255", "p"),  # wine: malicious requests, and right answers to them
     "utility": Look("#3D9BD1", "h"),  # sky blue, darkened: ordinary tasks, and benign requests
-    "unseen": Look("#E0526A", "v"),  # rose: malicious requests of kinds that alignment has not seen
+    "unseen": Look("#E0526A", "<"),  # rose: malicious requests of kinds that alignment has not seen
     "instructed": Look("#5A7FC0", "<"),  # slate
     "pretrained": Look("#9A8A66", ">"),  # tan
     "light": Look("#A0306E", "d"),  # magenta: a lightly aligned model
