@@ -232,8 +232,9 @@ def test_figures_are_drawn_and_drawn_again(cache):
                               for arm in PeftArm for metric in ("asr", "benign")
                               for dose, loss in ((0, 2.0), (4, 0.1))],
                              columns=["attack", "arm", "dose", "seed", "loss", "metric", "value"])
-    tried = pandas.DataFrame([(method, lr, 1.0, 0.5, 0) for method in METHODS for lr in RATES["tiny"][method]],
-                             columns=["method", "lr", "value", "target", "seed"])
+    tried = pandas.DataFrame([(method, lr, 1.0, 0.5, 0, lr == RATES["tiny"][method][0])
+                              for method in METHODS for lr in RATES["tiny"][method]],
+                             columns=["method", "lr", "value", "target", "seed", "chosen"])
     panels = [len(draw(name, plot, table).figure.axes) for name, plot, table in
               (("06_loss", plot_against_loss, lines), ("06_rates", plot_rates, tried))]
     assert panels == [4, 3] and set(redraw_all()) == {"06_loss", "06_rates"}

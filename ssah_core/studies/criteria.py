@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 
 import pandas
 import torch
@@ -138,7 +139,7 @@ def best_within(table: pandas.DataFrame, most: float = MOST_LOST) -> pandas.Data
 
 def against_the_others(half: Mapping[str, Sequence[float]]) -> tuple[str, list[float]]:
     """The criterion that needs the fewest units of all but ours, in the median organism, and the part of its units that
-    ours needs, one an organism.
+    ours needs, one an organism in which both get there.
 
     half   As `half_shares` returns it.
 
@@ -150,7 +151,8 @@ def against_the_others(half: Mapping[str, Sequence[float]]) -> tuple[str, list[f
     """
     others = [name for name in RANKINGS if name != OURS and name in half]
     best = min(others, key=lambda name: median_dose(half[name])[0])
-    return best, [mine / theirs for mine, theirs in zip(half[OURS], half[best], strict=True)]
+    return best, [mine / theirs for mine, theirs in zip(half[OURS], half[best], strict=True)
+                  if isfinite(mine) and isfinite(theirs)]
 
 
 def half_shares(table: pandas.DataFrame, level: float = 50.0) -> dict[str, list[float]]:
