@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from string import Formatter
 
-from .prose import DECIMALS, bracketed
+from .prose import DECIMALS, bracketed, number
 from .records import Record
-from .report_tables import number
 
 CATCHES: Mapping[str, str] = {
     "direction/intent/turned/gap": "By the distance that the paper draws, over the tokens that follow, the unaligned "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas
 
+from .markdown import as_table
 from .prose import DECIMALS, bracketed, number
 
 _HEADER = ("what is claimed", "the paper", "ours [95 % interval]", "its control", "measured on", "verdict")
@@ -28,8 +29,7 @@ def verdict_table(verdicts: pandas.DataFrame, notebook: str) -> str:
     if rows.empty:
         known = ", ".join(dict.fromkeys(verdicts.notebook))
         raise ValueError(f"notebook is {notebook!r}, which no claim names: pass one of {known}")
-    lines = [_HEADER, ("---",) * len(_HEADER), *(_cells(row) for row in rows.itertuples(index=False))]
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+    return as_table(_HEADER, (_cells(row) for row in rows.itertuples(index=False)))
 
 
 def _cells(row) -> tuple[str, ...]:

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from .claim import Claim
 from .claim_list import CLAIMS
-from .prose import bracketed
+from .prose import bracketed, number
 from .records import Record
-from .report_tables import number
 from .telling import in_words
 from .verdicts import effect_of
 

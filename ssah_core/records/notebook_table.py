@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .catches import filled
+from .markdown import as_table
 from .records import Record
-
-FOLDER = "notebooks"  # from the root
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,6 @@ def notebook_table(records: Sequence[Record]) -> str:
     >>> notebook_table([]).splitlines()[0]
     '| notebook | question | found | takes |'
     """
-    lines = [f"| [{row.name[:2]} {row.title}]({FOLDER}/{row.name}.ipynb) | {row.asks} | {filled(row.found, records)} | "
-             f"{row.takes} |" for row in ROWS]
-    return "\n".join(["| notebook | question | found | takes |", "|---|---|---|---|", *lines])
+    return as_table(("notebook", "question", "found", "takes"), (
+        (f"[{row.name[:2]} {row.title}](notebooks/{row.name}.ipynb)", row.asks, filled(row.found, records), row.takes)
+        for row in ROWS))

@@ -10,7 +10,8 @@ import pandas
 
 from .claim import PILLARS
 from .effects import IN_PART, LEAST, UNDECIDED
-from .report_tables import beyond, counted, judged, number, pointing, registered_line, said, sample
+from .prose import number
+from .report_tables import beyond, counted, judged, pointing, registered_line, said, sample
 from .statistics import NOT_RUN
 from .telling import in_words
 

@@ -14,6 +14,7 @@ from .claim import PILLARS
 from .claim_list import CLAIMS
 from .effects import FAILS, HOLDS, IN_PART, UNDECIDED
 from .history import told as told_before
+from .markdown import as_table
 from .prose import DECIMALS, bracketed, number
 from .registration import registered
 from .rules import RULE, Falls, Rises, Stays, amount
@@ -66,7 +67,7 @@ def render(table: pandas.DataFrame, told: str = "", asked: str = "", catches: Ma
     parts = ["## What holds, and what does not", headlines(primary, catches or {}, link), SIGN,
              registered_line(primary), *([told] if told else []), *(["## Ten questions", asked] if asked else []),
              "## Does the hypothesis hold here?", *(pillar(name, primary) for name in PILLARS), told_before(),
-             "## The primary claims", UNITS, _table(_PRIMARY, (_primary_cells(row, link) for row in primary)),
+             "## The primary claims", UNITS, as_table(_PRIMARY, (_primary_cells(row, link) for row in primary)),
              *beside(both),
              "## Appendix: secondary claims", *_appendix(secondary, link), "## The rule", RULE]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -87,14 +88,14 @@ def beside(rows: Rows) -> list[str]:
     others = [row for row in rows if row.id in main and row.model != "organism"]
     if not others:
         return []
-    return ["## Beside it: real language models", BESIDE, _table(_BESIDE, (
+    return ["## Beside it: real language models", BESIDE, as_table(_BESIDE, (
         (row.statement, f"{said(main[row.id])}: {effect(main[row.id])}",
          f"{number(row.effect.mean, row.unit, True)} ({sample(row)})", often(row).split(" [")[0]) for row in others))]
 
 
 def headlines(primary: Rows, catches: Mapping[str, str], link: Callable[[str], str] = IN_REPOSITORY) -> str:
     """The first table: of the primary claims those that say the most, in plain words, each with its catch."""
-    return _table(_HEADLINE, (
+    return as_table(_HEADLINE, (
         (in_words(row), f"{said(row)}{scale(row)}", beyond(row), catches.get(row.id, ""), paper(row),
          f"[{row.notebook[:2]}]({link(row.notebook)})")
         for row in primary if row.headline))
@@ -122,7 +123,7 @@ def short(table: pandas.DataFrame) -> str:
     table   that of `verdicts`
     """
     primary = [row for row in judged(list(table.itertuples(index=False))) if row.pillar]
-    lines = _table(("claim", "verdict", "effect [95 % interval]"), (
+    lines = as_table(("claim", "verdict", "effect [95 % interval]"), (
         (in_words(row), f"{said(row)}{scale(row)}", measured(row) if row.seeds else "–")
         for row in primary if row.headline))
     return f"{lines}\n\n{SIGN} Of all {len(primary)} {PRIMARY}: {counted(primary)}. {SHORT_RULE}"
@@ -190,7 +191,7 @@ def _appendix(rows: Rows, link: Callable[[str], str]) -> Iterable[str]:
         counts = ", ".join(f"{sum(row.verdict == verdict for row in mine)} {verdict}" for verdict in VERDICTS
                            if any(row.verdict == verdict for row in mine))
         yield (f"<details><summary>{notebook}: {counts}</summary>\n\n[{notebook}]({link(notebook)})\n\n"
-               + _table(_SECONDARY, map(_secondary_cells, mine)) + "\n\n</details>")
+               + as_table(_SECONDARY, map(_secondary_cells, mine)) + "\n\n</details>")
 
 
 # -- cells -------------------------------------------------------------------------------------------------
@@ -214,11 +215,6 @@ def _secondary_cells(row) -> tuple[str, ...]:
     ours = f"{number(row.ours, row.unit)} ({sample(row)})"
     control = effect(row) if math.isnan(row.control) else f"{number(row.control, row.unit)}; {effect(row)}"
     return claim, paper(row), ours, control, row.verdict + scale(row)
-
-
-def _table(header: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
-    lines = [header, ("---",) * len(header), *cells]
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
 
 
 def said(row) -> str:
