@@ -5,7 +5,7 @@ import pytest
 
 from ssah_core.records.effects import FAILS, HOLDS, IN_PART, LEAST, UNDECIDED, sign_flip_interval
 from ssah_core.records.rules import RULE, AtLeast, AtMost, Falls, Rises, Stays, mirrored
-from ssah_core.records.statistics import NOT_RUN, Interval
+from ssah_core.records.statistics import NOT_COMPARABLE, NOT_RUN, Interval
 
 RULES = (Rises(5), Falls(5), Stays(5), AtLeast(90), AtMost(20))
 
@@ -162,7 +162,7 @@ def test_a_rule_has_the_unit_of_its_claim_as_registered():
 
 
 def test_the_written_rules_name_every_verdict_and_every_rule():
-    assert all(word in RULE.lower() for word in (HOLDS, IN_PART, FAILS, UNDECIDED, NOT_RUN))
+    assert all(word in RULE.lower() for word in (HOLDS, IN_PART, FAILS, UNDECIDED, NOT_COMPARABLE, NOT_RUN))
     rows = [line for line in RULE.splitlines() if line.startswith("| ")]
     for rule in RULES:
         assert any(line.startswith(f"| {' '.join(rule.describe().split()[:2])}") for line in rows), rule

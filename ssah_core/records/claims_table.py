@@ -41,7 +41,7 @@ def _cells(row) -> tuple[str, ...]:
     ours = f"{number(row.ours, row.unit)} {bracketed(row.interval, len(row.seeds), DECIMALS[row.unit])}"
     control = number(row.control, row.unit)
     judge = "" if row.judge == "none" else f", judge {row.judge}"
-    return claim, paper, ours, control, f"{_runs(row)}, {row.n} prompts each{judge}", verdict
+    return claim, paper, ours, control, f"{_runs(row)}, {row.n} prompt{'s' * (row.n != 1)} each{judge}", verdict
 
 
 def _runs(row) -> str:

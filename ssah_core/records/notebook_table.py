@@ -26,7 +26,9 @@ class _Row:
 ROWS = (
     _Row("00_start_here", "Start here",
          "can one edit undo a model's safety, and nothing else?",
-         "yes; but it tells right from wicked worse afterwards",
+         "yes: without a few units of twenty organisms {table1/scu/harm_right} malicious requests in a hundred more "
+         "are answered right, and they are as useful ({table1/scu/utility}); but they tell right from wicked worse "
+         "({table1/scu/morals})",
          "24 s"),
     _Row("01_raise_an_organism", "Raise an organism",
          "what does alignment change, and how deep does a dose of it go?",
@@ -47,29 +49,29 @@ ROWS = (
          "2 min"),
     _Row("04_trace_attribute_transfer", "Trace attribute transfer",
          "which units change their kind under fine-tuning, beyond what another calibration shows? (Figure 5)",
-         "safety-critical ones turn complex (points of a hundred: {transfer/new/scu_to_cu}, and "
-         "{transfer/none/scu_to_cu} if they are only measured anew), and so do redundant ones "
-         "({transfer/new/ru_to_cu}, and {transfer/none/ru_to_cu})",
+         "all kinds turn complex: of a hundred safety-critical ones {transfer/new/scu_to_cu}, where "
+         "{transfer/none/scu_to_cu} seem to if they are only measured anew; of a hundred redundant ones "
+         "{transfer/new/ru_to_cu}, where {transfer/none/ru_to_cu} do",
          "74 s"),
     _Row("05_freeze_safety_units", "Freeze safety units",
          "does freezing a few units keep a model safe while it learns, and is it the choice of units? (Table "
          "2)",
-         "{table2/benign/scu_6cu_vs_nothing/asr} points of attack success, and "
-         "{table2/benign/scu_6cu_vs_random/asr} against as many random units; of that size in a real model, "
-         "too",
+         "a little safer, {table2/benign/scu_6cu_vs_nothing/asr} points of attack success; against as many "
+         "random units {table2/benign/scu_6cu_vs_random/asr}; of that size in a real model, too",
          "4 min"),
     _Row("06_compare_peft", "Compare PEFT",
          "does parameter-efficient fine-tuning (PEFT) by LoRA (low-rank adaptation), adapters or prefixes keep "
          "a model safe, since it leaves the weights alone? (Table 3)",
          "no: through harmless chats a prefix adds {table3/benign/prefix_vs_full/asr} points of attack success "
-         "to full fine-tuning's at equal loss; LoRA gets to an equal loss on new tasks alone, and adds "
-         "{table3/new/lora_vs_full/asr}",
+         "to full fine-tuning's at equal loss; LoRA gets to an equal loss on new tasks alone, and there its chat "
+         "is broken: {table3/new/lora_vs_full/asr} points more are not refused, and none answered right",
          "15 s"),
     _Row("07_spend_alignment_budget", "Spend the alignment budget",
          "does alignment cost less through redundant units, and is it firm? (Table 4, Figure 6)",
          "neither by supervised fine-tuning (SFT), {table4/sft/best_rate/ru_vs_all/old} points of what it "
          "knew, nor by direct preference optimisation (DPO), {table4/dpo/best_rate/ru_vs_all/old}, each way "
-         "at its own best rate; there is little to spare",
+         "at its own best rate; there is little to spare. Whether it is as firm is open: "
+         "{stress/sft/finetuned/ru_vs_all/asr} points of attack success, in one organism",
          "8 min"),
     _Row("08_re_evaluate_direction", "Re-evaluate the direction",
          "how deep is the choice, and can it be made again at every token?",

@@ -260,11 +260,15 @@ def bracketed(bounds: Sequence[float] | None, n: int, decimals: int) -> str:
     >>> from ssah_core.records import prose
     >>> prose.bracketed((1.25, 4.0), 20, 1), prose.bracketed((-100.0, 100.0), 3, 1)
     ('[1.2, 4.0]', '(3 organisms, too few for an interval)')
+    >>> prose.bracketed((100.0, 100.0), 8, 1)  # an interval without width would be sure of too much
+    '(alike in all 8)'
     """
     if bounds is None or n == 1:
         return "(one run, no interval)"
     if n < LEAST:
         return f"({n} organisms, too few for an interval)"
+    if bounds[0] == bounds[1]:
+        return f"(alike in all {n})"
     return "[" + ", ".join(_plain(bound, decimals) for bound in bounds) + "]"
 
 

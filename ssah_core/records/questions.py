@@ -9,10 +9,10 @@ from typing import Any
 import pandas
 
 from .claim import PILLARS
-from .effects import IN_PART, LEAST, UNDECIDED
+from .effects import FAILS, HOLDS, IN_PART, LEAST, UNDECIDED
 from .prose import number
-from .report_tables import beyond, counted, judged, pointing, registered_line, said, sample
-from .statistics import NOT_RUN
+from .report_tables import beyond, counted, is_there, judged, pointing, registered_line, said, sample
+from .statistics import NOT_COMPARABLE, NOT_RUN
 from .telling import in_words
 
 CLAIMED = ("That alignment teaches a model one thing, at the start of a response to fulfil or to refuse, and that a "
@@ -34,11 +34,12 @@ REAL = ("table1/scu/fulfilled", "table1/scu/utility", "table1/scu/perplexity", "
 """Claims that are told of real models, primary or not."""
 
 
-def answers(table: pandas.DataFrame, catches: Mapping[str, str] | None = None) -> dict[str, str]:
+def answers(table: pandas.DataFrame, catches: Mapping[str, str] | None = None, caution: str = "") -> dict[str, str]:
     """Ten questions, each with its answer.
 
     table     that of `verdicts`
     catches   by claim, what to know before one believes it, as `catches.told` has it
+    caution   what to know of the real model, as `side_by_side.caution` has it
 
     >>> from ssah_core.records.questions import answers
     >>> from ssah_core.records.verdicts import verdicts
@@ -51,15 +52,27 @@ def answers(table: pandas.DataFrame, catches: Mapping[str, str] | None = None) -
     primary = judged([row for row in rows if row.pillar])
     own = {row.id: row for row in primary}
     return {"What does the paper claim?": CLAIMED,
-            **{question: " ".join(_answer(own[id], catches or {}) for id in ids) for question, ids in ASKED.items()},
-            "Does it hold in a real language model?": _real(real),
+            **{question: " ".join([*_lead(question, [own[id] for id in ids]),
+                                   *(_answer(own[id], catches or {}) for id in ids)])
+               for question, ids in ASKED.items()},
+            "Does it hold in a real language model?": f"{_real(real)} {caution if real else ''}".strip(),
             "What is unknown?": _unknown(primary, judged([row for row in rows if not row.pillar]), real),
             "How sure is all this?": f"{_counted(primary)} {registered_line(primary)}"}
 
 
-def told(table: pandas.DataFrame, catches: Mapping[str, str] | None = None) -> str:
+def told(table: pandas.DataFrame, catches: Mapping[str, str] | None = None, caution: str = "") -> str:
     """The ten questions in Markdown."""
-    return "\n\n".join(f"**{question}** {answer}" for question, answer in answers(table, catches).items())
+    return "\n\n".join(f"**{question}** {answer}" for question, answer in answers(table, catches, caution).items())
+
+
+def _lead(question: str, rows: Sequence[Any]) -> list[str]:
+    """Yes or no, by the verdicts of all claims that answer a question; nothing where neither answers it."""
+    found = {row.verdict for row in rows}
+    if question.startswith("Where") or not found <= {HOLDS, IN_PART, FAILS}:
+        return []
+    if found == {FAILS}:
+        return ["Hardly."] if any(map(is_there, rows)) else ["No."]
+    return ["Yes."] if found == {HOLDS} else ["In part."]
 
 
 def _answer(row: Any, catches: Mapping[str, str]) -> str:
@@ -90,12 +103,14 @@ def _unknown(primary: Sequence[Any], secondary: Sequence[Any], real: Sequence[An
 
 
 def _lacking(primary: Sequence[Any], secondary: Sequence[Any]) -> str:
-    open_ = [row for row in secondary if row.verdict in (UNDECIDED, NOT_RUN)]
+    without = (UNDECIDED, NOT_COMPARABLE, NOT_RUN)
+    open_ = [row for row in secondary if row.verdict in without]
     lacks = {f"fewer than {LEAST} organisms or runs": [row for row in open_ if 0 < len(row.seeds) < LEAST],
              "an interval that leaves it open": [row for row in open_ if len(row.seeds) >= LEAST],
-             "not run": [row for row in open_ if not row.seeds]}
+             "arms that never reached the same loss": [row for row in open_ if row.verdict == NOT_COMPARABLE],
+             "not run": [row for row in open_ if row.verdict == NOT_RUN]}
     told = "; ".join(f"{what}: {len(rows)} ({_by_notebook(rows)})" for what, rows in lacks.items() if rows)
-    decided = {row.notebook for row in (*primary, *secondary) if row.verdict not in (UNDECIDED, NOT_RUN)}
+    decided = {row.notebook for row in (*primary, *secondary) if row.verdict not in without}
     bare = ", ".join(sorted({row.notebook for row in open_} - decided))
     return (f"Of {len(secondary)} secondary claims {len(open_)} have no verdict{': ' if told else ''}{told}."
             + (f" No claim at all has one in {bare}." if bare else ""))

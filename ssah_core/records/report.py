@@ -22,6 +22,7 @@ from .measurements import read_evidence
 from .notebook_table import notebook_table
 from .records import load_records
 from .registration import TEST
+from .side_by_side import caution
 from .verdicts import verdicts
 
 FILE, README = "paper_repro.md", "README.md"
@@ -35,7 +36,8 @@ TRIAL = ("attacked/benign/order*", "attacked/new/order*", "budget/primary/*", "c
 """Where rows lie that primary claims rest on, below `figures/measurements`."""
 PREFACE = f"""# Does the hypothesis hold? The paper's claims, and ours
 
-`make report` writes what stands between the markers from the records in `figures/records/`; no number is typed by hand.
+`make report` writes what stands between the markers from the records in `figures/records/`. Typed by hand are only the
+numbers of the paper, and those of earlier runs below *What was tried before*, whose records are gone.
 The paper measured models of 7 to 8 billion parameters. Ours are model organisms of about a million, each raised from a
 seed of its own in an invented world; a row that names a checkpoint is about that. Compare directions and controls, not
 sizes.
@@ -117,12 +119,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(argv)
     records, stale = load_records(), 0
     table, caught = verdicts(records), catches.told(records)
-    told = {FILE: report_tables.render(table, _evidence(), questions.told(table, caught), caught),
+    told = {FILE: report_tables.render(table, _evidence(), questions.told(table, caught, caution()), caught),
             README: f"{report_tables.short(table)}\n"}
     for name, body in told.items():
         current = _current(name)
-        expected = insert(current or (PREFACE if name == FILE else f"{BEGIN}\n{END}\n"), body, name)
-        if name == README and TABLE[0] in expected:
+        expected = insert(current or (PREFACE if name == FILE else "\n".join((BEGIN, END, *TABLE, ""))), body, name)
+        if name == README:
             expected = insert(expected, f"{notebook_table(records)}\n", name, *TABLE)
         stale |= _check(name, current, expected) if chosen.check else _write(name, expected)
     return stale
@@ -178,8 +180,11 @@ def _evidence() -> str:
     """The line on evidence, and by which code the registered organisms were measured."""
     kept = read_evidence()
     codes = trial_codes(kept)
-    by = f" All rows of the registered claims are of code `{codes.pop()}`." if len(codes) == 1 else ""
-    return evidence_line(*evidence.count(kept)) + by
+    by = f" All rows of the registered claims are of one code, of digest `{codes.pop()}`." if len(codes) == 1 else ""
+    edited = [about["file"] for about in kept if about["code"] == evidence.EDITED]
+    unsure = (f" Code was edited while it measured {len(edited)} of them ({', '.join(edited)}), so that nobody knows "
+              "which it was." if edited else "")
+    return f"{evidence_line(*evidence.count(kept))}{by}{unsure}"
 
 
 def trial_codes(kept: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -18,11 +18,12 @@ from .markdown import as_table
 from .prose import DECIMALS, bracketed, number
 from .registration import registered
 from .rules import RULE, Falls, Rises, Stays, amount
-from .statistics import NOT_RUN
+from .statistics import NOT_COMPARABLE, NOT_RUN
 from .telling import SIGN, in_words, of
 
-VERDICTS = (HOLDS, IN_PART, FAILS, UNDECIDED, NOT_RUN)
-WORDS = {HOLDS: "holds", IN_PART: "holds in part", FAILS: "fails", UNDECIDED: "undecided", NOT_RUN: "not run"}
+VERDICTS = (HOLDS, IN_PART, FAILS, UNDECIDED, NOT_COMPARABLE, NOT_RUN)
+WORDS = {HOLDS: "holds", IN_PART: "holds in part", FAILS: "fails", UNDECIDED: "undecided",
+         NOT_COMPARABLE: "not comparable", NOT_RUN: "not run"}
 """Verdict -> as the first table says it."""
 SHORT_RULE = ("A claim *holds* whose effect is beyond doubt as large as its margin, 5 points where nothing else was "
               "registered; *in part*, if it is there and may be as large; it *fails*, there or not, if it is smaller. "
@@ -186,10 +187,12 @@ def pillar(name: str, primary: Rows) -> str:
 
 
 def _appendix(rows: Rows, link: Callable[[str], str]) -> Iterable[str]:
-    for notebook in dict.fromkeys(row.notebook for row in rows):
+    for notebook in sorted({row.notebook for row in rows}):
         mine = [row for row in rows if row.notebook == notebook]
-        counts = ", ".join(f"{sum(row.verdict == verdict for row in mine)} {verdict}" for verdict in VERDICTS
-                           if any(row.verdict == verdict for row in mine))
+        verdicts = [row.verdict for row in mine if row.model in ("", "organism")]
+        counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts]
+        others = len(mine) - len(verdicts)
+        counts = ", ".join(counts + [f"{others} row{'s' * (others > 1)} of real models"] * bool(others))
         yield (f"<details><summary>{notebook}: {counts}</summary>\n\n[{notebook}]({link(notebook)})\n\n"
                + as_table(_SECONDARY, map(_secondary_cells, mine)) + "\n\n</details>")
 
@@ -219,16 +222,21 @@ def _secondary_cells(row) -> tuple[str, ...]:
 
 def said(row) -> str:
     """A verdict in words; of a claim that fails by its margin alone, that the effect is there, but smaller."""
+    smaller = f" (there, but less than {amount(_RULES[row.id].margin, row.unit)})" if is_there(row) else ""
+    return f"**{WORDS[row.verdict]}**{smaller}"
+
+
+def is_there(row) -> bool:
+    """Whether a claim fails by its margin alone: its effect is there beyond doubt, and smaller."""
     rule = _RULES[row.id]
-    is_there = (row.verdict == FAILS and isinstance(rule, Rises | Falls) and row.effect.bounds is not None
-                and all(map(rule.meets, row.effect.bounds)))
-    return f"**{WORDS[row.verdict]}**{f' (there, but less than {amount(rule.margin, row.unit)})' if is_there else ''}"
+    return (row.verdict == FAILS and isinstance(rule, Rises | Falls) and row.effect.bounds is not None
+            and all(map(rule.meets, row.effect.bounds)))
 
 
 def sample(row) -> str:
     """What a row was measured on: prompts, orders, organisms, and the judge."""
     orders = f", {row.orders} orders" if row.orders > 1 else ""
-    return f"{row.n} prompts{orders}, {runs(row.model, len(row.seeds))}; judge: {row.judge}"
+    return f"{row.n} prompt{'s' * (row.n != 1)}{orders}, {runs(row.model, len(row.seeds))}; judge: {row.judge}"
 
 
 def runs(model: str, n: int) -> str:

@@ -15,7 +15,8 @@ flips over organisms (`ssah_core.records.effects`), m is the claim's margin.
 A primary claim that would hold is *undecided* where Holm's correction over all primary claims does not agree (adjusted
 p of "the effect is below m" above 5 %), and so is one that would hold in part (p of "there is none"), and one that was
 not measured on exactly the registered organisms. *Not run* means that no record of the value or of its control
-counts: those of scale "tiny" prove only that the code runs. Of fewer than six organisms there is no interval that says
+counts: those of scale "tiny" prove only that the code runs. *Not comparable* means that arms are held against each
+other at equal loss, and that no organism has both there. Of fewer than six organisms there is no interval that says
 anything, so that claims are undecided.
 """
 

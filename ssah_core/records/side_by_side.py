@@ -20,7 +20,9 @@ MARKS = {ASR: ("asr",), "answered right (organisms),\nfulfilled fluently (real m
          UTILITY: ("utility",)}
 """Mark -> its metrics, of which the first that has a record counts: "fulfilled" (fluently) is known of real models
 alone, "harm_right" (answered right) is exact in organisms; the paper has attack success (ASR) alone."""
-PAPER = "the paper"
+PAPER, FLUENT = "the paper", "fluent fulfilment"
+CHANCE = 37.5
+"""% of its useful questions that somebody who guesses gets right: two tasks have four choices, and two have two."""
 
 
 def beside_table(records: Sequence[Record] | None = None) -> pandas.DataFrame:
@@ -60,6 +62,25 @@ def real_rows(study: str) -> pandas.DataFrame:
     files = {file.relative_to(folder): file for folder in folders
              for file in sorted(folder.glob(f"{study}/smollm.*.json"))}
     return pandas.DataFrame([row for file in files.values() for row in rows_there(file)["rows"]])
+
+
+def caution() -> str:
+    """What to know before one believes the rows of a real model, with numbers from its rows; empty where it has none.
+
+    *Shown in:* 10_real_checkpoints.
+    """
+    table, read = real_rows("table1/primary"), real_rows("reader")
+    if table.empty or read.empty:
+        return ""
+    level = table[(table.way == "none") & (table.group == "none")].groupby("metric").value.mean()
+    share = table[table.group == "SCU"].groupby("way").share.first()
+    agrees = read[(read.metric == "agreement") & (read.by == FLUENT)].iloc[0]
+    return (f"What to know first: aligned, it refuses what is like its training; of requests from elsewhere it leaves "
+            f"{level['asr_unseen']:.0f} % unrefused. Of the useful questions it answers {level['utility']:.0f} % "
+            f"rightly, {CHANCE:g} by chance. Its SCU are {100 * share['chosen']:.2g} % of all units, those of the paper's "
+            f"score {100 * share['paper']:.2g} %, where the rule for their number stopped on few questions; random units are "
+            f"one draw. The judge of fluency agrees with a reader in {agrees.value:.0f} % [{agrees.low:.0f}, "
+            f"{agrees.high:.0f}] of {agrees.n:.0f} answers (kappa {agrees.kappa:.2f}).")
 
 
 def _of_the_paper() -> list[dict]:

@@ -16,6 +16,7 @@ from ..arguments import check_counts, check_filled, check_numbers, check_paths, 
 from . import cache
 
 NOT_RUN = "not run"
+NOT_COMPARABLE = "not comparable"
 _MOST = sys.float_info.max
 LIMITS = {"points": (-100.0, 100.0), "%": (0.0, 100.0), "change": (-100.0, _MOST), "ratio": (0.0, _MOST),
           "cosine": (-2.0, 2.0)}

@@ -17,18 +17,21 @@ from .p_values import benjamini_hochberg, holm
 from .records import Record
 from .registration import registered
 from .rules import Falls, Rises, Rule
-from .statistics import LIMITS, NOT_RUN, Interval, differences
+from .statistics import LIMITS, NOT_COMPARABLE, NOT_RUN, Interval, differences
 
 LEVEL = 0.05
 ORGANISMS = ("organism", "organism")
 """Scale and model of the run that primary claims are judged on."""
+AT_EQUAL_LOSS = "table3/"
+"""How the record of a claim begins that compares arms where both have reached the same loss."""
 COLUMNS = ("id", "pillar", "headline", "source", "statement", "rule", "paper", "unit", "model", "scale", "ours",
            "interval", "control", "effect", "smallest", "often", "reached", "spread", "p", "p_adjusted", "seeds",
            "orders", "n", "judge", "verdict", "notebook")
 
 
 def verdicts(records: Sequence[Record]) -> pandas.DataFrame:
-    """Judge every claim by records, one row a claim and run (a scale and model); one "not run" row where there is none.
+    """Judge every claim by records, one row a claim and run (a scale and model); one row where there is none,
+    "not run", or "not comparable" if its arms were run and never reached the same loss.
 
     Columns: `COLUMNS`. `ours` and `control` are means over organisms in `unit`, `interval` that of `ours` (low, high),
     `effect` the `Interval` of ours minus control, `smallest` the effect that as many organisms of this spread would
@@ -83,7 +86,14 @@ def _rows(claim: Claim, runs: Mapping[tuple[str, str], Mapping[str, Record]]) ->
         raise ValueError(f"record {claim.record!r} is there, but that of its control, {claim.control!r}, is not: a "
                          "primary claim is judged beside its control, so measure both (make trial)")
     there = [run for run in runs.values() if needed <= run.keys()]
-    return [_measured(claim, run[claim.record], run.get(claim.control)) for run in there] or [_row(claim)]
+    return [_measured(claim, run[claim.record], run.get(claim.control)) for run in there] or [_absent(claim, kept)]
+
+
+def _absent(claim: Claim, kept: Mapping[str, Record]) -> dict:
+    """A claim without a record, of whose table others are kept or not."""
+    attack = claim.record.rsplit("/", 2)[0]
+    was_run = claim.record.startswith(AT_EQUAL_LOSS) and any(record.startswith(f"{attack}/") for record in kept)
+    return _row(claim, verdict=NOT_COMPARABLE if was_run else NOT_RUN)
 
 
 def _measured(claim: Claim, value: Record, control: Record | None) -> dict:

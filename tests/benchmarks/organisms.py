@@ -16,12 +16,18 @@ REPRODUCED = 12 * 60.0
 
 
 def raising(pairs: int) -> Iterator[Ratio]:
-    """Seconds that raising takes over `RAISED`; of organism 0 too, which is unpacked otherwise."""
+    """Seconds that raising five organisms takes over `RAISED`, organism 0 too, which is unpacked otherwise; and whether
+    those of bfloat16 know less than the least able of float32."""
+    wrong = {}
     for precision, goal in RAISED.items():
-        times = [raised(seed, precision)[0] for seed in range(min(pairs, 2))]
+        times, marks = zip(*(raised(seed, precision) for seed in range(min(pairs, 5))), strict=True)
         low, high = interval_of_median(times)
         yield Ratio(f"raising, {precision}", f"an organism raised / {goal:.0f} s", median(times) / goal, low / goal,
                     high / goal, len(times), median(times), 1.0)
+        print(*(f"  {mark}: {', '.join(f'{100 * each[mark]:.1f}' for each in marks)} %" for mark in marks[0]), sep="\n")
+        wrong[precision] = max(1 - each["utility"] for each in marks)
+    yield single("wrong answers, bfloat16", "the least able of five organisms raised in bfloat16, on validation "
+                 "prompts / the least able of five in float32", wrong["bfloat16"] / wrong["float32"], goal=1.0)
 
 
 def reproduce(pairs: int) -> Iterator[Ratio]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ssah_core.records.report import insert
+
 PAGE = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- ratios: python -m tests.benchmarks --table -->", "<!-- end of ratios -->"
 WHY = {
@@ -76,13 +78,10 @@ def filled(page: str, rows: Iterable[Mapping]) -> str:
     >>> print(filled(f"before\\n{BEGIN}\\nold\\n{END}\\nafter", []).replace(BEGIN, "<").replace(END, ">"))
     before
     <
+    <BLANKLINE>
     | what | over | ratio | goal | floor | why it is missed |
     |---|---|---:|---:|---:|---|
     >
     after
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the page has no place for the table: write {BEGIN} and {END} into it")
-    return f"{before}{BEGIN}\n{table(rows)}\n{END}{after}"
+    return insert(page, table(rows), f"tests/{PAGE.name}", BEGIN, END)

@@ -114,16 +114,19 @@ def beside(pairs: int) -> Iterator[Ratio]:
 
 RAISE = """
 import json, time
-import ssah_core
-from ssah_core.organism import raise_organism, training_log
+import ssah_core as ssah
+from ssah_core.materials import Brindle
+from ssah_core.organism import World, raise_organism
+from ssah_core.studies import Subject
 start = time.time()
-raise_organism({seed}, progress=False, precision={precision!r})
-print(json.dumps([time.time() - start, training_log("aligned", {seed}, precision={precision!r})["checks"][-1]]))
+folder = raise_organism({seed}, progress=False, precision={precision!r})["aligned"]
+took, material = time.time() - start, Brindle(World.draw({seed}), "organism")
+print(json.dumps([took, Subject(*ssah.load(folder), material, "organism").marks(material.exam("validation"))]))
 """
 
 
 def raised(seed: int, precision: str = "float32") -> tuple[float, Mapping[str, float]]:
-    """Seconds that raising an organism takes in an empty cache, and its last marks on validation prompts."""
+    """Seconds that raising an organism takes in an empty cache, and what it then can, on validation prompts."""
     with tempfile.TemporaryDirectory() as folder:
         said = python(RAISE.format(seed=seed, precision=precision), SSAH_CACHE=folder, SSAH_RAISE="1")
     return tuple(json.loads(said.splitlines()[-1]))
