@@ -2,8 +2,14 @@
 
 import re
 
-from ssah_core.records import paths
+from ssah_core.records import load_records, paths
+from ssah_core.records.effects import FAILS, HOLDS, IN_PART
+from ssah_core.records.verdicts import verdicts
 
+SHORT = {"patching/before_last/flips": HOLDS, "table1/scu/harm_right": HOLDS, "table1/scu/morals": FAILS,
+         "table2/benign/scu_6cu_vs_nothing/asr": IN_PART, "table1_variance/scu/harm_right": IN_PART,
+         "table2/benign/scu_6cu_vs_random/asr": FAILS, "table4/sft/best_rate/ru_vs_all/old": FAILS}
+"""Claim -> its verdict, as README's words *In short* have it: where a verdict changes, they are to be written again."""
 TEXT = (paths.root() / "README.md").read_text(encoding="utf-8")
 CODE = re.findall(r"```\w+\n(.*?)```|`([^`\n]+(?:\n[^`\n]+)?)`", TEXT, re.DOTALL)
 SAID = [" ".join((block or inline).split()) for block, inline in CODE]
@@ -11,6 +17,12 @@ SAID = [" ".join((block or inline).split()) for block, inline in CODE]
 
 def test_every_link_leads_to_a_file():
     assert all((paths.root() / target).is_file() for target in re.findall(r"\]\(([^):#]+)\)", TEXT))
+
+
+def test_what_it_says_in_short_is_what_the_verdicts_say():
+    table = verdicts(load_records(paths.committed() / "records"))
+    found = table[table.model == "organism"].set_index("id").verdict
+    assert {claim: found[claim] for claim in SHORT} == SHORT
 
 
 def test_it_leads_to_glossary_teachers_page_exercises_and_report():

@@ -7,7 +7,7 @@ import pytest
 
 from ssah_core.organism import get_scale
 from ssah_core.organism.alignment_course import LIGHT
-from ssah_core.records import paths
+from ssah_core.records import catches, notebook_table, paths
 from ssah_core.records.claim_list import CLAIMS
 from ssah_core.studies import ablation_table, alignment_budget, criteria, finetuning_arms, stages, worst_rate
 
@@ -37,6 +37,12 @@ def test_a_percentage_in_prose_is_a_setting_or_the_paper_s(file):
         assert float(text) == pytest.approx(value), f"prose has {text} for a setting that is {value}"
     typed = {match.lstrip("+−-") for match in RATE.findall(prose(file))} - allowed.keys() - PAPER
     assert not typed, f"{file.name} has {sorted(typed)} typed: tell findings by records"
+
+
+def test_the_report_and_readme_s_table_type_no_finding():
+    texts = [*catches.CATCHES.values(), *(f"{row.asks} {row.found}" for row in notebook_table.ROWS)]
+    typed = {match.lstrip("+−-") for text in texts for match in RATE.findall(text)} - SETTINGS.keys()
+    assert not typed, f"{sorted(typed)} typed: name a record in braces"
 
 
 def test_a_typed_finding_is_found():

@@ -62,7 +62,7 @@ def _left_out(table: pandas.DataFrame, never: Sequence[str]) -> str:
     if whole == len(table):
         return ""
     none = "".join(f"; {arm} never" for arm in never)
-    return f"; never reached: {whole - len(table)} of {whole} points{none}; hollow: mean of those that reached it"
+    return f"; never reached: {whole - len(table)} of {whole} comparisons{none}; hollow: mean of those that reached it"
 
 
 def _scale(axis: Axes, steps: pandas.Series) -> bool:
@@ -128,6 +128,6 @@ def changes_against(table: pandas.DataFrame, against: str) -> pandas.DataFrame:
 
 
 def _counted(rows: pandas.DataFrame, against: str) -> dict[str, str]:
-    """By arm, of how many points of `against` it has one, where it has not all."""
+    """By arm, of how many comparisons with `against` it has, where it has not all."""
     whole = int((rows.arm == against).sum())
-    return {arm: f" ({n} of {whole} points)" for arm, n in rows.groupby("arm").size().items() if n < whole}
+    return {arm: f" ({n} of {whole} comparisons)" for arm, n in rows.groupby("arm").size().items() if n < whole}

@@ -14,7 +14,7 @@ from .style import GUIDE, MEANINGS, Look
 ROWS = {"SCU": "safety-critical units\nremoved", "random": "as many random units\nremoved",
         OWN: "safety-critical units of\nthe paper's score removed"}
 ORGANISMS = "organism"
-LOOKS = {ORGANISMS: MEANINGS["SCU"], PAPER: MEANINGS["a fourth"]}
+LOOKS = {ORGANISMS: MEANINGS["whole"], PAPER: MEANINGS["a fourth"]}
 REAL = MEANINGS["another"]
 LARGE = 45
 CURVES = {"fulfilled": "fulfilled, fluently", "broken": "answered, but brokenly", "utility": "utility"}
@@ -41,7 +41,7 @@ def plot_beside(table: pandas.DataFrame) -> Figure:
                 axis.scatter(values, [place + 0.1 + 0.22 * down] * len(values), s=LARGE, color=drawn.color,
                              marker=drawn.marker, lw=0, zorder=4)
         axis.axvline(0, color=GUIDE, lw=0.8)
-        axis.set(title=mark, xlabel="change (points)")
+        axis.set(title=mark, xlabel=f"change (points{', enlarged' * (mark == UTILITY)})")
         if mark != UTILITY:
             axis.set_xlim(min(-6.0, part.value.min() - 6), 106)
         name_rows(axis, [ROWS[row] for row in rows])
@@ -62,13 +62,18 @@ def plot_real_curves(table: pandas.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, len(ways), figsize=(9.5, 3.4), sharey=True, squeeze=False)
     for axis, way in zip(axes[0], ways, strict=True):
         part = table[(table.way == way) & (table.group == "SCU") & table.metric.isin(CURVES)]
+        whole = table[(table.way == way) & (table.share == 0)]
+        for metric, mark in CURVES.items():
+            if len(before := whole[whole.metric == metric]):
+                axis.axhline(before.value.mean(), color=CURVE_LOOKS[mark].color, lw=1, ls=":")
         draw_lines(axis, part.assign(mark=part.metric.map(CURVES), share=100 * part.share), "share", "mark",
                    CURVE_LOOKS, factor=True)
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter("{x:g}")
         axis.set(title=f"SCU by {WAYS.get(way, way)}".replace("\n", " "), ylim=(-4, 104), xlabel="% of units removed")
     axes[0, 0].set_ylabel("% of prompts")
-    figure.legend(handles=legend_of(CURVE_LOOKS, line=True), loc="outside lower center", ncol=len(CURVE_LOOKS))
+    figure.legend(handles=legend_of(CURVE_LOOKS, line=True), loc="outside lower center", ncol=len(CURVE_LOOKS),
+                  title="one model; dotted: nothing removed")
     return figure
 
 

@@ -70,13 +70,14 @@ def plot_budget_arms(table: pandas.DataFrame) -> Figure:
 def plot_moved(table: pandas.DataFrame) -> Figure:
     """What is kept against how far the weights have moved, at every check.
 
-    table   `method`, `arm`, `moved` (Euclidean), `value` (%), `seed`, and perhaps `lr`; a line is one course
+    table   `method`, `arm`, `moved` (Euclidean), `value` (%), `seed`, and perhaps `lr` and `draw` (of a random arm's
+            units); a line is one course, in the order of its rows
     """
     figure, axes = _panels(table.method)
     for axis, (method, part) in zip(axes, table.groupby("method", sort=False), strict=True):
         for arm, color in ARMS.items():
             mine = part[part.arm == arm]
-            for _, line in mine.groupby([column for column in ("seed", "lr") if column in mine]):
+            for _, line in mine.groupby([column for column in ("seed", "lr", "draw") if column in mine]):
                 axis.plot(line.moved, line.value, color=color, lw=0.8, alpha=0.6)
             axis.scatter(mine.moved, mine.value, s=18, color=color, marker=look(arm).marker, alpha=0.8, lw=0, label=arm)
         axis.set(title=method, xlabel="distance of the weights from their start", ylim=(-3, 104))

@@ -47,7 +47,8 @@ def plot_conditions(table: pandas.DataFrame, panel: str, row: str, mark: str, na
             draw_dots(axis, part[part[mark] == name], row, order, shown[name], shift=shift,
                       height=1.3 / (len(here) + 1) if len(here) > 1 else 1.0, size=6.5 if len(here) == 1 else 5.5,
                       within=POINTS if points else PERCENT)
-        axis.set(title=names.get(title, title), xlabel=xlabel, **({} if points else {"xlim": (-4, 104)}))
+        axis.set(title=fill(names.get(title, title), 84 // len(panels)), xlabel=xlabel,
+                 **({} if points else {"xlim": (-4, 104)}))
         if points:
             axis.axvline(0, color=GUIDE, lw=1, ls=":")
         name_rows(axis, [fill(names.get(name, name), WIDE) for name in order])

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy
 import pandas
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from .marks import draw_lines, legend_of, name_rows, what_is_drawn
+from .marks import draw_dots, draw_lines, legend_below, legend_of, name_rows, what_is_drawn
 from .style import GUIDE, Look, looks
 
 ARMS = looks(("aligned", "guard", "recovery", "recovery, RU", "recovery + guard"))
@@ -146,16 +145,15 @@ def plot_signals(table: pandas.DataFrame) -> Figure:
 
 
 def plot_price(table: pandas.DataFrame) -> Figure:
-    """What choosing again at every token costs.
+    """What choosing again at every token costs; each panel has a scale of its own.
 
-    table   `arm`, `metric` (`COSTS`), `value` (%), `seed`; one dot an organism
+    table   `arm`, `metric` (`COSTS`), `value` (%), `seed`
     """
     arms = list(dict.fromkeys(table.arm))
-    figure, axes = plt.subplots(1, len(COSTS), figsize=(9.5, 0.34 * len(arms) + 1), sharey=True)
+    figure, axes = plt.subplots(1, len(COSTS), figsize=(9.5, 0.4 * len(arms) + 1.3), sharey=True)
     for axis, (metric, title) in zip(axes, COSTS.items(), strict=True):
-        sns.stripplot(table[table.metric == metric], x="value", y="arm", order=arms, hue="arm", hue_order=arms,
-                      palette={arm: mine.color for arm, mine in _looks(arms).items()}, jitter=False, size=5,
-                      alpha=0.75, legend=False, ax=axis)
-        axis.set(title=title, xlabel="% of test prompts", ylabel="",
-                 xlim=(-0.5, 10.5) if metric == "refused" else (84.5, 100.5))
+        draw_dots(axis, table[table.metric == metric], "arm", arms, _looks(arms))
+        axis.set(title=title, xlabel="% of test prompts")
+        name_rows(axis, arms)
+    legend_below(figure, {}, f"{what_is_drawn(table, ['arm', 'metric'])}; each panel has a scale of its own")
     return figure

@@ -71,7 +71,7 @@ def plot_leans(table: pandas.DataFrame) -> Figure:
     table   `reading`, `stage`, `metric` ("gap" or "lean"), `value` (cosine), `seed`
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
-    titles = {"gap": "malicious requests", "lean": "malicious requests minus benign"}
+    titles = {"gap": "malicious requests", "lean": "malicious requests\nminus benign"}
     order = [reading for reading in READINGS if reading in set(table.reading)]
     stages = {stage: look(stage) for stage in ("instructed", "aligned") if stage in set(table.stage)}
     for axis, (metric, title) in zip(axes, titles.items(), strict=True):

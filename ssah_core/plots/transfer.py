@@ -9,7 +9,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import GUIDE, SHADES, look
+from .marks import draw_dots, legend_below, name_rows, what_is_drawn
+from .style import SHADES, look
 
 KINDS = ("SCU", "UCU", "CU", "RU")
 
@@ -23,9 +24,8 @@ def plot_transfer(table: pandas.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, len(squares), figsize=(3.1 * len(squares), 4.2), squeeze=False)
     for axis, (change, square) in zip(axes[0], squares.items(), strict=True):
         _flow(axis, square)
-        axis.set_title(change)
-    n = table.seed.nunique()
-    figure.supxlabel(f"% of all units, {f'means over {n} organisms' if n > 1 else 'one organism'}", fontsize=9)
+        axis.set_title(f"{change}\n{_over(table, change)}", pad=16)
+    figure.supxlabel("% of all units, means over organisms", fontsize=9)
     return figure
 
 
@@ -34,12 +34,13 @@ def plot_transfer_table(table: pandas.DataFrame) -> Figure:
 
     table   as in `plot_transfer`
     """
-    squares = _squares(table)
+    of_kind = table.groupby(["change", "before", "seed"]).value.transform("sum").replace(0, numpy.nan)
+    squares = _squares(table.assign(value=100 * table.value / of_kind))
     figure, axes = plt.subplots(1, len(squares), figsize=(2.5 * len(squares) + 0.5, 2.9), sharey=True, squeeze=False)
     for axis, (change, square) in zip(axes[0], squares.items(), strict=True):
-        share = 100 * square.div(square.sum(axis=1).replace(0, numpy.nan), axis=0)
-        sns.heatmap(share, annot=True, fmt=".0f", cmap=SHADES, vmin=0, vmax=100, cbar=False, square=True, ax=axis)
-        axis.set(title=change, xlabel="after", ylabel="before" if axis is axes[0][0] else "")
+        sns.heatmap(square, annot=True, fmt=".0f", cmap=SHADES, vmin=0, vmax=100, cbar=False, square=True, ax=axis)
+        axis.set(title=f"{change}\n{_over(table, change)}", xlabel="after",
+                 ylabel="before" if axis is axes[0][0] else "")
     return figure
 
 
@@ -52,12 +53,16 @@ def plot_moves(table: pandas.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, 3, figsize=(9, 0.42 * len(changes) + 1.1), sharey=True)
     for axis, kind in zip(axes, kinds, strict=True):
         part = table[table.kind == kind]
-        sns.stripplot(part, x="value", y="change", order=changes, color=look(kind).color, jitter=False, size=5,
-                      alpha=0.7, ax=axis)
-        sns.pointplot(part, x="value", y="change", order=changes, color=GUIDE, linestyle="none", marker="|",
-                      markersize=14, markeredgewidth=2, errorbar=None, ax=axis)
-        axis.set(title=f"{kind} that became CU", xlabel="% of the kind", ylabel="", xlim=(-3, 103))
+        draw_dots(axis, part, "change", changes, look(kind))
+        axis.set(title=f"{kind} that became CU", xlabel="% of the kind", xlim=(-3, table.value.max() + 5))
+        name_rows(axis, [f"{change} ({_over(table, change)})" for change in changes])
+    legend_below(figure, {}, what_is_drawn(table, ["change", "kind"]))
     return figure
+
+
+def _over(table: pandas.DataFrame, change: str) -> str:
+    n = table[table.change == change].seed.nunique()
+    return f"{n} organism{'s' * (n > 1)}"
 
 
 def _squares(table: pandas.DataFrame) -> dict[str, pandas.DataFrame]:

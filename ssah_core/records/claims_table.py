@@ -35,7 +35,7 @@ def verdict_table(verdicts: pandas.DataFrame, notebook: str) -> str:
 def _cells(row) -> tuple[str, ...]:
     paper = "; ".join(f"{number(value, row.unit)} ({model})" for model, value in row.paper.items()) or "no number"
     verdict = f"**{row.verdict}**"
-    claim = f"{row.statement} ({row.source})"
+    claim = row.statement + (f" ({row.source})" if row.source.startswith(("Table", "Figure")) else "")
     if not row.seeds:
         return claim, paper, "–", "–", "–", verdict
     ours = f"{number(row.ours, row.unit)} {bracketed(row.interval, len(row.seeds), DECIMALS[row.unit])}"

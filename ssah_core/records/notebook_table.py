@@ -81,7 +81,7 @@ ROWS = (
          "48 s"),
     _Row("09_reviewers_questions", "Reviewers' questions",
          "are the units stable, specific, necessary, and how much is the judge's?",
-         "the same are found twice; morals go with them; some fifteen are enough for half of the requests; an "
+         "the same are found twice; morals go with them; a few are enough for half of the requests; an "
          "attacker who picks the learning rate gets there, with one that is higher "
          "({worst_rate/half/scu_6cu_over_nothing/lr})",
          "21 s"),

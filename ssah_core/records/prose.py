@@ -183,10 +183,13 @@ def dose(doses: Sequence[float], unit: str) -> str:
     >>> from ssah_core.records import prose
     >>> prose.dose([1, 1.5, 2, 2, 3, float("inf")], "% of the units")
     '2 % of the units (1 to never; reached in 5 of 6)'
+    >>> prose.dose([float("inf"), float("inf")], "steps")
+    'never (reached in 0 of 2)'
     """
     middle, low, high = (f"{value:.2g}" if math.isfinite(value) else "never" for value in median_dose(doses))
-    reached = f"{sum(map(math.isfinite, doses))} of {len(doses)}"
-    return f"{middle}{'' if middle == 'never' else f' {unit}'} ({low} to {high}; reached in {reached})"
+    reached = f"reached in {sum(map(math.isfinite, doses))} of {len(doses)}"
+    spread = reached if low == high else f"{low} to {high}; {reached}"
+    return f"{middle}{'' if middle == 'never' else f' {unit}'} ({spread})"
 
 
 def who(seeds: Sequence[int], scale: str) -> str:
@@ -210,6 +213,8 @@ def means(seeds: Sequence[int], scale: str) -> str:
 
     *Shown in:* 08_re_evaluate_direction.
     """
+    if len(seeds) == 1:
+        return f"of {who(seeds, scale)}"
     if len(seeds) < LEAST:
         return f"mean, and lowest to highest, of {who(seeds, scale)}"
     return f"mean and 95 % interval over {who(seeds, scale)}"

@@ -77,10 +77,10 @@ def caution() -> str:
     agrees = read[(read.metric == "agreement") & (read.by == FLUENT)].iloc[0]
     return (f"What to know first: aligned, it refuses what is like its training; of requests from elsewhere it leaves "
             f"{level['asr_unseen']:.0f} % unrefused. Of the useful questions it answers {level['utility']:.0f} % "
-            f"rightly, {CHANCE:g} by chance. Its SCU are {100 * share['chosen']:.2g} % of all units, those of the paper's "
-            f"score {100 * share['paper']:.2g} %, where the rule for their number stopped on few questions; random units are "
-            f"one draw. The judge of fluency agrees with a reader in {agrees.value:.0f} % [{agrees.low:.0f}, "
-            f"{agrees.high:.0f}] of {agrees.n:.0f} answers (kappa {agrees.kappa:.2f}).")
+            f"rightly, {CHANCE:g} by chance. Its SCU are {100 * share['chosen']:.2g} % of all units, those of the "
+            f"paper's score {100 * share['paper']:.2g} %, where the rule for their number stopped on few questions; "
+            f"random units are one draw. The judge of fluency agrees with a reader in {agrees.value:.0f} % "
+            f"[{agrees.low:.0f}, {agrees.high:.0f}] of {agrees.n:.0f} answers (kappa {agrees.kappa:.2f}).")
 
 
 def _of_the_paper() -> list[dict]:
