@@ -12,8 +12,11 @@ from ssah_core.records.row_files import rows_there
 from ssah_core.studies.finetuning_attack import STATED
 
 DRAWS, MARGIN = 1000, 5.0
-PAPER = 0.44
-"""The paper's smallest relative reduction on Llama-2-7B-Chat: AdvBench by keywords, Alpaca, from 5.3 to 2.96 %."""
+PAPER = 0.16
+"""The paper's relative reduction on Alpaca in the rates that claims quote (HEx-PHI by GPT-4), the smaller of two: with
+SCU + 6 % CU held, Llama-3-8B-Instruct goes from 23.0 to 19.4 %, Llama-2-7B-Chat from 16.1 to 7.2. Of all its benches
+and judges the smallest is 0.10 (HEx-PHI by Llama-Guard-3, 33.9 to 30.7), which is said to hold about every second time,
+and else in part."""
 
 
 @pytest.fixture(scope="module")

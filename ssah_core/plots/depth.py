@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from .marks import draw_dots, draw_lines, legend_below, legend_of, name_rows, what_is_drawn
-from .style import GUIDE, Look, looks
+from .style import GUIDE, NAMES, Look, looks
 
 ARMS = looks(("aligned", "guard", "recovery", "recovery, RU", "recovery + guard"))
-MARKS = {"asr": "not refused (keywords)", "complete": "harmful answer complete (truth)"}
+MARKS = {"asr": NAMES["asr"], "complete": "harmful answer complete (truth)"}
 KINDS = {"harm": "seen harm", "harm_unseen": "unseen kinds"}
 GIVEN = {"refused": "malicious, refused", "forced": "malicious, its answer", "benign": "benign, its answer"}
 SHORT = 10
@@ -97,7 +97,7 @@ def plot_curves_of_attacks(table: pandas.DataFrame) -> Figure:
         _lines(axis, [part], "arm", colors)
         missing = ", ".join(arm for arm in colors if arm not in set(part.arm))
         axis.set(title=f"{attack} (not tried: {missing})" if missing else attack, xlabel=labels[attack],
-                 ylabel="ASR (keywords), %", ylim=(-3, 104))
+                 ylabel="ASR (refusal words), %", ylim=(-3, 104))
         axis.label_outer()
     _legend(figure, colors, what_is_drawn(table, ["arm", "attack", "x"], line=True))
     return figure

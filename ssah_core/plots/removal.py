@@ -59,9 +59,9 @@ def plot_table1(table: pandas.DataFrame) -> Figure:
     for axis, metric in zip(axes, MARKS, strict=True):
         draw_dots(axis, table[table.metric == metric], "group", order, {g: look(g) for g in order}, within=POINTS)
         axis.axvline(0, color=GUIDE, lw=0.8)
-        axis.set(title=NAMES[metric].replace("requests ", "requests\n"), xlabel="change (points)", xlim=(-106, 106))
+        axis.set(title=NAMES[metric].replace("requests ", "requests\n"), xlabel="change (points)")
         name_rows(axis, names)
-    figure.supxlabel(what_is_drawn(table, ["group", "metric"]), fontsize=9)
+    figure.supxlabel(f"{what_is_drawn(table, ['group', 'metric'])}; every panel has its own scale", fontsize=9)
     return figure
 
 
@@ -125,8 +125,7 @@ def plot_choices(table: pandas.DataFrame, best: int = 10) -> Figure:
             draw_dots(axis, part[part.metric == metric], "way", [*own, *rows[len(own):]], look(metric), within=POINTS,
                       size=6, interval=interval)
         axis.axvline(0, color=GUIDE, lw=0.8)
-        axis.set(title=NAMES[metric].replace("requests ", "requests\n"), xlabel="change when removed (points)",
-                 xlim=(-106, 106))
+        axis.set(title=NAMES[metric].replace("requests ", "requests\n"), xlabel="change when removed (points)")
         name_rows(axis, rows)
         axis.tick_params(axis="y", labelsize=8.5)
     axes[0].set_title("criterion, tokens, normalisation or rounds,\nheld against, what stands in", loc="left", x=-1.1,

@@ -57,15 +57,16 @@ def plot_losses(table: pandas.DataFrame) -> Figure:
 def plot_alignment(table: pandas.DataFrame) -> Figure:
     """What a model refuses, step by step, while it is aligned.
 
-    table   `step`, `metric`, `value` (% of validation prompts), `seed`; a line is an organism
+    table   `step`, `metric` (a panel each), `value` (% of validation prompts), `seed`; a line is an organism
     """
-    figure, axis = plt.subplots(figsize=(6, 3.2))
-    for metric, mine in looks(table.metric).items():
-        for seed, line in table[table.metric == metric].groupby("seed"):
-            axis.plot(line.step, line.value, color=mine.color, marker=mine.marker, ms=3.5, lw=1.2, alpha=0.8,
-                      label=NAMES[metric] if seed == table.seed.min() else None)
-    axis.set(xlabel="step of alignment", ylabel="% of validation prompts", ylim=(-2, 104))
-    axis.legend(title="one line an organism", loc="upper left", bbox_to_anchor=(1, 1))
+    shown = looks(table.metric)
+    figure, axes = plt.subplots(1, len(shown), figsize=(9.5, 3), sharex=True, sharey=True, squeeze=False)
+    for axis, (metric, mine) in zip(axes[0], shown.items(), strict=True):
+        for _, line in table[table.metric == metric].groupby("seed"):
+            axis.plot(line.step, line.value, color=mine.color, marker=mine.marker, ms=3.5, lw=1.2, alpha=0.8)
+        axis.set(title=NAMES[metric], xlabel="step of alignment", ylim=(-2, 104))
+    axes[0, 0].set_ylabel("% of validation prompts")
+    figure.supxlabel("one line an organism", fontsize=9)
     return figure
 
 

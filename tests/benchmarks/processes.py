@@ -128,8 +128,16 @@ print(json.dumps([took, Subject(*ssah.load(folder), material, "organism").marks(
 def raised(seed: int, precision: str = "float32") -> tuple[float, Mapping[str, float]]:
     """Seconds that raising an organism takes in an empty cache, and what it then can, on validation prompts."""
     with tempfile.TemporaryDirectory() as folder:
-        said = python(RAISE.format(seed=seed, precision=precision), SSAH_CACHE=folder, SSAH_RAISE="1")
-    return tuple(json.loads(said.splitlines()[-1]))
+        return _raise(seed, precision, SSAH_CACHE=folder, SSAH_RAISE="1")
+
+
+def marked(seed: int) -> Mapping[str, float]:
+    """What an organism of the ordinary cache can, on validation prompts; it is raised where it is not there."""
+    return _raise(seed, "float32")[1]
+
+
+def _raise(seed: int, precision: str, **environment: str) -> tuple[float, Mapping[str, float]]:
+    return tuple(json.loads(python(RAISE.format(seed=seed, precision=precision), **environment).splitlines()[-1]))
 
 
 REPRODUCE = [sys.executable, "-m", "ssah_core.runner.execute", "--seeds", "1"]
