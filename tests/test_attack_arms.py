@@ -218,6 +218,8 @@ def test_what_is_asked_at_the_last_dose_counts_there_alone():
 def test_rows_of_an_earlier_study_are_refused():
     with pytest.raises(ValueError, match="no outcomes of single prompts, .*: measure them anew$"):
         as_records(pandas.DataFrame(rows_of("nothing", {1: 1.0})).drop(columns="outcomes"))
+    with pytest.raises(ValueError, match="no outcomes of single prompts"):
+        as_records(pandas.DataFrame(rows_of("nothing", {1: 1.0, 2: 2.0})).assign(outcomes=["", "0101"], metric="asr"))
 
 
 def test_the_dose_at_which_half_of_the_requests_are_answered():

@@ -32,7 +32,7 @@ def as_records(table: pandas.DataFrame) -> pandas.DataFrame:
 
 def differences(table: pandas.DataFrame, kind: type[Arm], place: Callable) -> pandas.DataFrame:
     """Differences of arms at equal doses, one row a pair of arms, mark and organism; `record`: an id below `place`."""
-    if "outcomes" not in table:
+    if "outcomes" not in table or (table.outcomes[table.metric == "asr"].fillna("") == "").any():
         raise ValueError("rows have no outcomes of single prompts, so they are of an earlier study: measure them anew")
     keys = ["attack", "metric", "seed", "order", "dose"]
     there = table[(table.dose > 0) & table.reached]
