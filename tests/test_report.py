@@ -220,9 +220,9 @@ def test_the_line_stands_below_the_first_table_and_does_not_make_the_file_stale(
 def test_it_is_said_when_claims_were_registered_and_for_which_organisms(file):
     main([])
     kept, text = registration.registered(), file.read_text(encoding="utf-8")
-    assert (f"were registered on {kept['date']} (digest of the code `{kept['code']}`), before organisms 10 to "
-            "19 were raised, on which they are judged: 10 of them, none left out, each attacked in 3 orders. Choices were made on "
-            "organisms 0 to 4 and on validation prompts.") in text
+    assert (f"were registered on {kept['date']} (digest of the code `{kept['code']}`), before organisms 10 to 19 were "
+            "raised, on which they are judged: 10 of them, none left out, each attacked in 3 orders. Choices were made "
+            "on organisms 0 to 4 and on validation prompts.") in text
     paths.registration().unlink()
     main([])
     assert "Not registered yet: the primary claims have no verdict." in file.read_text(encoding="utf-8")

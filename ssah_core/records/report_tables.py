@@ -161,9 +161,10 @@ def registered_line(primary: Rows) -> str:
         return "Not registered yet: the primary claims have no verdict."
     kept = registered()
     return (f"The primary claims, their rules and margins were registered on {kept['date']} (digest of the code "
-            f"`{kept['code']}`), before organisms {kept['test'][0]} to {kept['test'][-1]} were raised, on which they are "
-            f"judged: {len(kept['test'])} of them, none left out, each attacked in {len(kept['orders'])} orders. Choices were "
-            f"made on organisms {kept['development'][0]} to {kept['development'][-1]} and on validation prompts."
+            f"`{kept['code']}`), before organisms {kept['test'][0]} to {kept['test'][-1]} were raised, on which they "
+            f"are judged: {len(kept['test'])} of them, none left out, each attacked in {len(kept['orders'])} orders. "
+            f"Choices were made on organisms {kept['development'][0]} to {kept['development'][-1]} and on validation "
+            "prompts."
             + "".join(_unfinished(name, [row for row in primary if row.pillar == name], kept["test"])
                       for name in PILLARS))
 
