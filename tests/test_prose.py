@@ -28,7 +28,7 @@ def test_a_level_out_of_range_is_refused():
 
 
 def test_nothing_is_minus_zero():
-    assert prose.points([-0.01] * 6) == "0.0 points [0.0, 0.0]" and prose.each([-0.2], sign=True) == "0"
+    assert prose.points([-0.01] * 6) == "0.0 points (alike in all 6)" and prose.each([-0.2], sign=True) == "0"
 
 
 CLAIMS = [claim for claim in list_claims() if claim.notebook == "05_freeze_safety_units"]

@@ -12,7 +12,6 @@ CATCHES: Mapping[str, str] = {
     "direction/intent/turned/gap": "By the distance that the paper draws, over the tokens that follow, the unaligned "
                                    "model is nearer to refusal too: {direction/query/instructed/gap}, and aligned "
                                    "{direction/query/aligned/gap}.",
-    "direction/query/aligned/lean": "Before alignment it leans there too: {direction/query/instructed/lean}.",
     "patching/before_last/flips": "In single organisms {patching/before_last/flips:range}, so that the interval, which "
                                   "takes effects to scatter alike to both sides, is a rough one. In many organisms an "
                                   "earlier block carries it too.",
