@@ -24,7 +24,7 @@ def plot_transfer(table: pandas.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, len(squares), figsize=(3.1 * len(squares), 4.2), squeeze=False)
     for axis, (change, square) in zip(axes[0], squares.items(), strict=True):
         _flow(axis, square)
-        axis.set_title(f"{change}\n{_over(table, change)}", pad=16)
+        axis.set_title(f"{change}\n{_over(table, change)}", pad=24)
     figure.supxlabel("% of all units, means over organisms", fontsize=9)
     return figure
 
@@ -50,6 +50,7 @@ def plot_moves(table: pandas.DataFrame) -> Figure:
     table   `change`, `kind`, `value` (% of the kind's units), `seed`
     """
     kinds, changes = ("SCU", "UCU", "RU"), list(dict.fromkeys(table.change))
+    table = table[table.kind.isin(kinds)]
     figure, axes = plt.subplots(1, 3, figsize=(9, 0.42 * len(changes) + 1.1), sharey=True)
     for axis, kind in zip(axes, kinds, strict=True):
         part = table[table.kind == kind]
