@@ -136,6 +136,17 @@ def test_alignment_needs_no_data_but_those_that_are_asked_for_beforehand(small, 
 
 
 @pytest.mark.filterwarnings("ignore:SmolLM2 was not aligned")
+def test_a_study_rests_on_the_judges_rows_though_another_has_made_the_judge(small):
+    subject, names = Subject.load(0, "smollm", checkpoints=on_model("smollm")["checkpoints"]), []
+    harm = {"harm": subject.material.exam("validation", 2)["harm"]}
+    for _ in range(2):
+        with noting() as noted:
+            subject.marks(harm)
+        names.append(noted)
+    assert names[0] == names[1] and "benign_answers" in names[0]
+
+
+@pytest.mark.filterwarnings("ignore:SmolLM2 was not aligned")
 def test_a_study_rests_on_the_same_rows_whether_it_aligns_the_model_or_finds_it(small):
     names = []
     for _ in range(2):
