@@ -242,3 +242,10 @@ def test_of_one_model_the_interval_is_over_its_prompts():
     assert (nothing.mean, nothing.low, nothing.high) == (0, 0, 0)
     with pytest.raises(ValueError, match="'a' was looked at 2 times and 'b' 1 times"):
         over_prompts(rows[:3], "a", "b")
+    late = rows.assign(reached=rows.dose < 2)  # after the second dose it was only asked what is there
+    assert over_prompts(late, "a", "b") == nothing
+    late.loc[1, "reached"] = True
+    with pytest.raises(ValueError, match="'a' was looked at 2 times and 'b' 1 times"):
+        over_prompts(late, "a", "b")
+    with pytest.raises(ValueError, match="1 times and 'b' 1 times: pass rows of both after the same doses"):
+        over_prompts(rows.loc[[0, 3]], "a", "b")

@@ -1,11 +1,14 @@
 """First-order effects are derivatives of a real replacement; the search removes what it found before it looks again."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import toys
 
 from ssah_core import UnitMap, ablate, batches, collect
 from ssah_core.models import FirstTokens
+from ssah_core.studies import criteria
 from ssah_core.units import attribution
 from ssah_core.units.masks import split_sites
 
@@ -103,6 +106,51 @@ def test_search_removes_what_it_found_and_looks_again(rounds):
         best = [unit for unit in ratio.argsort(descending=True, stable=True).tolist() if unit not in found]
         found += best[:round((turn + 1) * share / rounds * units.total) - len(found)]
     assert place.argsort(descending=True).tolist()[:len(found)] == found
+
+
+# -- dead units --------------------------------------------------------------------------------------------
+
+
+def mostly_dead():
+    """A model whose MLPs have a ReLU behind which five of six units never open, and which of all units do not."""
+    model = toys.model(hidden_act="relu", intermediate_size=60).eval()
+    with torch.no_grad():
+        for block in model.model.layers:
+            block.mlp.gate_proj.weight[10:] = 0
+    dead = [torch.arange(site.size) >= (10 if site.kind == "mlp" else site.size) for site in UnitMap(model)]
+    return model, torch.cat(dead)
+
+
+def test_dead_units_are_not_found_where_most_are_dead():
+    model, dead = mostly_dead()
+    fill = means(model)
+    fall, change = (torch.cat(list(part.values())) for part in (
+        attribution.effects(model, batches_of(), ODDS, fill)[0],
+        attribution.effects(model, batches_of(), attribution.log_likelihood, fill)[1]))
+    assert change.median() == 0 and not change[dead].any() and bool(change[~dead].all())
+    scores = attribution.search(model, batches_of(), batches_of(), ODDS, fill, share=0.1, rounds=2)
+    order = torch.cat(list(scores.contrast.values())).argsort(descending=True)
+    helpful = int((fall < 0).sum())
+    assert helpful > 20 and not dead[order[:17]].any() and order[0] == (-fall / change).nan_to_num(0).argmax()
+
+
+def test_dead_units_are_in_the_middle_of_one_round():
+    model, dead = mostly_dead()
+    subject = SimpleNamespace(model=model, tokenizer=TOKENIZER, batches=lambda *given: batches_of(),
+                              moments=lambda *given: means(model),
+                              material=SimpleNamespace(refusals=["never"], openings=["sure"]))
+    found = criteria.RANKINGS["attribution, one round"](subject)
+    ratio = torch.cat(list(found.values()))
+    assert {site: len(part) for site, part in found.items()} == UnitMap(model).sizes
+    assert bool(ratio.isfinite().all()) and not ratio[dead].any() and bool(ratio[~dead].any())
+
+
+def test_what_costs_nothing_is_first_or_last_and_its_ratio_finite():
+    fall, change = torch.tensor([[9., 1, 0, -9], [0., 3, 0, 0]], dtype=torch.float64)
+    ratio = attribution.fall_over_change(fall, change)
+    assert ratio.argsort(descending=True).tolist() == [0, 1, 2, 3] and bool(ratio.isfinite().all())
+    fall, change = torch.rand(2, 99, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert torch.equal(attribution.fall_over_change(fall, change), fall / (change + change.median()))
 
 
 @pytest.mark.parametrize("refusal, compliance, sentence", [

@@ -140,25 +140,32 @@ def trained(model):
     return model
 
 
-def test_lora_has_about_as_many_weights_as_the_budget():
-    model = toys.model("llama", dtype=torch.float32, hidden_size=64, intermediate_size=96)
+WIDER = {"llama": dict(hidden_size=64, intermediate_size=96), "gpt2": dict(n_embd=64, n_inner=96)}
+
+
+@pytest.mark.parametrize("family", WIDER)
+def test_lora_has_about_as_many_weights_as_the_budget(family):
+    model = toys.model(family, dtype=torch.float32, **WIDER[family])
     wanted = budget(model, UnitMask({site: torch.ones(size, dtype=torch.bool)
                                      for site, size in UnitMap(model).sizes.items()}))
     size = sum(p.numel() for p in lora(model, wanted).parameters() if p.requires_grad)
     assert abs(size - wanted) / wanted < 0.1
 
 
-def test_lora_within_units_changes_their_entries_alone():
-    model = toys.model("llama", dtype=torch.float32)
+@pytest.mark.parametrize("family", WIDER)
+def test_lora_within_units_changes_their_entries_alone(family):
+    model = toys.model(family, dtype=torch.float32)
     mask = a_mask(model)
     start = deepcopy(model.state_dict())
     merged = trained(lora_within(model, mask, budget(model, mask))).merge_and_unload()
-    assert check_frozen(start, merged, ~mask, shared="any", rest="freeze").trainable_changed > 0
+    report = check_frozen(start, merged, ~mask, shared="any", rest="freeze")
+    assert report.trainable_changed == report.trainable > 0
     assert all(torch.equal(value, start[name]) for name, value in model.state_dict().items())  # a copy was adapted
 
 
-def test_lora_everywhere_changes_entries_that_lora_within_does_not():
-    model = toys.model("llama", dtype=torch.float32)
+@pytest.mark.parametrize("family", WIDER)
+def test_lora_everywhere_changes_entries_that_lora_within_does_not(family):
+    model = toys.model(family, dtype=torch.float32)
     mask, start = a_mask(model), deepcopy(model.state_dict())
     merged = trained(lora(model, budget(model, mask))).merge_and_unload()
     with pytest.raises(ValueError):

@@ -5,7 +5,7 @@ import pytest
 import torch
 import toys
 
-from ssah_core import UnitMap, ablate
+from ssah_core import UnitMap, UnitMask, ablate
 from ssah_core.studies import granularity
 from ssah_core.studies.matched_controls import whole_heads
 from ssah_core.studies.subject import WAYS
@@ -79,6 +79,40 @@ def test_heads_are_whole_and_the_best(subject):
     chosen = whole_heads(subject.model, by, parameters=2 * subject.model.config.hidden_size * size)
     assert chosen.count == size
     assert sum(bool(mask[-size:].all()) for site, mask in chosen.sites.items() if site.startswith("attn")) == 1
+
+
+def ranks(model):
+    generator = torch.Generator().manual_seed(3)
+    return {site.name: torch.rand(site.size, generator=generator) for site in UnitMap(model)}
+
+
+def first_heads(model, by, n) -> UnitMask:
+    """The first `n` heads, of 6 units each, by their mean."""
+    masks = {site.name: torch.zeros(site.size, dtype=torch.bool) for site in UnitMap(model)}
+    order = sorted(((float(by[site][at:at + 6].mean()), site, at) for site in masks if site.startswith("attn")
+                    for at in range(0, 24, 6)), reverse=True)
+    for _, site, at in order[:n]:
+        masks[site][at:at + 6] = True
+    return UnitMask(masks)
+
+
+def test_heads_that_share_rows_of_v_have_as_many_weights_as_can_be():
+    model = toys.model("llama")  # 4 heads of 6 channels, 2 value heads
+    by = ranks(model)
+    sizes = {n: granularity.count(granularity.weights_of(model, first_heads(model, by, n))) for n in range(1, 9)}
+    assert sizes[1] == 2 * 6 * 16 and sizes[8] == (24 + 12) * 16 * 2
+    for parameters in range(1, 1400, 7):
+        found = granularity.count(granularity.weights_of(model, whole_heads(model, by, parameters)))
+        assert abs(found - parameters) == min(abs(size - parameters) for size in sizes.values())
+
+
+def test_where_no_row_is_shared_heads_are_all_of_one_size_and_halves_are_rounded_to_even():
+    model = toys.model("llama", num_key_value_heads=4)
+    by, each = ranks(model), 2 * 6 * 16
+    for parameters in {*range(1, 9 * each, 41), *range(each // 2, 9 * each, each // 2)}:
+        expected = first_heads(model, by, max(1, round(parameters / each)))
+        assert all(torch.equal(mask, expected[site]) for site, mask in
+                   whole_heads(model, by, parameters).sites.items())
 
 
 def test_every_grain_is_removed_and_held(loaded):

@@ -144,9 +144,12 @@ def test_likelihood_is_that_of_every_labelled_token_by_itself():
     nats = [-float(logs[at - 1, rows[0][at]]) for at in range(1, 4)]
     assert mean_nll(model, [batch, batch]) == pytest.approx(sum(nats[:2]) / 2, rel=1e-6)
     assert summed_nll(model, torch.tensor([rows[0]])) == pytest.approx(sum(nats), rel=1e-6)
+    unlabelled = pad_columns({"input_ids": rows, "labels": [[1, *[IGNORED] * 3], [1]]},
+                             {"input_ids": 0, "labels": IGNORED})
+    for batches in ([unlabelled, batch], [batch, unlabelled]):
+        assert mean_nll(model, batches) == mean_nll(model, [batch])
     with pytest.raises(ValueError, match="batches hold no labelled token"):
-        mean_nll(model, [pad_columns({"input_ids": rows, "labels": [[1, *[IGNORED] * 3], [1]]},
-                                     {"input_ids": 0, "labels": IGNORED})])
+        mean_nll(model, [unlabelled])
 
 
 def test_precisions_are_one_list():

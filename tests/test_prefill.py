@@ -116,6 +116,37 @@ def test_the_gradient_is_the_slope_of_the_loss():
         assert float(gradient[place, token]) == pytest.approx(slope, rel=1e-2, abs=1e-4)
 
 
+class Scaled(torch.nn.Embedding):
+    """As Gemma 3's: the scale is no part of the weight."""
+
+    def forward(self, ids):
+        return 7 * super().forward(ids)
+
+
+@pytest.mark.parametrize("family, scales", [("llama", False), ("llama", True), ("gemma3", False)])
+def test_the_gradient_is_that_through_what_the_embedding_gives(family, scales):
+    """Against autograd through a pass over token ids, in which the embedding's output is made of weights on tokens."""
+    model = toys.model(family)
+    if scales:
+        model.set_input_embeddings(Scaled.from_pretrained(model.get_input_embeddings().weight.detach()))
+    frame, suffix = _Frame.of(TOKENIZER, PROMPT, START, TARGET), torch.tensor(toys.ids(START))
+    embed = model.get_input_embeddings()
+    scale = float((embed(suffix[:1]) / embed.weight[suffix[:1]]).mean())
+    hot = torch.nn.functional.one_hot(suffix, len(embed.weight)).to(embed.weight.dtype).requires_grad_()
+
+    def put(module, args, out):
+        at = len(frame.before)
+        return torch.cat([out[:, :at], scale * (hot @ embed.weight)[None], out[:, at + len(suffix):]], 1)
+
+    hook = embed.register_forward_hook(put)
+    ids = frame.before + suffix.tolist() + frame.after + frame.target
+    loss = frame._loss(model(input_ids=torch.tensor([ids]), use_cache=False).logits).sum()
+    hook.remove()
+    (expected,) = torch.autograd.grad(loss, hot)
+    assert float(loss.detach()) == pytest.approx(float(frame.losses(model, suffix[None])))
+    assert torch.allclose(frame.gradient(model, suffix), expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("changes", [{"start": ""}, {"target": ""}])
 def test_a_search_needs_a_start_and_a_target(changes):
     settings = {"target": TARGET, "start": START, **changes}

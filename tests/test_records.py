@@ -75,6 +75,16 @@ def test_a_table_with_orders_is_kept_with_the_least_of_them():
     assert record_rows(table.drop(columns="orders"), **about)[0].orders == 1
 
 
+@pytest.mark.parametrize("column", ["judge", "code"])
+def test_a_record_has_one_judge_and_one_module(column, folders):
+    table = pandas.DataFrame({"record": SCU, "seed": [0, 1, 2], "value": 50.0, "n": 100, "judge": "truth", "code": "a"})
+    about = {name: COMMON[name] for name in ("scale", "model", "code")}
+    assert record_rows(table, **about)[0].code == "a"
+    table.loc[2, column] = "another"
+    with pytest.raises(ValueError, match=f"rows of record '{SCU}' have 2 values of '{column}', .*'another'.*: one"):
+        record_rows(table, **about)
+
+
 def test_checkpoints_and_scales_keep_their_own_files(folders):
     runs = [("organism", "organism"), ("tiny", "organism"), ("paper", "meta/Llama-2"), ("paper", "meta/Llama-3")]
     for scale, model in runs:

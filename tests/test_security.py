@@ -22,6 +22,7 @@ from ssah_core.cli import app
 from ssah_core.data import files as data_files
 from ssah_core.freezing import FrozenReport
 from ssah_core.generation import load_completions
+from ssah_core.materials.content import digest_of
 from ssah_core.models import config as model_config
 from ssah_core.plots.__main__ import redraw_all
 from ssah_core.probing.linear_probe import Readout
@@ -149,13 +150,33 @@ def test_the_known_ways_to_run_text_are_seen(code):
 LOADERS = ("from_pretrained", "from_config")
 
 
+def unsaid(code: str) -> list[str]:
+    """Loaders that are called, or handed on to be called, without a word on foreign code."""
+    tree = ast.parse(code)
+    told = {id(part) for node in ast.walk(tree) if isinstance(node, ast.Call)
+            and "trust_remote_code" in {word.arg for word in node.keywords}
+            for part in (node.func, *(node.args[:1] if ast.unparse(node.func).endswith("partial") else ()))}
+    return [ast.unparse(node) for node in ast.walk(tree) if id(node) not in told and (
+        isinstance(node, ast.Attribute) and node.attr in LOADERS
+        or isinstance(node, ast.Constant) and node.value in LOADERS)]  # getattr(kind, "from_pretrained")
+
+
 def test_every_loader_of_a_model_or_tokenizer_says_that_no_foreign_code_is_run():
-    unsaid = [f"{name}: {ast.unparse(node)}" for name, code in sources().items() if name.startswith("ssah_core")
-              for node in ast.walk(ast.parse(code))
-              if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in LOADERS
-              and "trust_remote_code" not in {word.arg for word in node.keywords}
-              and "folder" not in ast.unparse(node)]  # of an organism that ssah itself has raised
-    assert unsaid == []
+    assert {name: found for name, code in sources().items() if name.startswith("ssah_core")
+            and (found := unsaid(code))} == {}
+
+
+@pytest.mark.parametrize("code", [
+    "A.from_pretrained(x)", "A.from_pretrained(folder)", "partial(A.from_pretrained, x)", "load = A.from_pretrained",
+    "getattr(A, 'from_pretrained')(x)", "f(A.from_config, trust_remote_code=False)", "A.from_pretrained(x).y(z)"])
+def test_loaders_that_say_nothing_are_seen(code):
+    assert unsaid(code)
+
+
+@pytest.mark.parametrize("code", ["A.from_pretrained(x, trust_remote_code=False)",
+                                  "functools.partial(A.from_pretrained, x, trust_remote_code=False)"])
+def test_loaders_that_say_it_are_not(code):
+    assert not unsaid(code)
 
 
 # -- checkpoints -------------------------------------------------------------------------------------------
@@ -200,6 +221,8 @@ def test_code_that_comes_with_a_checkpoint_is_never_imported(folder, mark, kind)
     edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["modeling_x.X", "modeling_x.X"]},
          tokenizer_class="X")
     assert "brings code of its own, which ssah never runs" in refusal_of(load, folder)
+    rows = {"seed": 0, "scale": "paper", "checkpoints": {"aligned": str(folder)}}  # kept ones, compared with today's
+    assert "brings code of its own, which ssah never runs" in refusal_of(digest_of, "preferences", **rows)
     if kind == "own":
         assert "brings code of its own, which ssah never runs" in refused_by_command("plan", folder)
     assert not mark.exists() and "modeling_x" not in str(sorted(sys.modules))

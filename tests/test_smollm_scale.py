@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 import tiny_data
+import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import ssah_core as ssah
@@ -15,10 +16,10 @@ from ssah_core.judging.agreement import Reading
 from ssah_core.materials import CHOICES
 from ssah_core.organism.train import train_tokenizer
 from ssah_core.organism.world import World
-from ssah_core.records import digest, is_checkpoint, paths
+from ssah_core.records import cache, digest, is_checkpoint, noting, paths
 from ssah_core.runner import execute
 from ssah_core.runner.kernel import kernel_environment
-from ssah_core.smollm import NAME, align, check_ready, ready
+from ssah_core.smollm import NAME, align, check_ready, folders_of, ready
 from ssah_core.studies import (
     Subject,
     alignment_budget,
@@ -132,6 +133,55 @@ def test_alignment_needs_no_data_but_those_that_are_asked_for_beforehand(small, 
     for name in ("gsm8k", "xstest", "harmbench"):
         shutil.rmtree(tmp_path / "data" / name)
     assert (align.checkpoint("aligned", "sft", 0, progress=False) / "model.safetensors").is_file()
+
+
+@pytest.mark.filterwarnings("ignore:SmolLM2 was not aligned")
+def test_a_study_rests_on_the_judges_rows_though_another_has_made_the_judge(small):
+    subject, names = Subject.load(0, "smollm", checkpoints=on_model("smollm")["checkpoints"]), []
+    harm = {"harm": subject.material.exam("validation", 2)["harm"]}
+    for _ in range(2):
+        with noting() as noted:
+            subject.marks(harm)
+        names.append(noted)
+    assert names[0] == names[1] and "benign_answers" in names[0]
+
+
+@pytest.mark.filterwarnings("ignore:SmolLM2 was not aligned")
+def test_a_study_rests_on_the_same_rows_whether_it_aligns_the_model_or_finds_it(small):
+    names = []
+    for _ in range(2):
+        with noting() as noted:
+            folders_of(on_model("smollm")["checkpoints"], 0, "aligned")
+        names.append(noted)
+    assert names[0] == names[1] == {"preferences", "exam/validation", "benign_answers"}
+
+
+@pytest.mark.filterwarnings("ignore:SmolLM2 was not aligned")
+def test_other_data_and_another_precision_are_another_aligned_model(small, tmp_path, monkeypatch):
+    first = align.checkpoint("aligned", "sft", 0, progress=False)
+    made = json.loads((first / "settings.json").read_text())["made_of"]
+    assert made == align.made_of("sft", 0) and made.keys() == {"preferences", "harm", "benign", "precision"}
+    shutil.copytree(tmp_path / "data", tmp_path / "other")
+    alpaca = tmp_path / "other/alpaca/alpaca_data_cleaned.json"
+    alpaca.write_text(alpaca.read_text().replace("Take", "Fetch"))
+    monkeypatch.setenv("SSAH_DATA", str(tmp_path / "other"))
+    assert align.made_of("sft", 0)["harm"] == made["harm"] and align.made_of("sft", 0)["benign"] != made["benign"]
+    other = align.checkpoint("aligned", "sft", 0, progress=False)
+    monkeypatch.setenv("SSAH_DATA", str(tmp_path / "data"))
+    before = align.has_bfloat16(torch.device("cpu"))
+    monkeypatch.setattr(align, "has_bfloat16", lambda device: not before)
+    third = align.checkpoint("aligned", "sft", 0, progress=False)
+    assert len({first, other, third}) == 3 and all((folder / "model.safetensors").is_file()
+                                                   for folder in (first, other, third))
+
+
+def test_the_identity_of_rows_is_without_data_and_a_model_of_earlier_code_counts(small, monkeypatch):
+    monkeypatch.setattr(align, "_align", lambda *given: pytest.fail("it was aligned again"))
+    about = {"stage": "aligned", "seed": 0, **align.made_by("sft")}
+    earlier = cache.artefact("smollm", about, lambda folder: (folder / "model.safetensors").touch())
+    assert align.checkpoint("aligned", "sft", 0) == earlier
+    monkeypatch.setattr(align, "RECIPES", {"sft": align.Recipe()})
+    assert digest(align.made_by("sft")) == "4755a5a67292"  # in the settings of rows that are committed
 
 
 @pytest.mark.filterwarnings("ignore:SmolLM2 was not aligned")

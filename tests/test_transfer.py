@@ -89,6 +89,15 @@ def test_by_attribution_the_search_s_first_ranking_counts_and_its_scale_does_not
     assert torch.allclose(ranked(larger)["SCU"], strength)
 
 
+def test_by_attribution_a_dead_unit_is_none_that_safety_needs():
+    found = scores(2, "attribution")
+    is_dead = {site: torch.arange(len(part)) > 0 for site, part in found.safety.items()}
+    dead = Scores("attribution", *({site: part.masked_fill(is_dead[site], 0) for site, part in parts.items()}
+                                   for parts in (found.safety, found.utility)), found.contrast)
+    strength = ranked(dead)["SCU"]
+    assert bool(strength.isfinite().all()) and not strength[torch.cat(list(is_dead.values()))].any()
+
+
 def test_an_unknown_rule_is_refused():
     with pytest.raises(ValueError, match="rule='share' is unknown: choose one of shares, thresholds"):
         study.table(stub(scores(0)), stub(scores(1)), WAYS["paper"], SHARES, "share")

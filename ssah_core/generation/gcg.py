@@ -83,7 +83,9 @@ class _Frame:
 
     def gradient(self, model, suffix: Tensor) -> Tensor:
         """Gradient of the loss by which token stands at each place: [place, vocab]."""
-        table = model.get_input_embeddings().weight.detach()
+        embed = model.get_input_embeddings()
+        with torch.no_grad():  # as the module reads each token: some scale what they hold (Gemma 3)
+            table = embed(torch.arange(len(embed.weight), device=embed.weight.device))
         hot = one_hot(suffix.to(table.device), len(table)).to(table.dtype).requires_grad_()
         rest = torch.tensor(self.after + self.target)
         embedded = torch.cat([table[torch.tensor(self.before)], hot @ table, table[rest]])

@@ -7,11 +7,10 @@ from functools import cache, partial
 from random import Random
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from .. import hub
 from ..judging import definition
-from ..models import bind_wished, context_of, package_index
+from ..models import bind_wished, context_of, load_tokenizer, package_index, read_config
 from ..organism import World, alignment, recipe, train_tokenizer
 from ..records import digest
 from ..records import study as any_study
@@ -84,8 +83,7 @@ def _material(seed: int, scale: str, checkpoints: tuple[tuple[str, str], ...]) -
     if not checkpoints:
         return Brindle(World.draw(seed), scale)
     aligned = str(package_index.published()) if scale == "smollm" else dict(checkpoints)["aligned"]
-    config, tokenizer = (hub.local_first(partial(kind.from_pretrained, aligned), aligned)
-                         for kind in (AutoConfig, AutoTokenizer))
+    config, tokenizer = read_config(aligned), load_tokenizer(aligned)
     bind_wished(tokenizer)
     return Published(tokenizer, context_of(config) or CONTEXT, seed, sizes=SIZES.get(scale, Sizes()))
 

@@ -11,7 +11,7 @@ from .hooks import must_run, uncompiled
 from .leading_space import VERSION as LEADING_SPACE_VERSION
 from .leading_space import end_prompts_with, leading_space
 from .likelihood import has_many_logits, labelled_nll, mean_nll, summed_nll, token_logs
-from .load import evaluating, load, load_placed, load_weights, weights_digest
+from .load import evaluating, load, load_placed, load_tokenizer, load_weights, weights_digest
 from .padding import IGNORED, check_batch, inputs_of, pad_columns, pad_of
 from .template import THINKING, affixes, render_prompt
 from .template_kwargs import TemplateKwargs, bind_template, bind_wished, check_tokenizer, with_template

@@ -33,9 +33,10 @@ def mean_nll(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]]) ->
     """Mean negative log-likelihood of the labelled tokens of all batches: nats a token.
 
     batches   `input_ids`, `attention_mask` and `labels`, each int64 [row, token]. The first token of a row is
-              predicted from nothing, so that it does not count; nor do those labelled `IGNORED`.
+              predicted from nothing, so that it does not count; nor do those labelled `IGNORED`, of which a batch may
+              be full.
 
-    Raises ValueError if no token is labelled.
+    Raises ValueError if no token of any batch is labelled.
 
     >>> model, tokenizer = ssah.load_organism(scale="tiny")
     >>> ids = torch.tensor([[5, 6, 7]])
@@ -47,6 +48,8 @@ def mean_nll(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]]) ->
     with evaluating(model):
         for batch in batches:
             n = int((batch["labels"][:, 1:] != IGNORED).sum())
+            if not n:
+                continue  # transformers' mean over no token is NaN, and 0 * NaN is too
             placed = {name: value.to(model.device) for name, value in batch.items()}
             total += float(labelled_nll(model, placed)) if has_many_logits(model, placed) else n * float(
                 model(**placed).loss)

@@ -182,19 +182,34 @@ def _read(name: str | Path, tokenizer: str | Path | None = None, arguments: Temp
           **settings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model with all of its weights from the checkpoint, and a tokenizer that fits it, its chat template bound."""
     other = tokenizer is not None and str(tokenizer) != str(name)
-    check_folder(tokenizer or name)
-    with _explained(name, f" with the tokenizer of {str(tokenizer)!r}" if other else ""):
-        words = hub.local_first(lambda: AutoTokenizer.from_pretrained(tokenizer or name, trust_remote_code=False),
-                                tokenizer or name)
-    if words.chat_template is None:  # before the weights, which take their time
-        raise ValueError(f"name={str(tokenizer or name)!r} has no chat template: load a chat model, name the one whose "
-                         "template to take by tokenizer=..., or set tokenizer.chat_template")
-    bind_template(words, {} if arguments is None else arguments)
+    words = load_tokenizer(tokenizer or name, arguments, name)  # before the weights, which take their time
     model = load_weights(name, **settings)
     if other and len(words) > model.get_input_embeddings().num_embeddings:
         raise ValueError(f"name={str(name)!r} has fewer tokens than the tokenizer of {str(tokenizer)!r}: name the "
                          "checkpoint that yours was aligned from")
     return model, words
+
+
+def load_tokenizer(name: str | Path, arguments: TemplateKwargs | None = None,
+                   model: str | Path | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint alone, its chat template bound to these arguments; read for a `model`, if another.
+
+    Raises ValueError as `load` does.
+
+    >>> _, tokenizer = ssah.load_organism(scale="tiny")
+    >>> _ = tokenizer.save_pretrained("words")
+    >>> len(load_tokenizer("words"))
+    1024
+    """
+    model, whose = name if model is None else model, f" with the tokenizer of {str(name)!r}"
+    check_folder(name)
+    with _explained(model, whose if str(name) != str(model) else ""):
+        words = hub.local_first(lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False), name)
+    if words.chat_template is None:
+        raise ValueError(f"name={str(name)!r} has no chat template: load a chat model, name the one whose template to "
+                         "take by tokenizer=..., or set tokenizer.chat_template")
+    bind_template(words, {} if arguments is None else arguments)
+    return words
 
 
 @contextmanager

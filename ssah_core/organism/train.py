@@ -227,8 +227,9 @@ def _config(scale: Scale, vocabulary: int) -> LlamaConfig:
 
 
 def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    return model, AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True,
+                                                 trust_remote_code=False).eval()
+    return model, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def _save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, **log) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
@@ -109,6 +109,8 @@ def record_rows(table: pandas.DataFrame, *, scale: str, model: str, code: str) -
     table     One row a number and organism: `record` (id), `seed`, `value` (in the claim's unit), `n`, `judge`.
               Ids that no claim reads are passed over; columns `orders` and `code` are kept, where there are such.
 
+    Raises ValueError where the rows of one id are by several judges, or of several modules.
+
     >>> import pandas
     >>> table = pandas.DataFrame({"record": ["no.claim"], "seed": [0], "value": [1.0], "n": [40], "judge": ["none"]})
     >>> record_rows(table, scale="tiny", model="organism", code="a docstring")
@@ -128,10 +130,19 @@ def record_rows(table: pandas.DataFrame, *, scale: str, model: str, code: str) -
     for claim, rows in table[table.record.isin(units)].groupby("record", sort=False):
         rows = rows.sort_values("seed")
         made.append(record(claim, rows.value.tolist(), seeds=rows.seed.tolist(), unit=units[claim], n=int(rows.n.min()),
-                           judge=rows.judge.iloc[0], scale=scale, model=model,
-                           code=str(rows.code.iloc[0]) if "code" in rows else code,
+                           judge=_only("judge", rows), scale=scale, model=model,
+                           code=str(_only("code", rows)) if "code" in rows else code,
                            orders=int(rows.orders.min()) if "orders" in rows and rows.orders.notna().all() else 1))
     return made
+
+
+def _only(column: str, rows: pandas.DataFrame) -> Any:
+    """What stands in a column of all rows of a record."""
+    found = rows[column].unique().tolist()
+    if len(found) > 1:
+        raise ValueError(f"rows of record {rows.record.iloc[0]!r} have {len(found)} values of {column!r}, "
+                         f"{shown(found)}: one record has one, so pass rows that agree")
+    return found[0]
 
 
 def _check_claim(claim: str, unit: str) -> None:

@@ -6,20 +6,23 @@ able to fulfil. How long alignment takes is decided by a criterion, not by a num
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from ..arguments import check_choice, check_seed
 from ..judging import answers, outcomes_published, shares_published
 from ..materials import CONTEXT, Published, Sizes, benign_answers
-from ..models import context_of, load, package_index
-from ..records import cache, evidence
-from ..training import fine_tune, prefer, supervised
+from ..models import context_of, load, load_tokenizer, package_index, read_config
+from ..records import cache, digest, evidence, noting
+from ..training import fine_tune, has_bfloat16, prefer, supervised
 
 STAGES = ("instructed", "aligned")
 METHODS = ("sft", "dpo")
@@ -89,6 +92,7 @@ def checkpoint(stage: str = "aligned", method: str = "sft", seed: int = 0, progr
     method   Of alignment: "sft" on refusals and answers, or "dpo" of these against each other.
     seed     Draws the requests, their order and the refusals.
 
+    Other data, or another precision, are another folder. (One by earlier code, which did not note them, counts.)
     Raises ValueError for other arguments, and where the data (AdvBench, Alpaca) cannot be had.
     """
     check_choice(STAGES, stage=stage)
@@ -97,12 +101,44 @@ def checkpoint(stage: str = "aligned", method: str = "sft", seed: int = 0, progr
     if stage == "instructed":
         return package_index.published()
     about = {"stage": stage, "seed": seed, **made_by(method)}
+    earlier = cache.place("smollm", about)
+    if cache.is_complete(earlier):
+        return earlier
+    about["made_of"] = made_of(method, seed)
     return cache.artefact("smollm", about, lambda folder: _align(folder, method, seed, progress))
 
 
 def made_by(method: str) -> dict[str, Any]:
-    """What decides an aligned SmolLM2, but the seed and the data: the published file, the method and its recipe."""
+    """What decides an aligned SmolLM2, but the seed and `made_of`: the published file, the method and its recipe."""
     return {"method": method, "file": package_index.MEMBER_SHA256, "recipe": asdict(RECIPES[method])}
+
+
+def made_of(method: str, seed: int) -> dict[str, str]:
+    """Digests of the rows that it is aligned on and looked at with, and the precision of matrix products here."""
+    in_bfloat16 = method == "sft" and has_bfloat16(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    folder = str(package_index.published())
+    with noting():  # that is for who asks for the model to note, whether these were digested before or not
+        digests = _digests(RECIPES[method], seed, folder, os.environ.get("SSAH_DATA"))
+    return {**digests, "precision": "bfloat16" if in_bfloat16 else "float32"}
+
+
+@lru_cache
+def _digests(recipe: Recipe, seed: int, folder: str, data: str | None) -> dict[str, str]:
+    material = _material(recipe, seed, load_tokenizer(folder), read_config(folder))
+    asked = {"preferences": _lessons(recipe, material), **_asked(recipe, material)}
+    return {name: digest(rows) for name, rows in asked.items()}
+
+
+def _material(recipe: Recipe, seed: int, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> Published:
+    return Published(tokenizer, context_of(config) or CONTEXT, seed, sizes=Sizes(longest=recipe.longest))
+
+
+def _lessons(recipe: Recipe, material: Published) -> list[dict]:
+    return material.preferences(recipe.steps * recipe.batch_size).to_list()
+
+
+def _asked(recipe: Recipe, material: Published) -> dict[str, list]:
+    return {"harm": material.malicious("validation"), "benign": benign_answers(recipe.benign)}
 
 
 def load_smollm(stage: str = "aligned", method: str = "sft", seed: int = 0,
@@ -129,10 +165,9 @@ def load_smollm(stage: str = "aligned", method: str = "sft", seed: int = 0,
 def _align(folder: Path, method: str, seed: int, progress: bool) -> None:
     model, tokenizer = load(package_index.published())
     recipe = RECIPES[method]
-    material = Published(tokenizer, context_of(model.config) or CONTEXT, seed, sizes=Sizes(longest=recipe.longest))
-    rows = material.preferences(recipe.steps * recipe.batch_size).to_list()
-    asked = {"harm": material.malicious("validation"), "benign": benign_answers(recipe.benign)}
-    looks = Looks(model, tokenizer, asked, recipe, {**material.asking, "max_new_tokens": 64})
+    material = _material(recipe, seed, tokenizer, model.config)
+    rows = _lessons(recipe, material)
+    looks = Looks(model, tokenizer, _asked(recipe, material), recipe, {**material.asking, "max_new_tokens": 64})
     shared = {"steps": recipe.steps, "batch_size": recipe.batch_size, "lr": recipe.lr, "seed": seed,
               "callbacks": [looks]}
     losses = []

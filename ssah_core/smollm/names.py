@@ -36,6 +36,6 @@ def checkpoints_of(model: str = "") -> dict[str, str]:
 
 def folders_of(checkpoints: Mapping[str, str], seed: int, stage: str) -> dict[str, str]:
     """The folders of the aligned model of a seed, and of a stage; fetched and aligned first, if they are not there."""
-    rests_on("preferences", "exam/validation")  # of the alignment, though it was made before
+    rests_on("preferences", "exam/validation", "benign_answers")  # of the alignment, though it was made before
     method = METHODS_BY_NAME[checkpoints["aligned"]]
     return {name: str(checkpoint(name, method, seed)) for name in dict.fromkeys(("aligned", stage))}

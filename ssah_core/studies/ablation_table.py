@@ -110,7 +110,9 @@ def table1(seed: int, scale: str, sizes: Mapping[str, Mapping[str, float]], ways
     sizes   Way -> group -> share, as `sizes_of` found them on validation prompts.
     ways    Of `WAYS`.
 
-    `asr` is the mean of runs with and without system prompt, as in the paper (`asr_system`, `asr_plain`).
+    `asr` is the mean of runs with and without system prompt, as in the paper (`asr_system`, `asr_plain`). All other
+    marks are of runs without: `asr_raw` of a checkpoint so stands beside `asr_plain`, not beside `asr`. (No table,
+    figure or claim reads it.)
     Random groups have as many units in every site as a group of the chosen way, or as the SCU of another, drawn from
     all units of the site.
     Source: the paper's Table 1.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..materials import study
-from ..units import Scores, UnitKind, UnitLabels, share_to_count, split_sites, transfer
+from ..units import Scores, UnitKind, UnitLabels, fall_over_change, share_to_count, split_sites, transfer
 from .arms import HeldArm
 from .finetuning_arms import scu_and_cu
 from .finetuning_attack import Attack, Hold, target
@@ -59,7 +59,7 @@ def _strength(kind: UnitKind, scores: Scores) -> Tensor:
     parts = (scores.safety, scores.utility, scores.contrast)
     safety, utility, contrast = (torch.cat(list(part.values())) for part in parts)
     if kind == UnitKind.SCU and scores.criterion == "attribution":
-        ratio = safety / (utility + utility.median())
+        ratio = fall_over_change(safety, utility)
         return ratio / ratio.abs().mean()
     if kind == UnitKind.SCU:
         return contrast

@@ -22,7 +22,7 @@ from ..judging import STRICTER, FluentFulfilment
 from ..materials import CONTEXT, SIZES, Published, Sizes
 from ..models import LEADING_SPACE_VERSION, bind_wished, context_of, end_prompts_with, leading_space, load
 from ..organism import Row
-from ..records import cache, is_checkpoint, paths, slug, wished_dtype, wishes
+from ..records import cache, is_checkpoint, paths, rests_on, slug, wished_dtype, wishes
 from ..smollm import checkpoint, fluent_judge, folders_of
 from ..smollm import checkpoints_of as smollm_of
 
@@ -119,6 +119,7 @@ def load_checkpoint(seed: int, stage: str = "aligned", checkpoints: Mapping[str,
 
 def _fluent() -> FluentFulfilment:
     """The judge of fluent fulfilment, made once: it holds SmolLM2 as published."""
+    rests_on("benign_answers")  # its threshold does, also for a study that did not make it
     return _fluent_of(str(checkpoint("instructed")))
 
 

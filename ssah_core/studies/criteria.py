@@ -16,6 +16,7 @@ from ..units import (
     UnitKind,
     UnitMap,
     effects,
+    fall_over_change,
     log_likelihood,
     random_like,
     refusal_odds,
@@ -81,8 +82,8 @@ def _one_round(subject: Subject) -> Mapping[str, Tensor]:
     odds = refusal_odds(subject.tokenizer, subject.material.refusals, subject.material.openings)
     fall = effects(subject.model, subject.batches("safety", "response"), odds, fill)[0]
     change = effects(subject.model, subject.batches("utility", "response"), log_likelihood, fill)[1]
-    median = torch.cat(list(change.values())).median()
-    return {site: -fall[site] / (change[site] + median) for site in fall}
+    ratio = fall_over_change(-torch.cat(list(fall.values())), torch.cat(list(change.values())))
+    return dict(zip(fall, ratio.split([len(part) for part in fall.values()]), strict=True))
 
 
 def _zero_fill(like: Moments) -> Moments:

@@ -104,14 +104,18 @@ def over_prompts(table: pandas.DataFrame, arm: str, other: str, metric: str = "a
 
     Of each prompt the difference is taken as a mean over doses and orders; the interval is a bootstrap over prompts
     (BCa, 9,999 draws). It tells other prompts of this kind, and nothing of another model or another alignment.
-    Raises ValueError where the arms were not looked at equally often.
+    Doses that an arm did not reach (`reached`, where rows have it) are no looks. Raises ValueError where the arms were
+    not looked at after the same doses.
 
     *Shown in:* 05_freeze_safety_units.
     """
-    rows = table[(table.metric == metric) & (table.dose > 0)].sort_values(["order", "dose"])
-    truths = {name: numpy.array([unpacked(row.outcomes, row.n) for row in rows[rows.arm == name].itertuples()])
-              for name in (arm, other)}
-    if not len(truths[arm]) or truths[arm].shape != truths[other].shape:
+    there = table[table.reached] if "reached" in table else table
+    rows = there[(there.metric == metric) & (there.dose > 0)].sort_values(["order", "dose"])
+    looks = {name: rows[rows.arm == name] for name in (arm, other)}
+    truths = {name: numpy.array([unpacked(row.outcomes, row.n) for row in look.itertuples()])
+              for name, look in looks.items()}
+    is_alike = numpy.array_equal(*(look[["order", "dose"]] for look in looks.values()))
+    if not len(truths[arm]) or truths[arm].shape != truths[other].shape or not is_alike:
         raise ValueError(f"{arm!r} was looked at {len(truths[arm])} times and {other!r} {len(truths[other])} times: "
                          "pass rows of both after the same doses and orders")
     found = 100 * (truths[arm].mean(0) - truths[other].mean(0))

@@ -62,16 +62,22 @@ def whole_sites(mask: UnitMask, by: Mapping[str, Tensor]) -> UnitMask:
 
 
 def whole_heads(model: PreTrainedModel, by: Mapping[str, Tensor], parameters: int) -> UnitMask:
-    """Attention heads of the largest mean score `by`, as many as have about `parameters` weights in their units."""
-    chosen, heads, width = {}, [], model.config.get_text_config().hidden_size
-    for site in UnitMap(model):
-        chosen[site.name] = torch.zeros(site.size, dtype=torch.bool)
-        if site.kind == "attn":
-            size = site.size // model.config.get_text_config().num_attention_heads
-            heads += [(float(by[site.name][at:at + size].mean()), site.name, at, size)
-                      for at in range(0, site.size, size)]
-    heads.sort(reverse=True)
-    each = 2 * width * heads[0][3]  # a row of v and a column of o for every unit
-    for _, site, at, size in heads[:max(1, round(parameters / each))]:
-        chosen[site][at:at + size] = True
+    """Attention heads of the largest mean score `by`: one or more, whose units have about `parameters` weights.
+
+    Of two numbers of heads that come as near, the even one. Rows of v that heads share (grouped queries) count once.
+    """
+    units = UnitMap(model)
+    chosen = {site.name: torch.zeros(site.size, dtype=torch.bool) for site in units}
+    heads = sorted(((float(by[site.name][at:at + site.head_dim].mean()), site.name, at) for site in units
+                    if site.kind == "attn" for at in range(0, site.size, site.head_dim)), reverse=True)
+    before = 0
+    for n, (_, site, at) in enumerate(heads, 1):
+        head = chosen[site][at:at + units[site].head_dim].fill_(True)
+        now = sum(len(part.index) * model.get_parameter(part.weight).shape[1 - part.axis]
+                  for part in units.slices(UnitMask(chosen)))
+        if now >= parameters:
+            if n > 1 and (parameters - before, (n - 1) % 2) < (now - parameters, n % 2):
+                head.fill_(False)
+            break
+        before = now
     return UnitMask(chosen)

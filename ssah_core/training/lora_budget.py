@@ -8,9 +8,10 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from ..freezing import Split, split_weights
-from ..units import UnitMask
+from ..units import UnitMap, UnitMask
 
 
 def peft_package():
@@ -58,7 +59,7 @@ def lora(model: PreTrainedModel, parameters: int, seed: int = 0) -> nn.Module:
     *Shown in:* 07_spend_alignment_budget.
     """
     width = sum(sum(module.weight.shape) for name, module in model.named_modules()
-                if isinstance(module, nn.Linear) and name != "lm_head")
+                if isinstance(module, (nn.Linear, Conv1D)) and name != "lm_head")
     return _adapted(model, max(1, round(parameters / width)), "all-linear", seed)
 
 
@@ -77,13 +78,16 @@ def lora_within(model: PreTrainedModel, mask: UnitMask, parameters: int, seed: i
 
     *Shown in:* 07_spend_alignment_budget.
     """
-    splits, state = _splits(model, mask), model.state_dict()
+    splits, state, readers = _splits(model, mask), model.state_dict(), {site.reader for site in UnitMap(model)}
     width = sum(len(split.trained) + state[split.weight].shape[1 - split.axis] for split in splits)
     names = sorted({split.weight.rsplit(".", 2)[1] for split in splits})
     adapted = _adapted(model, max(1, round(parameters / width)), names, seed)
     for split in splits:
-        module = adapted.base_model.model.get_submodule(split.weight.removesuffix(".weight"))
-        _hold_at_zero((module.lora_A if split.axis else module.lora_B)["default"].weight, split)
+        name = split.weight.removesuffix(".weight")
+        module = adapted.base_model.model.get_submodule(name)
+        # A is [rank, in] and B [out, rank], also beside a weight that is kept transposed, as GPT-2's are.
+        added, axis = (module.lora_A, 1) if name in readers else (module.lora_B, 0)
+        _hold_at_zero(added["default"].weight, axis, split.frozen)
     return adapted
 
 
@@ -93,15 +97,17 @@ def _splits(model: PreTrainedModel, mask: UnitMask) -> list[Split]:
 
 def _adapted(model: PreTrainedModel, rank: int, targets: str | list[str], seed: int) -> nn.Module:
     peft = peft_package()
-    settings = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, task_type="CAUSAL_LM")
+    is_transposed = any(isinstance(module, Conv1D) for module in model.modules())
+    settings = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, task_type="CAUSAL_LM",
+                               fan_in_fan_out=is_transposed)
     with torch.random.fork_rng(), warnings.catch_warnings():
         torch.manual_seed(seed)
         warnings.simplefilter("ignore", FutureWarning)
         return peft.get_peft_model(deepcopy(model), settings).eval()
 
 
-def _hold_at_zero(weight: Tensor, split: Split) -> None:
-    frozen = split.frozen.to(weight.device)
+def _hold_at_zero(weight: Tensor, axis: int, index: Tensor) -> None:
+    index = index.to(weight.device)
     with torch.no_grad():
-        weight.index_fill_(split.axis, frozen, 0)
-    weight.register_hook(lambda gradient: gradient.index_fill(split.axis, frozen.to(gradient.device), 0))
+        weight.index_fill_(axis, index, 0)
+    weight.register_hook(lambda gradient: gradient.index_fill(axis, index.to(gradient.device), 0))

@@ -35,8 +35,9 @@ def fine_tune(model: nn.Module, chats: Sequence[Mapping], *, steps: int, lr: flo
 
     chats         Dicts of `input_ids` and `labels` (lists of ints), as `supervised` makes them; if there are fewer
                   than `steps * batch_size`, they are read again from the start.
-    at_once       Chats in one pass, a divisor of `batch_size`, whose gradients are added up; None: all. A step's chats
-                  are taken in order of length, so that the fewer are in a pass, the less of it is padding.
+    at_once       Chats in one pass, a divisor of `batch_size`, whose gradients are added up; None: all. Where no chat
+                  is read again (at least `steps * batch_size` of them), a step's are taken in order of length, so that
+                  the fewer are in a pass, the less of it is padding.
     schedule      The learning rate over the steps: a name that transformers knows ("constant", "cosine", ...), with
                   `warmup` the share of steps over which it rises (not of "constant"); or a function from the step to a
                   factor on `lr`.

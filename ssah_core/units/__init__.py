@@ -2,7 +2,7 @@
 
 from . import files, show
 from .ablation import ablate
-from .attribution import effects, log_likelihood, refusal_odds, search
+from .attribution import effects, fall_over_change, log_likelihood, refusal_odds, search
 from .check_units import check_architecture, known_units
 from .files import describe, read_about
 from .importance import Scores, column_norms, score_units

@@ -37,6 +37,9 @@ output embedding most of its work: those of the last prompt token, or from there
 begins, row by row, with the last prompt token.
 """
 
+LEAST = 1e-100
+"""Nats: less than any change in float32 can be, and a fall over it is finite."""
+
 
 def refusal_odds(tokenizer: PreTrainedTokenizerBase, refusal: Wordings, compliance: Wordings) -> Objective:
     """Log-odds that a response begins with the first token of a refusal, rather than of compliance (nats).
@@ -173,6 +176,22 @@ def _window(batch: Mapping[str, Tensor], reads: str) -> tuple[Mapping[str, Tenso
     return window, within[:, :1] if reads == "choice" else within
 
 
+def fall_over_change(fall: Tensor, change: Tensor) -> Tensor:
+    """What `search` ranks by: the fall of the odds over the change of utility plus its median, [unit], always finite.
+
+    fall, change   Of all units, float64, in nats; a change is 0 or more.
+
+    Where most units are dead, as behind a ReLU, the median is 0. A dead unit has a ratio of 0 then, and one that costs
+    nothing comes before, or behind, all that cost something.
+
+    >>> fall_over_change(torch.tensor([4., 4., -1.]).double(), torch.tensor([1., 3., 1.]).double())
+    tensor([ 2.0000,  1.0000, -0.5000], dtype=torch.float64)
+    >>> fall_over_change(torch.tensor([0., 0., 1.]).double(), torch.tensor([0., 0., 2.]).double())
+    tensor([0.0000, 0.0000, 0.5000], dtype=torch.float64)
+    """
+    return fall / (change + change.median()).clamp_min(LEAST)
+
+
 def search(model: PreTrainedModel, safety: Sequence[Mapping[str, Tensor]], utility: Sequence[Mapping[str, Tensor]],
            odds: Objective, fill: Moments, *, share: float = 0.05, rounds: int = 10) -> Scores:
     """Find the units that carry refusal and little else, a few at a time.
@@ -212,7 +231,7 @@ def search(model: PreTrainedModel, safety: Sequence[Mapping[str, Tensor]], utili
             fall, change = (-_flat(effects(model, safety, odds, fill)[0]),
                             _flat(effects(model, utility, log_likelihood, fill)[1]))
         first = first or (fall, change)
-        ratio = fall / (change + change.median())
+        ratio = fall_over_change(fall, change)
         ranked = torch.sort(ratio.index_fill(0, found, -torch.inf), descending=True, stable=True).indices
         order = torch.cat([found, ranked[:units.total - len(found)]])
     place = torch.empty(units.total, dtype=torch.float64).index_copy_(0, order, -torch.arange(units.total).double())

@@ -9,7 +9,7 @@ the MLP of block 3, "attn.3" its attention. q, k, norms, embeddings and biases b
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,8 @@ class Site:
     size: int
     """Number of units."""
     writers: tuple[Writer, ...]
+    head_dim: int = 1
+    """Units of a head, one head behind another; 1 in an MLP."""
 
     @property
     def block(self) -> int:
@@ -220,8 +222,9 @@ def _sites_of_block(modules: Mapping[str, nn.Module], prefix: str, block: int) -
         raise ValueError(f"block {block} ({prefix}) is built unlike block 0: ssah knows no units for mixed blocks yet")
     name = lambda part: f"{prefix}.{part}"  # noqa: E731
     head_dim = _head_dim(modules, name(family.attention_out.rpartition(".")[0]))
-    return [_site(modules, f"attn.{block}", name(family.attention_out), [name(family.attention_in)],
-                  family.attention_rows, head_dim),
+    attention = _site(modules, f"attn.{block}", name(family.attention_out), [name(family.attention_in)],
+                      family.attention_rows, head_dim)
+    return [replace(attention, head_dim=head_dim),
             _site(modules, f"mlp.{block}", name(family.mlp_out), map(name, family.mlp_in), family.mlp_rows, head_dim)]
 
 
