@@ -226,20 +226,20 @@ def test_arms_are_compared_at_doses_that_both_have():
 def test_a_course_says_how_many_points_were_never_reached():
     table = pandas.concat([rows(attack="new", arm=arm, steps=steps) for arm in ("nothing", "SCU") for steps in (1, 2)])
     titles = [plots.plot_attack(part).legends[0].get_title().get_text() for part in (table, table[:-3])]
-    assert "reached" not in titles[0] and "never reached: 3 of 24 points" in titles[1]
+    assert "reached" not in titles[0] and "never reached: 3 of 24 comparisons" in titles[1]
 
 
 def test_an_arm_that_reached_nothing_is_named_and_counted():
     table = pandas.concat([rows(attack="new", arm="nothing", steps=steps) for steps in (1, 2)])
     title = plots.plot_attack(table, never=["LoRA"]).legends[0].get_title().get_text()
-    assert "never reached: 12 of 24 points\nLoRA never" in title
+    assert "never reached: 12 of 24 comparisons\nLoRA never" in title
 
 
 def test_an_arm_that_is_compared_at_some_doses_says_at_how_many():
     table = pandas.concat([rows(arm=arm, metric="asr", dose=dose) for arm, doses in (("all", (1, 2)), ("LoRA", (2,)))
                            for dose in doses])
     axis = plots.plot_arms(table, against="all").axes[0]
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["LoRA (6 of 12 points)"]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["LoRA (6 of 12 comparisons)"]
     assert axis.get_xlim()[0] <= -5 and axis.get_xlim()[1] >= 5
     with pytest.raises(ValueError, match="against is 'nothing', which is no arm of the table: pass one of all, LoRA"):
         plots.plot_arms(table, against="nothing")

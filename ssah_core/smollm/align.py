@@ -105,7 +105,8 @@ def checkpoint(stage: str = "aligned", method: str = "sft", seed: int = 0, progr
     if cache.is_complete(earlier):
         return earlier
     about["made_of"] = made_of(method, seed)
-    return cache.artefact("smollm", about, lambda folder: _align(folder, method, seed, progress))
+    with noting():  # whoever asks for the model notes the same, whether it is aligned now or found
+        return cache.artefact("smollm", about, lambda folder: _align(folder, method, seed, progress))
 
 
 def made_by(method: str) -> dict[str, Any]:
