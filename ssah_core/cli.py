@@ -280,7 +280,7 @@ def _show_frozen(found: FrozenReport) -> None:
 def _check_writable(file: Path) -> None:
     if file.is_dir() or not file.resolve().parent.is_dir():
         raise ValueError(f"{file} cannot be written: give a file in a folder that exists")
-    from .units.files import check_free
+    from .records.own_files import check_free
 
     check_free(file)
 

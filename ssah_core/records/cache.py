@@ -234,12 +234,21 @@ def write_json(path: Path, data: Any) -> None:
 
     Raises ValueError if `data` is not plain JSON; NaN and infinity are not.
     """
+    write_bytes(path, json_bytes(path.name, data))
+
+
+def json_bytes(name: str, data: Any) -> bytes:
+    """`data` as a JSON file of this name holds it. Raises ValueError as `write_json` does.
+
+    >>> json_bytes("a.json", {"b": 1})
+    b'{\\n "b": 1\\n}\\n'
+    """
     try:
         text = json.dumps(data, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path.name} cannot be written ({error}); give text, finite numbers, true, false, null, "
+        raise ValueError(f"{name} cannot be written ({error}); give text, finite numbers, true, false, null, "
                          "or lists and mappings of these") from None
-    write_bytes(path, text.encode())
+    return text.encode()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
