@@ -83,6 +83,7 @@ verify: $(INSTALLED)  ## measure one organism of every study again, drawn by the
 		--scale $(call GIVEN,SCALE) $(if $(value STUDIES),--studies $(call WORDS,STUDIES))
 
 golden: $(INSTALLED)  ## renew the tests' golden rows, once a study has a new version
+	rm -rf runs/golden
 	$(BIN)/python -m ssah_core.runner.execute --scale tiny --output runs/golden
 	rm -rf tests/golden/*/ runs/golden/figures/measurements/guard_speed
 	cp -R runs/golden/figures/measurements/. tests/golden
@@ -160,7 +161,8 @@ lock:  ## renew requirements.lock (TORCH=2.13.0 is the torch it pins)
 
 clean:  ## remove .venv and the caches in this folder; the organisms stay
 	rm -rf .venv .venv-lock build dist site/_build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
-	find . -name .git -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
+	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf notebooks/.ipynb_checkpoints
 
 # The stamp comes last: an environment without one was interrupted, and is made anew.
 $(INSTALLED): requirements.lock pyproject.toml

@@ -111,8 +111,9 @@ def score(model: Model,
     arguments = parse_template_kwargs(chat_template_kwargs, "--chat-template-kwargs")
     asked, told = (_rows(file, ("prompt", "response")) for file in (safety, utility))
     from .models import load
-    from .units import label_units
+    from .units import check_shares, label_units
 
+    check_shares(scu=scu, ucu=ucu, ru=ru)  # before the slow part
     loaded, tokenizer = load(model, dtype, device, chat_template_kwargs=arguments)
     openings = refusal or REFUSAL, compliance or COMPLIANCE
     scores = _scores(loaded, tokenizer, asked, told, criterion, openings, scu)
@@ -279,7 +280,7 @@ def _show_frozen(found: FrozenReport) -> None:
 def _check_writable(file: Path) -> None:
     if file.is_dir() or not file.resolve().parent.is_dir():
         raise ValueError(f"{file} cannot be written: give a file in a folder that exists")
-    from .units.files import check_free
+    from .records.own_files import check_free
 
     check_free(file)
 

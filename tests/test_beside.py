@@ -1,8 +1,11 @@
 """Notebooks beside each other: as many at a time as there is room for, each in a process that ends with the run."""
 
+import multiprocessing
 import os
+import struct
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_execute import make, text_of
@@ -73,6 +76,14 @@ def test_one_that_fails_stops_no_other(books, tmp_path, capsys):
     assert "00_bad.ipynb, cell [2] (1 / 0): ZeroDivisionError" in str(failure)
     assert (tmp_path / "out" / "01_good.ipynb").is_file() and not (tmp_path / "out" / "00_bad.ipynb").exists()
     assert "others go on" in capsys.readouterr().out
+
+
+def test_a_process_that_is_killed_in_the_midst_of_a_message_ends_no_other():
+    here, there = multiprocessing.Pipe(duplex=False)
+    os.write(there.fileno(), struct.pack("!i", 100) + b"half of it")
+    there.close()
+    process = SimpleNamespace(name="00_try", exitcode=-9, join=lambda: None)
+    assert beside._heard(here, process) == ("ended", "00_try: its process ended with exit code -9")
 
 
 def test_a_wrong_parameter_ends_the_run(books, tmp_path):

@@ -178,9 +178,9 @@ def test_a_damaged_artefact_is_named_and_built_again(cache, afresh, name, how, m
 
 
 def test_digests_are_compared_once_in_a_process_and_sizes_each_time(cache, afresh, monkeypatch):
-    folder, read, real = built("thing"), [], store._sha256
+    folder, read, real = built("thing"), [], store.file_digest
     monkeypatch.setattr(store, "_SOUND", set())
-    monkeypatch.setattr(store, "_sha256", lambda file: read.append(file.name) or real(file))
+    monkeypatch.setattr(store, "file_digest", lambda file: read.append(file.name) or real(file))
     assert [store.is_complete(folder) for _ in range(3)] == [True] * 3
     assert sorted(read) == ["config", "settings.json", "weights"]
     damage(folder / "weights", "longer")

@@ -109,7 +109,7 @@ def test_long_names_and_many_rows_stay_within_the_width(home):
 
 def test_machines_get_json(home):
     rows = json.loads(run("--json").stdout)
-    assert {row["kind"] for row in rows} == set(stored.KINDS) - {"completions", "verify"}
+    assert {row["kind"] for row in rows} == set(stored.KINDS) - {"completions", "to-read", "verify", "home"}
     assert all(row["size"] > 0 and row["used"][4] == "-" and Path(row["path"]).exists() for row in rows)
 
 
@@ -182,6 +182,36 @@ def test_what_ssah_writes_is_known_as_its_own(cache, tmp_path):
     assert (stopped.state, stopped.what) == ("stopped", "toy, 2 of 3 prompts")
     assert len(remove_stored(list_stored(home), home)) == len(found) and list_stored(home) == []
     assert all(file.name.endswith(".lock") for file in home.rglob("*") if file.is_file())
+
+
+def test_what_is_kept_for_a_reader_is_known_by_its_arms(cache):
+    model, tokenizer, place = toys.model(dtype=torch.float32), toys.tokenizer(), cache / "to-read" / "0123456789ab"
+    for arm in ("published", "chosen-0.25"):
+        complete_to(place / arm, model, tokenizer, ["how ?"] * 3, arm=arm, chunk=2, max_new_tokens=2)
+    (found,) = select(list_stored(), "to-read")
+    assert (found.what, found.state, found.busy) == ("chosen-0.25, published", "whole", False)
+    (place / "published" / "chunk-00001.json").unlink()
+    assert [one.state for one in select(list_stored(), "to-read")] == ["stopped"]
+    (place / "notes.txt").write_text("mine")
+    (mine,) = select(list_stored(), "to-read")
+    assert mine.state == "not by ssah" and remove_stored([mine]) == []
+    (place / "notes.txt").unlink()
+    assert len(remove_stored([found])) == 1 and not place.exists()
+
+
+def test_the_home_of_kernels_is_known_but_for_what_somebody_has_put_there(cache):
+    for name in (".ipython/profile_default/history.sqlite", ".local/share/jupyter/runtime/a.json", ".config/mine"):
+        (cache / "home" / name).parent.mkdir(parents=True, exist_ok=True)
+        (cache / "home" / name).write_text("{}")
+    found = {one.what: one for one in select(list_stored(), "home")}
+    assert {name: one.state for name, one in found.items()} == {".ipython": "whole", ".local": "whole",
+                                                                ".config": "not by ssah"}
+    stamp = cache / "executed" / "03_label_units-0123456789ab"
+    with store.locked(stamp):
+        assert all(one.busy for one in select(list_stored(), "home") if one.state == "whole")
+        assert remove_stored(found.values()) == []
+    assert {one.what for one in remove_stored(found.values())} == {".ipython", ".local"}
+    assert (cache / "home" / ".config" / "mine").is_file()
 
 
 def test_an_artefact_that_was_removed_is_built_again(home):

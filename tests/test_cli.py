@@ -123,6 +123,15 @@ def test_score_refuses_in_one_sentence(folder):
     assert "dtype='int4' is unknown" in refusal_of(*asked, *OPENINGS, "--dtype", "int4")
 
 
+@pytest.mark.parametrize("shares, says", [
+    (["--scu", "0.6", "--ucu", "0.5"], "scu=0.6, ucu=0.5 and ru=0.15 sum to 1.25: lower one, as shares may sum to 1"),
+    (["--scu", "1.5"], "scu=1.5 is no share: pass a number from 0 to 1"), (["--ru", "nan"], "ru=nan is no share")])
+def test_score_refuses_shares_before_it_loads_a_model(folder, monkeypatch, shares, says):
+    monkeypatch.setattr("ssah_core.models.load", lambda *given, **more: pytest.fail("it was loaded"))
+    assert says in refusal_of("score", folder / "toy", "--safety", folder / "refused.jsonl", "--utility",
+                              folder / "helpful.csv", "--out", folder / "labels.safetensors", *shares)
+
+
 def test_score_leaves_alone_what_is_no_file_of_ssah(folder):
     (folder / "mine.txt").write_text("precious")
     assert "is there, and no file of ssah's" in refusal_of(

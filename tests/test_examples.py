@@ -5,6 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
+from ssah_core.planning.random_checkpoint import NAME, put_into_hub_cache
+
 SCRIPT = """
 import socket
 def refuse(*args, **kwargs):
@@ -36,3 +41,21 @@ def test_it_is_loaded_planned_and_checked_by_its_id(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     unknown, gated = done.stdout.splitlines()
     assert "nor in the hub's cache" in unknown and "is gated" in gated and "which is open" in gated
+
+
+def test_another_checkpoint_of_that_name_stays(tmp_path):
+    ref = tmp_path / "hub" / "models--ssah--random-qwen3" / "refs" / "main"
+    ref.parent.mkdir(parents=True)
+    ref.write_text("0" * 40)
+    with pytest.raises(ValueError, match=f"has another checkpoint '{NAME}', which would be lost: pass a folder of its"):
+        put_into_hub_cache(tmp_path)
+    assert ref.read_text() == "0" * 40 and [file for file in tmp_path.rglob("*") if file.is_file()] == [ref]
+
+
+def test_it_may_be_written_again_and_leaves_what_torch_draws(tmp_path):
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    for _ in range(2):
+        put_into_hub_cache(tmp_path)
+    assert torch.rand(1) == expected

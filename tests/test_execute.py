@@ -14,9 +14,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from ssah_core import arithmetic, load_organism
 from ssah_core.records import cache as cache_of
-from ssah_core.records import paths, record, registration
+from ssah_core.records import list_stored, paths, record, registration, remove_stored, select
 from ssah_core.records.report import PREFACE
 from ssah_core.runner import execute, kernel, parameters, up_to_date
+from ssah_core.runner.places import mark
 from ssah_core.runner.run_notebook import NotebookFailed, run_notebook, strip_noise
 
 PARAMETERS = """seeds: list[int] = [0, 1]  # which organisms
@@ -227,6 +228,16 @@ def test_a_user_without_a_home_gets_one_below_the_cache(cache, monkeypatch):
     assert home == str(cache / "home") and Path(home).is_dir()
 
 
+def test_what_a_kernel_keeps_in_that_home_is_known_in_the_cache_and_can_be_removed(tmp_path, cache, monkeypatch):
+    for name in [name for name in os.environ if name.startswith(("XDG_", "JUPYTER", "IPYTHON", "MPLCONFIG"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", "/nowhere")
+    run_notebook(make(tmp_path / "books", "import matplotlib.font_manager"), {}, tmp_path / "out.ipynb")
+    kept = select(list_stored(), "home")
+    assert kept and {found.state for found in kept} == {"whole"}
+    assert len(remove_stored(kept)) == len(kept) and not any((cache / "home").iterdir())
+
+
 NOBODY = """
 import os, pwd
 def getpwuid(uid):
@@ -349,6 +360,7 @@ def test_what_was_found_stands_beside_what_is_committed(project, tmp_path, monke
     registration.register()
     keep(tmp_path / "figures", [0.0, -2.0, -1.0])
     keep(tmp_path / "runs" / "mine" / "figures", [-3.0])
+    mark(tmp_path / "runs" / "mine")
     assert execute.main(["--output", "runs/mine"]) == 0
     assert ("- Without its SCU a model still knows right from wicked. Here: -3.0; committed: -1.0 (3 organisms, too "
             "few for an interval)\n") in capsys.readouterr().out
@@ -472,7 +484,7 @@ def test_a_run_on_a_checkpoint_leaves_what_is_committed(checkpoint, tmp_path, mo
     run = tmp_path / "runs" / "some--model"
     assert execute.main([*CHECKPOINT, "-p", "unaligned", "some/base", "--seeds", "2"]) == 0
     assert {file: file.read_bytes() for file in folder.iterdir()} == before and asked == []
-    assert sorted(file.name for file in run.iterdir()) == ["00_one.ipynb", "01_two.ipynb", "figures",
+    assert sorted(file.name for file in run.iterdir()) == [".ssah-run", "00_one.ipynb", "01_two.ipynb", "figures",
                                                            "paper_repro.md"]
     assert text_of(run / "01_two.ipynb") == f"[0, 1] some/model some/base {run / 'figures'} notebooks\n"
     assert os.environ["SSAH_FIGURES"] == "" and str(run) in capsys.readouterr().out

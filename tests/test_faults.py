@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ssah_core.records import paths
+from tests.faults import __main__ as command
 from tests.faults import compare, damage, kill, runs, tell
 
 HOOK = Path(runs.HOOK) / "sitecustomize.py"
@@ -85,6 +86,37 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one_and_los
     assert outcomes[0].details == ["torn draft .0.json.draft", "torn draft .1.json.draft", "1.json in its place"]
     (whole / "run" / "figures" / "records" / "1.json").write_text('{"n": 7}')
     assert [each.lost for each in kill.kill_anywhere(place, whole)] == [1, 1]
+
+
+def test_points_that_are_never_reached_are_no_proof(place, monkeypatch):
+    whole = kill.undisturbed(place)
+    monkeypatch.setattr(kill, "draw_points", lambda *given: {"record": [1, 98, 99]})
+    outcome, end = kill.kill_anywhere(place, whole)
+    assert (outcome.tried, outcome.lost, end.lost) == (1, 2, 0)
+    assert outcome.details[-1] == "2 of 3 points were never reached"
+    monkeypatch.setattr(kill, "draw_points", lambda *given: {})
+    (end,) = kill.kill_anywhere(place, whole)
+    assert (end.lost, end.details) == (1, ["there was no point to kill at"])
+
+
+@pytest.mark.parametrize("outcomes, code", [
+    ([(4, 0)], 0), ([(4, 0), (0, 0)], 2), ([(0, 0)], 2), ([], 2), ([(4, 1), (0, 0)], 1)])
+def test_what_could_not_be_tried_is_told_by_the_exit_code(tmp_path, monkeypatch, outcomes, code):
+    made = [tell.Outcome("kill", f"kind {n}", *counts) for n, counts in enumerate(outcomes)]
+    monkeypatch.setattr(command, "FAULTS", {"kill": lambda *given: made})
+    monkeypatch.setattr(command, "undisturbed", lambda place: tmp_path)
+    assert command.main(["kill", "--folder", str(tmp_path), "--out", str(tmp_path / "out.json")]) == code
+
+
+def test_no_folder_is_emptied_but_that_of_a_run_of_these(tmp_path, capsys):
+    for name in ("place", "aside"):
+        put(tmp_path / name, "thesis.tex", b"mine")
+        place = runs.Place(tmp_path / "place")
+        with pytest.raises(ValueError, match=f"{name} holds files, but no run of these: name another folder"):
+            place.clear() if name == "place" else place.put_aside("aside")
+        assert (tmp_path / name / "thesis.tex").read_bytes() == b"mine"
+    assert command.main(["kill", "--folder", str(tmp_path), "--out", str(tmp_path / "out.json")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'place'} holds files")
 
 
 def test_points_are_drawn_by_the_seed(tmp_path):

@@ -130,6 +130,15 @@ def test_a_definition_is_kept_and_read_with_its_reference_alone(model, tmp_path)
             FluentFulfilment.load(tmp_path / "odd.json", model, TOKENIZER)
 
 
+def test_a_definition_is_written_over_another_and_over_no_file_of_somebody_else(fluent, tmp_path):
+    fluent.save(tmp_path / "fluent.json")
+    fluent.save(tmp_path / "fluent.json")
+    (tmp_path / "mine.json").write_text('{"precious": 1}')
+    with pytest.raises(ValueError, match="mine.json is there, and no file of ssah's: give another name"):
+        fluent.save(tmp_path / "mine.json")
+    assert (tmp_path / "mine.json").read_text() == '{"precious": 1}'
+
+
 def test_what_it_rests_on_is_noted_by_its_rule(fluent):
     with noting() as names:
         fluent.verdicts(SAID)

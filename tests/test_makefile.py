@@ -101,6 +101,32 @@ def test_a_shell_does_look_into_what_is_not_quoted(project):
     assert (project / "ran").exists()
 
 
+RUNS = """import pathlib, sys
+if "--output" in sys.argv:
+    rows = pathlib.Path(sys.argv[sys.argv.index("--output") + 1], "figures", "measurements", "losses")
+    rows.mkdir(parents=True, exist_ok=True)
+    (rows / "tiny-seed0.json").write_text("new")
+"""
+
+
+def test_golden_rows_are_those_of_the_studies_that_there_are(project):
+    (project / ".venv" / "bin" / "python").write_text(f"#!{sys.executable}\n{RUNS}")
+    for name in ("runs/golden/figures/measurements/gone", "tests/golden/gone"):
+        (project / name).mkdir(parents=True)
+        (project / name / "tiny-seed0.json").write_text("old")
+    run(project, "golden")
+    assert [file.read_text() for file in (project / "tests" / "golden").rglob("*.json")] == ["new"]
+
+
+def test_to_clean_takes_nothing_that_is_a_readers_own(project):
+    for name in ("notebooks", "student", "runs/mine"):
+        (project / name / ".ipynb_checkpoints").mkdir(parents=True)
+    (project / "ssah_core" / "__pycache__").mkdir(parents=True)
+    run(project, "clean")
+    assert sorted(folder.parent.name for folder in project.rglob(".ipynb_checkpoints")) == ["mine", "student"]
+    assert not list(project.rglob("__pycache__")) and not (project / ".venv").exists()
+
+
 def test_without_a_checkpoint_one_is_asked_for(project):
     done = subprocess.run(["make", "paper"], cwd=project, capture_output=True, text=True)
     assert done.returncode != 0 and done.stderr.startswith("MODEL is not set; name a folder or a hub id")

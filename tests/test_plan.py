@@ -250,6 +250,7 @@ def test_a_rehearsal_takes_as_many_blocks_as_fit_and_says_so(cache):
     assert record["parameters"]["rehearsed"] < record["parameters"]["planned"]
 
 
-def test_a_rehearsal_without_room_for_one_block_is_refused(cache):
+@pytest.mark.parametrize("blocks", [1, 2, 32])
+def test_a_rehearsal_without_room_for_one_block_is_refused(cache, blocks):
     with pytest.raises(ValueError, match="one block of LlamaConfig with its embedding needs .* free memory"):
-        rehearse(LlamaConfig(**LLAMA_2_7B), memory=0.5)
+        rehearse(LlamaConfig(**{**LLAMA_2_7B, "num_hidden_layers": blocks}), memory=0.5)

@@ -11,10 +11,11 @@ import pytest
 import torch
 from benchmarks import __main__ as suite
 from benchmarks import floors, page, pairs
-from benchmarks.pairs import Ratio, interval_of_median, paired, ratio, single
+from benchmarks.pairs import Ratio, paired, ratio, single
 from benchmarks.profiles import compared
 
 from ssah_core import plots
+from ssah_core.records.doses import interval_of_median
 
 
 @pytest.mark.parametrize("n", [6, 7, 20, 41])

@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+from pathlib import Path
 
 import numpy
 import pytest
@@ -213,6 +214,20 @@ def test_a_readout_is_kept_on_disk(tmp_path):
     readout.save(tmp_path / "direction.safetensors")
     again = Readout.load(tmp_path / "direction.safetensors")
     assert (again.layer, again.bias) == (3, -0.25) and torch.equal(again.weight, readout.weight)
+
+
+def test_a_readout_whose_writing_is_stopped_leaves_the_one_that_is_there(tmp_path, monkeypatch):
+    file, ones = tmp_path / "direction.safetensors", torch.ones(5, dtype=torch.float64)
+    Readout(3, ones, -0.25).save(file)
+
+    def stops(self, content):
+        with self.open("wb") as begun:
+            begun.write(content[:9])
+        raise KeyboardInterrupt
+    monkeypatch.setattr(Path, "write_bytes", stops)
+    with pytest.raises(KeyboardInterrupt):
+        Readout(4, ones, 0.5).save(file)
+    assert Readout.load(file).layer == 3 and list(tmp_path.iterdir()) == [file]
 
 
 def test_another_file_is_no_readout(tmp_path):

@@ -1,6 +1,5 @@
 """SmolLM2: fetched and checked, converted, aligned to a criterion; what is missing is told in one sentence."""
 
-import io
 import subprocess
 import zipfile
 from types import SimpleNamespace
@@ -72,10 +71,6 @@ def test_without_gguf_it_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(published.AutoTokenizer, "from_pretrained", no_package)
     with pytest.raises(ValueError, match=r"package gguf.*pip install 'ssah\[smollm\]'"):
         published.convert(tmp_path / "a.gguf", tmp_path)
-
-
-def test_a_digest_is_that_of_the_bytes():
-    assert published.digest_of(io.BytesIO(b"abc")).startswith("ba7816bf")
 
 
 @pytest.mark.parametrize("wrong, says", [({"stage": "light"}, "stage='light' is unknown"),

@@ -68,6 +68,18 @@ def test_intervals_print_with_sign_and_one_decimal():
     assert str(Interval(-0.04, -3.26, -0.01, 5, "t")) == "+0.0 [-3.3, 0.0]"
 
 
+def test_an_interval_is_kept_in_a_file_of_its_own_alone(tmp_path):
+    for interval in (Interval(42.0, 31.2, 52.8, 5, "t"), Interval(4.0, None, None, 1, "one run, no interval")):
+        interval.save(tmp_path / "asr.json")
+        assert Interval.load(tmp_path / "asr.json") == interval
+    (tmp_path / "earlier.json").write_text('{"mean": 1.0, "low": null, "high": null, "n": 1, "method": "one run"}')
+    assert Interval.load(tmp_path / "earlier.json").mean == 1.0
+    (tmp_path / "mine.json").write_text('{"precious": 1}')
+    with pytest.raises(ValueError, match="mine.json is there, and no file of ssah's: give another name"):
+        interval.save(tmp_path / "mine.json")
+    assert (tmp_path / "mine.json").read_text() == '{"precious": 1}'
+
+
 def test_paired_difference_removes_what_organisms_share():
     organisms = numpy.array([10.0, 60.0, 90.0])
     assert paired_difference(organisms + [4, 5, 6], organisms).mean == pytest.approx(5)

@@ -230,6 +230,26 @@ def test_who_has_verified_rows_since_is_no_damage(quick, tmp_path, capsys):
     assert "is not as it was left" in run(capsys) and store.read_json(file) == ROWS
 
 
+def test_what_somebody_has_edited_gives_way_to_a_whole_run_alone(quick, tmp_path, capsys, monkeypatch):
+    run(capsys)
+    file = tmp_path / "runs" / "a" / "figures" / "measurements" / "a" / "tiny-seed0.json"
+    store.write_json(file, {**ROWS, "rows": [{"metric": "m", "value": 2.0}]})
+    edited, whole = file.read_bytes(), up_to_date.run_notebook
+
+    def fails(*given):
+        assert not file.exists()  # a run would read these rows as its own
+        whole(*given)
+        raise NotebookFailed("00_try.ipynb, cell [9] (1 / 0): ZeroDivisionError")
+    with monkeypatch.context() as patch:
+        patch.setattr(up_to_date, "run_notebook", fails)
+        assert execute.main(["--output", "runs/a"]) == 1
+    assert file.read_bytes() == edited and not list(file.parent.glob(".*"))
+    file.rename(file.with_name(f".{file.name}.00_try.aside"))  # as a run that is killed leaves it
+    store.write_json(file, ROWS)
+    assert "tiny-seed0.json is not as it was left" in run(capsys)
+    assert store.read_json(file) == ROWS and not list(file.parent.glob(".*"))
+
+
 @pytest.mark.parametrize("ahead", [-3600, 3600])
 def test_what_a_notebook_wrote_is_known_whatever_the_clock_says(quick, tmp_path, capsys, monkeypatch, ahead):
     real, wrote = time.time, tmp_path / "runs" / "a" / "figures" / "a.json"

@@ -40,6 +40,14 @@ def test_what_this_code_has_verified_is_not_measured_again(kept, capsys, monkeyp
     assert "verified by this code before" in capsys.readouterr().out
 
 
+def test_stale_rows_are_not_called_equal_though_this_code_has_verified_them(kept, capsys):
+    assert main(["--scale", "tiny"]) == 0
+    there = json.loads(kept.read_text())["rests_on"]
+    change(kept, rests_on=dict.fromkeys(there, "0" * 12))
+    assert main(["--scale", "tiny"]) == 2
+    assert there and "losses, seed 0: passed over (" in capsys.readouterr().out
+
+
 def test_a_row_changed_by_hand_is_named_with_both_values_and_nothing_is_stamped(kept, capsys):
     rows = json.loads(kept.read_text())["rows"]
     true = rows[2]["value"]

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..arguments import check_counts, check_paths
+from ..records.own_files import put
 from ..units import files, show
 
 KIND = "FrozenReport"
@@ -51,7 +52,7 @@ class FrozenReport:
 
         Raises ValueError if `about` is not of text.
         """
-        files.put(path, json.dumps(files.stamped(KIND, about, asdict(self)), indent=1).encode())
+        put(path, json.dumps(files.stamped(KIND, about, asdict(self)), indent=1).encode())
 
     @classmethod
     def load(cls, path: str | Path) -> FrozenReport:

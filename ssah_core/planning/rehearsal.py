@@ -126,10 +126,10 @@ def _fitted(config: PreTrainedConfig, dtype: str, rows: int, tokens: int, memory
     blocks = len(UnitMap(on_meta(config)).blocks)
     one, two = (plan(_with_blocks(config, n), 1, dtype, rows, tokens).needs.total.drop(NOTEBOOKS).max()
                 for n in (1, min(2, blocks)))
-    fit = blocks if one + (two - one) * (blocks - 1) <= memory else int(1 + (memory - one) / (two - one))
     if one > memory:
         raise ValueError(f"one block of {type(config).__name__} with its embedding needs {one:.1f} GB for a training "
                          f"step but {memory:.1f} can be used: free memory, or rehearse on a larger machine")
+    fit = blocks if one + (two - one) * (blocks - 1) <= memory else int(1 + (memory - one) / (two - one))
     return _with_blocks(config, fit), (fit, blocks)
 
 

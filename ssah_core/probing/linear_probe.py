@@ -15,13 +15,13 @@ from random import Random
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..arguments import check_paths
 from ..models import as_rows, blocks, render, stream
-from ..units import files
+from ..records.own_files import put
 from .discriminant import discriminant
 
 POSITIONS = tuple(range(-8, 9))
@@ -57,9 +57,8 @@ class Readout:
         >>> Readout.load("readout.safetensors").bias
         0.5
         """
-        files.check_free(path)
-        save_file({"weight": self.weight, "bias": torch.tensor([self.bias], dtype=torch.float64)}, path,
-                  metadata={"ssah": "Readout", "layer": str(self.layer)})
+        parts = {"weight": self.weight, "bias": torch.tensor([self.bias], dtype=torch.float64)}
+        put(path, save(parts, metadata={"ssah": "Readout", "layer": str(self.layer)}))
 
     @classmethod
     def load(cls, path: str | Path) -> Readout:

@@ -1,6 +1,6 @@
 """Numbers that outlive a run: rows measured once, records that claims are judged by, verdicts and the report."""
 
-from .content import digest, noting, rests_on
+from .content import digest, file_digest, noting, rests_on
 from .emptying import remove_stored, select
 from .measurements import SCALES, is_checkpoint, measure_each, slug
 from .records import Record, load_records, record, record_rows

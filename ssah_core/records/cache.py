@@ -5,7 +5,6 @@ An artefact carries the size and digest of its files, so that one that the disk 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from . import paths
-from .content import digest
+from .content import digest, file_digest
 
 SETTINGS = "settings.json"
 """In an artefact: what decides it."""
@@ -108,7 +107,7 @@ def damage(folder: Path) -> str:
         wrong = next((name for name, (size, _) in kept.items() if _size(folder / name) != size), None)
         seen = str(folder), folder.stat().st_ino
         if wrong is None and seen not in _SOUND:
-            wrong = next((name for name, (_, sha256) in kept.items() if _sha256(folder / name) != sha256), None)
+            wrong = next((name for name, (_, sha256) in kept.items() if file_digest(folder / name) != sha256), None)
         if wrong is None:
             _SOUND.add(seen)
     except (OSError, ValueError, TypeError, AttributeError):
@@ -130,11 +129,6 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.is_file() else -1
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 def _beside(folder: Path, what: str) -> Path:
     return folder.with_name(f".{folder.name}.{what}")
 
@@ -147,7 +141,7 @@ def _build(folder: Path, settings: Mapping[str, Any], build: Callable[[Path], No
         build(partial)
         write_json(partial / SETTINGS, dict(settings))
         files = sorted(file for file in partial.rglob("*") if file.is_file())
-        write_json(partial / FILES, {file.relative_to(partial).as_posix(): [_size(file), _sha256(file)]
+        write_json(partial / FILES, {file.relative_to(partial).as_posix(): [_size(file), file_digest(file)]
                                      for file in files})
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
@@ -240,12 +234,21 @@ def write_json(path: Path, data: Any) -> None:
 
     Raises ValueError if `data` is not plain JSON; NaN and infinity are not.
     """
+    write_bytes(path, json_bytes(path.name, data))
+
+
+def json_bytes(name: str, data: Any) -> bytes:
+    """`data` as a JSON file of this name holds it. Raises ValueError as `write_json` does.
+
+    >>> json_bytes("a.json", {"b": 1})
+    b'{\\n "b": 1\\n}\\n'
+    """
     try:
         text = json.dumps(data, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path.name} cannot be written ({error}); give text, finite numbers, true, false, null, "
+        raise ValueError(f"{name} cannot be written ({error}); give text, finite numbers, true, false, null, "
                          "or lists and mappings of these") from None
-    write_bytes(path, text.encode())
+    return text.encode()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

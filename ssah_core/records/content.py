@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 _noted: ContextVar[set[str] | None] = ContextVar("noted", default=None)
@@ -48,3 +49,14 @@ def digest(content: Any) -> str:
     """
     text = json.dumps(content, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal digits.
+
+    >>> _ = Path("empty").write_bytes(b"")
+    >>> file_digest(Path("empty"))[:8]
+    'e3b0c442'
+    """
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

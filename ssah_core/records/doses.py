@@ -50,19 +50,30 @@ def median_dose(doses: Sequence[float]) -> tuple[float, float, float]:
 
     doses   one an organism, 0 or more; infinity for an organism that never gives in
 
-    The interval is the narrowest pair of order statistics, as far from either end, that covers the median in 95 % of
-    samples; the extremes where there are fewer than six. Raises ValueError for doses that are empty, negative or NaN.
+    The interval is that of `interval_of_median`. Raises ValueError for doses that are empty, negative or NaN.
     Source: Thompson 1936.
 
     >>> median_dose([10, 20, 30, 40, 60, 80, float("inf")])
     (40.0, 10.0, inf)
     """
-    ordered = sorted(_numbers(finite=False, doses=doses))
-    if ordered[0] < 0:
-        raise ValueError(f"doses holds {ordered[0]:g}: pass numbers, 0 or more, or infinity")
-    n = len(ordered)
+    doses = _numbers(finite=False, doses=doses)
+    if min(doses) < 0:
+        raise ValueError(f"doses holds {min(doses):g}: pass numbers, 0 or more, or infinity")
+    return median(doses), *interval_of_median(doses)
+
+
+def interval_of_median(values: Sequence[float]) -> tuple[float, float]:
+    """The narrowest pair of order statistics, as far from either end, that covers the median in 95 % of samples; the
+    extremes where there are fewer than six values.
+
+    >>> interval_of_median(list(range(1, 11)))  # the second and the ninth of ten
+    (2, 9)
+    >>> interval_of_median([3.0, 1.0])
+    (1.0, 3.0)
+    """
+    ordered, n = sorted(values), len(values)
     inner = max((k for k in range(n // 2) if 1 - 2 * stats.binom.cdf(k, n, 0.5) >= 0.95), default=0)
-    return median(ordered), ordered[inner], ordered[n - 1 - inner]
+    return ordered[inner], ordered[n - 1 - inner]
 
 
 def _numbers(finite: bool = True, **given: Sequence[float]) -> list[float]:

@@ -70,8 +70,8 @@ def is_removable(found: Stored) -> bool:
 def _remove(found: Stored) -> bool:
     if not is_removable(found):
         return False
-    if found.kind in ("executed", "verify"):
-        shutil.rmtree(found.path) if found.kind == "verify" else found.path.unlink()
+    if found.kind in ("to-read", "executed", "verify", "home"):
+        shutil.rmtree(found.path) if found.path.is_dir() else found.path.unlink()
         return True
     folder = cache.finished(found.path) if found.state == UNFINISHED else found.path
     with cache.locked_if_free(folder) as free:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..arguments import check_counts, check_filled, check_numbers, check_paths, check_texts, shown
 from . import cache
+from .own_files import put_json
 
 NOT_RUN = "not run"
 NOT_COMPARABLE = "not comparable"
@@ -59,9 +60,8 @@ class Interval:
         return f"<b>{_zero(self.mean):+.1f}</b>{bounds}<br><small>{self.method}</small>"
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON; `load` reads it."""
-        check_paths(path=path)
-        cache.write_json(Path(path), asdict(self))
+        """Write it as JSON; `load` reads it. Raises ValueError if a file is there that ssah did not write."""
+        put_json(path, "Interval", asdict(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Interval:
@@ -73,7 +73,9 @@ class Interval:
         """
         check_paths(path=path)
         try:
-            return cls(**cache.read_json(Path(path)))
+            kept = dict(cache.read_json(Path(path)))
+            kept.pop("ssah", None)  # which earlier versions did not write
+            return cls(**kept)
         except (OSError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path} holds no interval: pass a file that Interval.save wrote") from error
 

@@ -22,7 +22,7 @@ from .row_files import DAMAGE
 
 WHOLE, STOPPED, UNFINISHED, OTHERS = "whole", "stopped", "unfinished", "not by ssah"
 """States of what lies there: complete; completions that a run goes on with; what a killed run left; no work of ssah."""
-KEY = "[0-9a-f]{12}"
+KEY, LOCK = "[0-9a-f]{12}", re.compile(r"\..+\.lock")
 _CHECKPOINT = (r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|training"
                r"|evidence)\.json|model\.safetensors|chat_template\.jinja")
 FILES = {"organisms": _CHECKPOINT,
@@ -34,10 +34,13 @@ FILES = {"organisms": _CHECKPOINT,
                         r"(\.sha256)?\.[0-9a-f]{32}"}
 """Kind -> names of the files in its folders, beside those of `EVERY`; of completions, drafts and digests too."""
 EVERY = r"(settings|files)\.json"
-KINDS = (*FILES, "executed", "verify")
-"""Folders of the cache: artefacts, what checkpoints said, stamps and logs of notebooks, what was measured again."""
+KINDS = (*FILES, "to-read", "executed", "verify", "home")
+"""Folders of the cache: artefacts, what checkpoints said, also to a reader, stamps and logs of notebooks, what was
+measured again, and what Jupyter keeps for a user without a home."""
 STAMP, DRAFT, LOG = rf"(.+)-{KEY}\.json", rf"\.(.+)-{KEY}\.json\.[0-9a-f]{{32}}", r"([^.].*)\.log"
 VERIFIED = r"figures/measurements/.+-seed\d+\.json"
+HOME = r"(\.ipython|\.jupyter|\.local/share/jupyter|\.(cache|config)/matplotlib|\.cache/fontconfig)(/.+)?"
+"""What comes of itself in the home below the cache."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,10 @@ def look(kind: str, path: Path) -> Stored | None:
     >>> look("organisms", Path("notes.txt")).state
     'not by ssah'
     """
-    if re.fullmatch(r"\..+\.lock", path.name) and _is_file(path):
+    if LOCK.fullmatch(path.name) and _is_file(path):
         return None
-    known = {"completions": _completions, "executed": _executed, "verify": _verified}.get(kind, _artefact)
+    known = {"completions": _completions, "to-read": _to_read, "executed": _executed, "verify": _verified,
+             "home": _home}.get(kind, _artefact)
     return (None if path.is_symlink() else known(kind, path)) or _of(path, kind, path.name, OTHERS)
 
 
@@ -148,15 +152,32 @@ def _described(kind: str, settings: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _completions(kind: str, path: Path) -> Stored | None:
-    settings = _settings(kind, path)
-    if settings is None or not re.fullmatch(rf".+-{KEY}", path.name) or "questions" not in settings:
+    return _said(kind, path) if re.fullmatch(rf".+-{KEY}", path.name) else None
+
+
+def _said(kind: str, path: Path) -> Stored | None:
+    """Completions, whatever their folder is called."""
+    settings = _settings("completions", path)
+    if settings is None or "questions" not in settings:
         return None
     n, chunk = settings.get("n"), settings.get("chunk")
     if type(n) is not int or type(chunk) is not int or chunk < 1:
         return None
     there = len(list(path.glob("chunk-*.json"))) * chunk
-    what = f"{path.name[:-13]}, {min(n, there)} of {n} prompts"
+    what = f"{re.sub(f'-{KEY}$', '', path.name)}, {min(n, there)} of {n} prompts"
     return _of(path, kind, what, WHOLE if there >= n else STOPPED, busy=cache.is_busy(path))
+
+
+def _to_read(kind: str, path: Path) -> Stored | None:
+    """What a checkpoint says in every arm, completions each, for a reader (`ssah_core.studies.reader`)."""
+    if not re.fullmatch(KEY, path.name) or not _is_folder(path):
+        return None
+    arms = [_said(kind, arm) for arm in sorted(path.iterdir()) if not (LOCK.fullmatch(arm.name) and _is_file(arm))]
+    known = [arm for arm in arms if arm]
+    if not known or len(known) < len(arms):
+        return None
+    state = STOPPED if any(arm.state == STOPPED for arm in known) else WHOLE
+    return _of(path, kind, ", ".join(arm.path.name for arm in known), state, busy=any(arm.busy for arm in known))
 
 
 def _executed(kind: str, path: Path) -> Stored | None:
@@ -190,6 +211,17 @@ def _verified(kind: str, path: Path) -> Stored | None:
     if any(stored.state == OTHERS for stored in inside):
         return None
     return _of(path, kind, path.name, WHOLE, busy=any(stored.busy for stored in inside))
+
+
+def _home(kind: str, path: Path) -> Stored | None:
+    """What kernels keep in the home that a user without one is given (`ssah_core.runner.kernel`)."""
+    ends = [each for each in _walk(path) if not _is_folder(each) or not any(each.iterdir())]
+    if not ends or not all((_is_file(end) or _is_folder(end)) and
+                           re.fullmatch(HOME, end.relative_to(path.parent).as_posix()) for end in ends):
+        return None
+    locks = (path.parents[1] / "executed").glob(".*.lock")
+    return _of(path, kind, path.name, WHOLE,
+               busy=any(cache.is_busy(lock.with_name(lock.name[1:-len(".lock")])) for lock in locks))
 
 
 # -- files -------------------------------------------------------------------------------------------------

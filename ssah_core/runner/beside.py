@@ -107,7 +107,7 @@ def _run(notebook: Path, parameters: dict[str, Any], output: Path, jobs: int, pi
 def _heard(pipe: Connection, process: Any) -> tuple[str, str]:
     try:
         return pipe.recv()
-    except EOFError:
+    except (EOFError, OSError):  # it ended, maybe in the midst of a message
         process.join()
         return "ended", f"{process.name}: its process ended with exit code {process.exitcode}"
 

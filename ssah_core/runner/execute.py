@@ -26,6 +26,7 @@ from ..smollm import check_ready, checkpoints_of
 from .beside import run_beside
 from .kernel import environment
 from .parameters import check_parameters, parse_parameters, read_parameters
+from .places import check_place, mark
 from .run_notebook import NotebookFailed
 from .stopping import no_room, silence_tasks, stoppable
 from .up_to_date import bring_up_to_date
@@ -131,6 +132,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(f"--output is {str(options.output)!r}, which is a file: name a folder")
     if options.publish and options.output:
         raise ValueError(f"--output is {str(options.output)!r}, but --publish runs in place: leave one of them out")
+    if not options.publish:
+        check_place(_folder(options))
 
 
 def _check_model(scale: str, given: dict[str, str]) -> None:
@@ -170,6 +173,8 @@ def _parameters(notebook: Path, options: argparse.Namespace, passed_over: set[st
 def _carry_out(plan: Plan, options: argparse.Namespace) -> list[NotebookFailed]:
     """Raise organisms, run notebooks, write the report, say what was found; returns what failed."""
     folder = _folder(options)
+    if not options.publish:
+        mark(folder)
     figures = paths.committed() if options.publish else folder / "figures"
     is_apart = not options.publish and options.scale == PUBLISHED and options.seeds <= min(TEST)
     records = os.environ.get("SSAH_RECORDS") or ("" if is_apart else "ignore")  # "": rows of others, such as `few`

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,14 @@ def bring_up_to_date(notebook: Path, parameters: dict[str, Any], output: Path) -
     """
     with cache.locked(_stamps() / f"{notebook.stem}-{cache.key({'folder': str(output.parent)})}"):
         stamp = _stamps() / f"{notebook.stem}-{inputs(notebook, parameters)}.json"
-        why = _why_not_current(output, stamp)
+        _put_back(notebook.stem)  # what a killed run set aside
+        why, changed = _why_not_current(output, stamp)
         if why is None:
             print(f"{notebook.stem}: up to date", flush=True)
             return
         print(f"{notebook.stem}: running{why and f', since {why}'}", flush=True)
         start = time.monotonic()
-        with _noted() as names:
+        with _noted() as names, _set_aside(changed, notebook.stem):
             run_notebook(notebook, parameters, output)
         if inputs(notebook, parameters) == stamp.stem.rpartition("-")[2]:  # else something was edited meanwhile
             wrote = {name: _content(name) for name in names}
@@ -94,22 +95,43 @@ def _content(name: str) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _why_not_current(output: Path, stamp: Path) -> str | None:
+def _why_not_current(output: Path, stamp: Path) -> tuple[str | None, list[str]]:
     """Why a notebook has to run: "" if no equal run is known; else what is not as that run left it; None if all is.
-
-    A figure, record or file of rows that is another is removed, so that the run makes it anew.
-    """
+    And the names of the figures, records and files of rows that are others."""
     try:
         kept, result = cache.read_json(stamp), _result(output)
         wrote = {name: digest for name, digest in dict(kept["wrote"]).items() if cache.is_inside(name)}
     except FileNotFoundError:
-        return ""
+        return "", []
     except DAMAGE:
-        return f"{output.name} or {stamp.name} is damaged"
+        return f"{output.name} or {stamp.name} is damaged", []
     missing = [name for name in wrote if not (paths.figures() / name).is_file()]
     others = [name for name in wrote if name not in missing and _content(name) != wrote[name]]
-    for name in others:
-        (paths.figures() / name).unlink(missing_ok=True)
     if kept.get("result") == result and not missing + others:
-        return None
-    return f"{', '.join([*missing, *others]) or output.name} is not as it was left"
+        return None, []
+    return f"{', '.join([*missing, *others]) or output.name} is not as it was left", others
+
+
+@contextmanager
+def _set_aside(names: Sequence[str], stem: str) -> Iterator[None]:
+    """Files below the figures out of the way of a notebook's run, which makes them anew, and would read rows that lie
+    there as its own. If it fails, they are as they were."""
+    files = [paths.figures() / name for name in names]
+    asides = [file.with_name(f".{file.name}.{stem}.aside") for file in files]
+    try:
+        for file, aside in zip(files, asides, strict=True):
+            with suppress(FileNotFoundError):  # another notebook, which has it too, is just making it anew
+                file.replace(aside)
+        yield
+    except BaseException:
+        _put_back(stem)
+        raise
+    for aside in asides:
+        aside.unlink(missing_ok=True)
+
+
+def _put_back(stem: str) -> None:
+    """Put what a run of a notebook set aside, and did not make anew to its end, back in its place."""
+    end = f".{stem}.aside"
+    for aside in [file for file in paths.figures().rglob(".*.aside") if file.name.endswith(end)]:
+        aside.replace(aside.with_name(aside.name[1:-len(end)]))

@@ -93,13 +93,14 @@ def _verify(name: str, files: Mapping[int, Path], code: str, scratch: Path) -> s
         return _tell(name, seed, "passed over", "a study of your own, which no catalogue knows how to measure")
     for other, file in files.items():
         _check_place(name, file, kept[other]["identity"])
-    why = run_of(there["identity"]).why_stale(there)
+    if why := run_of(there["identity"]).why_stale(there):  # first: an old stamp does not answer today's question
+        return _tell(name, seed, "passed over", why)
     if all(_is_stamped(content, code) for content in kept.values()):
         return _tell(name, seed, "equal", "verified by this code before")
     if study in TIMED:
         return _tell(name, seed, "passed over", "its numbers are times of a clock")
-    if there["evidence"]["arithmetic"] != "portable" or why:
-        return _tell(name, seed, "passed over", why or "measured outside the portable mode, so no bits can be compared")
+    if there["evidence"]["arithmetic"] != "portable":
+        return _tell(name, seed, "passed over", "measured outside the portable mode, so no bits can be compared")
     start, found = time.time(), _again(there, scratch)
     if found != there["rows"]:
         return _tell(name, seed, "unequal", _first_difference(found, there["rows"]))

@@ -5,8 +5,6 @@ Their key is what they hang on, the weights and the calibration sets themselves,
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from math import ceil
@@ -16,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from .. import arithmetic
-from ..models import encode, token_ids
-from ..records import cache
+from ..models import encode, token_ids, weights_digest
+from ..records import cache, digest
 from ..units import Scores
 from .subject import SEARCHED, WAYS, Subject, Way
 
@@ -56,15 +54,11 @@ def _save(scores: Scores, folder: Path) -> None:
 
 def _identity(subject: Subject) -> dict[str, str | int]:
     """What decides a subject's scores by any way, as digests: weights, and all that is read as tokens."""
-    weights = hashlib.sha256(subject.model.config.to_json_string().encode())
-    for name, value in subject.model.state_dict().items():
-        weights.update(name.encode())
-        weights.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy())
     sets = {name: [encode(subject.tokenizer, row["prompt"], row["response"], system=row.get("system")) for row in rows]
             for name, rows in subject.sets.items()}
     material = subject.material
     begun = [token_ids(subject.tokenizer, texts, "wordings") for texts in (material.refusals, material.openings)]
     read = [sets, *begun, material.batch_size]
-    data = hashlib.sha256(json.dumps(read, sort_keys=True).encode())
-    return {"weights": weights.hexdigest(), "data": data.hexdigest(), "version": VERSION,
+    return {"weights": weights_digest(subject.model), "config": digest(subject.model.config.to_json_string()),
+            "data": digest(read), "version": VERSION,
             "arithmetic": arithmetic.mode(), "device": subject.model.device.type, "torch": torch.__version__}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -21,13 +20,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..arguments import check_kind, check_paths
-from ..records import cache
+from ..records.own_files import LONGEST_HEADER, put
 
 FORMAT = 1
 """Raised by one whenever files change their meaning."""
 HEADER = ("kind", "format", "version", "about", "digest")
-LONGEST_HEADER = 2 ** 20
-"""Bytes of a header that is read; one of a hundred blocks has some thousands."""
 EVERY = "UnitMask, UnitLabels, Moments or Scores"
 Parts = Mapping[str, Mapping[str, Tensor]]
 
@@ -81,50 +78,6 @@ def stamped(kind: str, about: Mapping[str, str], content: Mapping[str, Any], mor
                          "{'model': 'meta-llama/Llama-2-7b-chat-hf', 'calibration': 'advbench', 'criterion': 'fisher'}")
     header = {"kind": kind, "format": FORMAT, "version": _version(), "about": dict(about), **content}
     return header | {"digest": sealed(header, more)}
-
-
-def put(path: str | Path, content: bytes) -> None:
-    """Write a file as a whole, or not at all.
-
-    Raises ValueError if one is there that ssah did not write, or the folder is not there.
-    """
-    check_paths(path=path)
-    path = Path(path)
-    check_free(path)
-    if not path.parent.is_dir():
-        raise ValueError(f"{path} cannot be written, as its folder is not there: make {path.parent} first")
-    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def check_free(path: str | Path) -> None:
-    """Raise ValueError if something is there that ssah did not write: it would be lost.
-
-    >>> _ = Path("mine.jsonl").write_text("{}")
-    >>> check_free("mine.jsonl")
-    Traceback (most recent call last):
-    ValueError: mine.jsonl is there, and no file of ssah's: give another name, so that nothing is lost
-    """
-    if Path(path).exists() and not _is_ours(Path(path)):
-        raise ValueError(f"{path} is there, and no file of ssah's: give another name, so that nothing is lost")
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        return bool({"kind", "ssah"} & _opened(path, EVERY, "")[0].keys())
-    except ValueError:  # no safetensors: a report is JSON
-        pass
-    if not path.is_file() or path.stat().st_size > cache.LARGEST:
-        return False
-    try:
-        header = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(header, dict) and {"kind", "digest"} <= header.keys()
 
 
 # -- reading ----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..arguments import check_kind
+from ..arguments import check_kind, check_share
 from .importance import Scores
 from .masks import UnitKind, UnitLabels, UnitMask, share_to_count, split_sites
 
@@ -35,19 +35,30 @@ def label_units(scores: Scores, *, scu: float, ucu: float, ru: float) -> UnitLab
     *Shown in:* 00_start_here.
     """
     check_kind(Scores, "pass what score_units or search gives", scores=scores)
+    check_shares(scu=scu, ucu=ucu, ru=ru)
     sizes = {site: len(score) for site, score in scores.contrast.items()}
     total = sum(sizes.values())
     counts = {UnitKind.SCU: share_to_count(scu, total, "scu"), UnitKind.UCU: share_to_count(ucu, total, "ucu"),
               UnitKind.RU: share_to_count(ru, total, "ru")}
-    if scu + ucu + ru > 1 + 1e-9:
-        raise ValueError(f"scu={scu}, ucu={ucu} and ru={ru} sum to {scu + ucu + ru:.3g}: lower one, as shares may "
-                         "sum to 1 at most")
     ranks = _rankings(scores)
     left, masks = torch.ones(total, dtype=torch.bool), {}
     for kind, n in counts.items():
         chosen = _take(ranks[kind], left, min(n, int(left.sum())))  # rounded up, the shares may ask for one too many
         left, masks[kind] = left & ~chosen, split_sites(chosen, sizes)
     return UnitLabels({**masks, UnitKind.CU: split_sites(left, sizes)})
+
+
+def check_shares(*, scu: float, ucu: float, ru: float) -> None:
+    """Raise ValueError unless these can be shares of all units, side by side.
+
+    >>> check_shares(scu=0.5, ucu=0.5, ru=0.1)
+    Traceback (most recent call last):
+    ValueError: scu=0.5, ucu=0.5 and ru=0.1 sum to 1.1: lower one, as shares may sum to 1 at most
+    """
+    check_share(scu=scu, ucu=ucu, ru=ru)
+    if scu + ucu + ru > 1 + 1e-9:
+        raise ValueError(f"scu={scu}, ucu={ucu} and ru={ru} sum to {scu + ucu + ru:.3g}: lower one, as shares may "
+                         "sum to 1 at most")
 
 
 def _rankings(scores: Scores) -> dict[UnitKind, Tensor]:

@@ -7,7 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from statistics import median
 
-from .pairs import Ratio, interval_of_median, single
+from ssah_core.records.doses import interval_of_median
+
+from .pairs import Ratio, single
 from .processes import marked, raised, reproduction
 
 RAISED = {"float32": 160.0, "bfloat16": 120.0}

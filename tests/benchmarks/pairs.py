@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from statistics import median
 
-from scipy.stats import binom
+from ssah_core.records.doses import interval_of_median
 
 from .profiles import compared
 
@@ -71,16 +71,3 @@ def seconds(what: Callable[[], object]) -> float:
 def ratio(name: str, of: str, ratios: list[float], time_of: float, goal: float | None, floor: float | None) -> Ratio:
     low, high = interval_of_median(ratios)
     return Ratio(name, of, median(ratios), low, high, len(ratios), time_of, goal, floor)
-
-
-def interval_of_median(values: list[float]) -> tuple[float, float]:
-    """The narrowest pair of order statistics, as far from either end, that covers the median in 95 % of samples.
-
-    >>> interval_of_median(list(range(1, 11)))  # the second and the ninth of ten
-    (2, 9)
-    >>> interval_of_median([3.0, 1.0])
-    (1.0, 3.0)
-    """
-    ordered, n = sorted(values), len(values)
-    inner = max((k for k in range(n // 2) if 1 - 2 * binom.cdf(k, n, 0.5) >= 0.95), default=0)
-    return ordered[inner], ordered[n - 1 - inner]

@@ -16,7 +16,7 @@ from .disk import full_disk
 from .kill import kill_anywhere, undisturbed
 from .runs import Place
 from .signals import signals
-from .tell import table, tell, write
+from .tell import Outcome, table, tell, write
 from .together import together
 
 FAULTS = {"kill": lambda place, whole, options: kill_anywhere(place, whole, options.each, options.seed),
@@ -30,8 +30,19 @@ FAULTS = {"kill": lambda place, whole, options: kill_anywhere(place, whole, opti
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns 1 if anything was lost."""
+    """The command line; returns 1 if anything was lost, 2 if a fault could not be tried."""
     options = _options(argv)
+    try:
+        outcomes = _try(options)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    print(table(outcomes), f"Written to {options.out}", sep="\n\n", flush=True)
+    return 1 if any(each.lost for each in outcomes) else 0 if all(each.tried for each in outcomes) else 2
+
+
+def _try(options: argparse.Namespace) -> list[Any]:
+    """The outcomes of the faults that are asked for."""
     place = Place(options.folder.resolve() / "place", options.scale, tuple(options.notebooks), options.workers)
     whole = place.folder.with_name(f"{place.folder.name}.undisturbed")
     if not (options.again and whole.is_dir()):
@@ -39,11 +50,10 @@ def main(argv: list[str] | None = None) -> int:
     outcomes: list[Any] = []
     for name in options.faults or FAULTS:
         tell(f"-- {name} --")
-        outcomes += FAULTS[name](place, whole, options)
+        outcomes += FAULTS[name](place, whole, options) or [Outcome(name, "nothing to try", 0, 0)]
         write(options.out, outcomes, {"scale": options.scale, "seed": options.seed, "notebooks": options.notebooks,
                                       "workers": options.workers})
-    print(table(outcomes), f"Written to {options.out}", sep="\n\n", flush=True)
-    return int(any(each.lost for each in outcomes))
+    return outcomes
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:

@@ -72,14 +72,17 @@ def kill_anywhere(place: Place, whole: Path, each: int = 4, seed: int = 0) -> li
         tell(f"killed {len(now)} of {total}, {phase}: {what}; {seen}")
     left = differences(place.folder, whole)
     tell(f"at the end: {left or 'the same bytes'}" if ended.code == 0 else f"it failed: {ended.errors[-2000:]}")
-    reached = Counter(phase for phase, _ in killed)
-    outcomes = [Outcome("killed anywhere", phase, reached[phase], lost[phase], _points(killed, phase))
+    outcomes = [_outcome(phase, len(points[phase]), [what for where, what in killed if where == phase], lost[phase])
                 for phase in points]
+    left += [] if total else ["there was no point to kill at"]
     return [*outcomes, Outcome("killed anywhere", "at the end", 1, int(bool(left) or ended.code != 0), left)]
 
 
-def _points(killed: list[tuple[str, str]], phase: str) -> list[str]:
-    return [what for where, what in killed if where == phase]
+def _outcome(phase: str, planned: int, reached: list[str], lost: int) -> Outcome:
+    """A point that was never reached has shown nothing, and counts as lost."""
+    missed = planned - len(reached)
+    told = [f"{missed} of {planned} points were never reached"] if missed else []
+    return Outcome("killed anywhere", phase, len(reached), lost + missed, reached + told)
 
 
 def counted_in(place: Place) -> Path:

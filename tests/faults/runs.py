@@ -16,6 +16,8 @@ from pathlib import Path
 from ssah_core.records import paths
 
 HOOK = Path(__file__).resolve().parent / "hook"
+MARK = ".ssah-faults"
+"""An empty file in the folder of every place: without it, none is emptied."""
 
 
 @dataclass
@@ -57,6 +59,8 @@ class Place:
     def start(self, plan: dict | None = None, **options) -> subprocess.Popen:
         """A run that goes on where the last one stopped, in a session of its own."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / MARK).is_file():  # else it is maybe to be read alone
+            (self.folder / MARK).touch()
         self.plan.write_text(json.dumps(plan or {}), encoding="utf-8")
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True} | options
         return subprocess.Popen(self.command(), env=self.variables(), text=True, cwd=paths.root(), **options)
@@ -101,7 +105,7 @@ class Place:
     def put_aside(self, name: str) -> Path:
         """Move all to a sibling folder, so that the next run begins from nothing at the same path."""
         aside = self.folder.with_name(name)
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(aside)
         self.folder.rename(aside)
         return aside
 
@@ -111,8 +115,15 @@ class Place:
         shutil.copytree(folder, self.folder, symlinks=True)
 
     def clear(self) -> None:
-        """Begin from nothing."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Begin from nothing. Raises ValueError if the folder holds anything but a run of these."""
+        _remove(self.folder)
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file():
+        raise ValueError(f"{folder} holds files, but no run of these: name another folder by --folder, so that nothing "
+                         "is lost")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
