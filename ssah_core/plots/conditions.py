@@ -19,7 +19,8 @@ WIDE = 34  # characters of a line of a row's name
 
 
 def plot_conditions(table: pandas.DataFrame, panel: str, row: str, mark: str, names: Mapping[str, str] | None = None,
-                    xlabel: str = "% of test prompts", each: str = "organism", points: bool = False) -> Figure:
+                    xlabel: str = "% of test prompts", each: str = "organism", points: bool = False,
+                    ends: Mapping[str, float] | None = None) -> Figure:
     """What holds under each condition, one panel a question.
 
     Conditions stand from top to bottom; a mark has one colour, and marks have a legend where they are several.
@@ -33,6 +34,7 @@ def plot_conditions(table: pandas.DataFrame, panel: str, row: str, mark: str, na
     xlabel   what `value` is
     each     what a `seed` is
     points   whether values are changes, -100 to 100, instead: then each panel has a scale of its own, and a line at 0
+    ends     where the scale of a panel ends, if not at 100
     """
     panels, order, marks = (list(dict.fromkeys(table[column])) for column in (panel, row, mark))
     names, shown = {**NAMES, **ARMS, **(names or {})}, looks(marks)
@@ -40,7 +42,7 @@ def plot_conditions(table: pandas.DataFrame, panel: str, row: str, mark: str, na
     figure, axes = plt.subplots(1, len(panels), figsize=(9.5, (0.36 + 0.2 * (most - 1)) * len(order) + 1.5),
                                 sharey=True, squeeze=False)
     for axis, title in zip(axes[0], panels, strict=True):
-        part = table[table[panel] == title]
+        part, end = table[table[panel] == title], (ends or {}).get(title, 100)
         here = [name for name in marks if name in set(part[mark])]
         shifts = numpy.linspace(-MOST / 2, MOST / 2, len(here)) if len(here) > 1 else [0.0]
         for name, shift in zip(here, shifts, strict=True):
@@ -48,7 +50,7 @@ def plot_conditions(table: pandas.DataFrame, panel: str, row: str, mark: str, na
                       height=1.3 / (len(here) + 1) if len(here) > 1 else 1.0, size=6.5 if len(here) == 1 else 5.5,
                       within=POINTS if points else PERCENT)
         axis.set(title=fill(names.get(title, title), 84 // len(panels)), xlabel=xlabel,
-                 **({} if points else {"xlim": (-4, 104)}))
+                 **({} if points else {"xlim": (-0.04 * end, 1.04 * end)}))
         if points:
             axis.axvline(0, color=GUIDE, lw=1, ls=":")
         name_rows(axis, [fill(names.get(name, name), WIDE) for name in order])
