@@ -59,17 +59,23 @@ def reach(phase):
     return count in plan["at"].get(phase, ())
 
 
+def is_marked(process):
+    """Whether a process was started by this run, by its environment, which is empty while it becomes another program."""
+    with open(f"/proc/{process}/environ", "rb") as file:
+        return f"FAULTS_PLAN={os.environ['FAULTS_PLAN']}".encode() in file.read().split(b"\0")
+
+
 def kill(phase, what):
-    """End every process of this run at once; which those are, the environment says."""
+    """End every process of this run at once: those that its environment marks, and all of a session that it began."""
     with open(os.path.join(PLAN["kill"]["counts"], "killed"), "a", encoding="utf-8") as log:
         log.write(f"{phase}\t{what}\n")
-    mark = f"FAULTS_PLAN={os.environ['FAULTS_PLAN']}".encode()
-    for process in filter(str.isdecimal, os.listdir("/proc")):
+    session = os.getsid(0)
+    is_session_ours = os.path.exists(f"/proc/{session}") and is_marked(session)
+    for process in map(int, filter(str.isdecimal, os.listdir("/proc"))):
         try:
-            with open(f"/proc/{process}/environ", "rb") as file:
-                is_ours = mark in file.read().split(b"\0") and int(process) != os.getpid()
-            if is_ours:
-                os.kill(int(process), signal.SIGKILL)
+            is_ours = is_marked(process) or (is_session_ours and os.getsid(process) == session)
+            if is_ours and process != os.getpid():
+                os.kill(process, signal.SIGKILL)
         except OSError:
             pass
     os.kill(os.getpid(), signal.SIGKILL)
