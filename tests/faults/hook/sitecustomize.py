@@ -60,7 +60,7 @@ def reach(phase):
 
 
 def is_marked(process):
-    """Whether a process was started by this run, by its environment, which is empty while it becomes another program."""
+    """Whether this run started a process, by its environment, which is empty while it becomes another program."""
     with open(f"/proc/{process}/environ", "rb") as file:
         return f"FAULTS_PLAN={os.environ['FAULTS_PLAN']}".encode() in file.read().split(b"\0")
 
