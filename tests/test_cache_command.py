@@ -196,6 +196,8 @@ def test_what_is_kept_for_a_reader_is_known_by_its_arms(cache):
     (mine,) = select(list_stored(), "to-read")
     assert mine.state == "not by ssah" and remove_stored([mine]) == []
     (place / "notes.txt").unlink()
+    with store.locked(place):  # as the run holds it between two arms
+        assert [one.busy for one in select(list_stored(), "to-read")] == [True] and remove_stored([found]) == []
     assert len(remove_stored([found])) == 1 and not place.exists()
 
 

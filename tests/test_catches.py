@@ -19,6 +19,12 @@ def test_numbers_are_those_of_the_records():
     assert f"keep {known.value:.1f} % [" in told
 
 
+def test_a_number_that_is_not_there_says_so_in_either_form():
+    record = next(record for record in load_records() if (record.scale, record.model) == ("organism", "organism"))
+    assert catches.filled(f"{{{record.claim}:range}}", [record]).count(" to ") == 1
+    assert catches.filled("{none/such}, {none/such:range}", [record]) == "not measured, not measured"
+
+
 def test_a_catch_without_its_numbers_is_not_told():
     records = [record for record in load_records() if record.claim != "table1/scu/share"]
     assert "table1/scu/harm_right" not in catches.told(records)

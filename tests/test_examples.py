@@ -1,6 +1,7 @@
 """The example checkpoint is found by its id, offline, as any download would be."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,10 @@ def test_another_checkpoint_of_that_name_stays(tmp_path):
     ref.write_text("0" * 40)
     with pytest.raises(ValueError, match=f"has another checkpoint '{NAME}', which would be lost: pass a folder of its"):
         put_into_hub_cache(tmp_path)
+    put_into_hub_cache(tmp_path / "whole")
+    with pytest.raises(ValueError, match=f"has another checkpoint '{NAME}'"):
+        put_into_hub_cache(tmp_path / "whole", chat=False)
+    shutil.rmtree(tmp_path / "whole")
     assert ref.read_text() == "0" * 40 and [file for file in tmp_path.rglob("*") if file.is_file()] == [ref]
 
 

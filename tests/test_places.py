@@ -19,6 +19,14 @@ def test_over_what_is_committed_no_run_begins(project, tmp_path, capsys, place):
     assert content(tmp_path) == before and project[1] == []
 
 
+def test_no_run_begins_where_a_variable_names_what_is_committed(project, tmp_path, capsys, monkeypatch):  # noqa: F811
+    make(project[0], "1")
+    for place in (paths.committed(), paths.committed() / "mine"):
+        monkeypatch.setenv("SSAH_FIGURES", str(place))
+        assert execute.main(["--output", "mine"]) == 2 and project[1] == []
+        assert "where a run would write over what is committed: unset it" in capsys.readouterr().err
+
+
 def put(folder, *names):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -241,6 +241,10 @@ def test_an_arm_that_is_compared_at_some_doses_says_at_how_many():
     axis = plots.plot_arms(table, against="all").axes[0]
     assert [text.get_text() for text in axis.get_yticklabels()] == ["LoRA (6 of 12 comparisons)"]
     assert axis.get_xlim()[0] <= -5 and axis.get_xlim()[1] >= 5
+    unlike = pandas.DataFrame({"arm": ["all"] * 3 + ["LoRA"] * 3, "metric": "asr", "value": 0.0,
+                               "seed": [0, 0, 1, 0, 1, 1], "dose": [1, 2, 1, 1, 1, 2]})  # as many rows, other doses
+    axis = plots.plot_arms(unlike, against="all").axes[0]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["LoRA (2 of 3 comparisons)"]
     with pytest.raises(ValueError, match="against is 'nothing', which is no arm of the table: pass one of all, LoRA"):
         plots.plot_arms(table, against="nothing")
 

@@ -171,6 +171,13 @@ def test_other_data_and_another_precision_are_another_aligned_model(small, tmp_p
     before = align.has_bfloat16(torch.device("cpu"))
     monkeypatch.setattr(align, "has_bfloat16", lambda device: not before)
     third = align.checkpoint("aligned", "sft", 0, progress=False)
+    monkeypatch.setattr(align, "has_bfloat16", lambda device: before)
+    monkeypatch.setenv("SSAH_DATA", str(tmp_path / "none"))
+    align._digests.cache_clear()
+    with pytest.warns(UserWarning, match="what was aligned before is taken: "):
+        assert align.checkpoint("aligned", "sft", 0, progress=False) in (first, other, third)
+    with pytest.raises(ValueError, match="AdvBench"):
+        align.checkpoint("aligned", "sft", 1, progress=False)
     assert len({first, other, third}) == 3 and all((folder / "model.safetensors").is_file()
                                                    for folder in (first, other, third))
 

@@ -74,6 +74,9 @@ def test_an_interval_is_kept_in_a_file_of_its_own_alone(tmp_path):
         assert Interval.load(tmp_path / "asr.json") == interval
     (tmp_path / "earlier.json").write_text('{"mean": 1.0, "low": null, "high": null, "n": 1, "method": "one run"}')
     assert Interval.load(tmp_path / "earlier.json").mean == 1.0
+    interval.save(tmp_path / "earlier.json")
+    with pytest.raises(ValueError, match="its folder is not there: make .*none first"):
+        interval.save(tmp_path / "none" / "asr.json")
     (tmp_path / "mine.json").write_text('{"precious": 1}')
     with pytest.raises(ValueError, match="mine.json is there, and no file of ssah's: give another name"):
         interval.save(tmp_path / "mine.json")

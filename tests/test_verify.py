@@ -8,6 +8,7 @@ import pytest
 from ssah_core import arithmetic, measure_each, sources
 from ssah_core.records import cache as store
 from ssah_core.records import evidence
+from ssah_core.runner import verify
 from ssah_core.runner.verify import main
 from ssah_core.studies import stages
 
@@ -38,6 +39,18 @@ def test_what_this_code_has_verified_is_not_measured_again(kept, capsys, monkeyp
     monkeypatch.setattr("ssah_core.runner.verify.measured", None)  # would fail
     assert main(["--scale", "tiny"]) == 0
     assert "verified by this code before" in capsys.readouterr().out
+
+
+def test_rows_that_others_measured_meanwhile_stay(kept, capsys, monkeypatch):
+    real = verify.measured
+
+    def meanwhile(run):
+        found = real(run)
+        change(kept, rows=[])
+        return found
+    monkeypatch.setattr(verify, "measured", meanwhile)
+    main(["--scale", "tiny"])
+    assert json.loads(kept.read_text())["rows"] == [] and "verified" not in json.loads(kept.read_text())["evidence"]
 
 
 def test_stale_rows_are_not_called_equal_though_this_code_has_verified_them(kept, capsys):

@@ -130,7 +130,10 @@ class FluentFulfilment:
         return digest(self.definition)
 
     def save(self, path: str | Path) -> None:
-        """Write the definition as JSON; `load` reads it. Raises ValueError over a file that ssah did not write."""
+        """Write the definition as JSON; `load` reads it.
+
+        Raises ValueError if a file is there that ssah did not write, or the folder is not there.
+        """
         put_json(path, type(self).__name__, self.definition)
 
     @classmethod

@@ -25,7 +25,7 @@ def put_into_hub_cache(home: Path, name: str = NAME, seed: int = 0, chat: bool =
     The tokenizer is the organism's, with its chat template. The weights mean nothing: no answer of it makes sense.
     Raises ValueError if another checkpoint of that name is there.
     """
-    commit = hashlib.sha1(f"{name} {seed}".encode()).hexdigest()
+    commit = hashlib.sha1(f"{name} {seed}{'' if chat else ' base'}".encode()).hexdigest()
     folder = home / "hub" / f"models--{name.replace('/', '--')}"
     ref = folder / "refs" / "main"
     if ref.exists() and ref.read_text(encoding="utf-8") != commit:

@@ -129,5 +129,8 @@ def changes_against(table: pandas.DataFrame, against: str) -> pandas.DataFrame:
 
 def _counted(rows: pandas.DataFrame, against: str) -> dict[str, str]:
     """By arm, of how many comparisons with `against` it has, where it has not all."""
-    whole = int((rows.arm == against).sum())
-    return {arm: f" ({n} of {whole} comparisons)" for arm, n in rows.groupby("arm").size().items() if n < whole}
+    keys = [column for column in ("metric", "seed", "dose") if column in rows]
+    is_first = rows.arm == against
+    whole = rows[is_first][keys]
+    found = rows[~is_first].merge(whole, on=keys).groupby("arm").size()
+    return {arm: f" ({n} of {len(whole)} comparisons)" for arm, n in found.items() if n < len(whole)}

@@ -65,11 +65,12 @@ def filled(text: str, records: Sequence[Record]) -> str:
 
 
 class _Told(str):
-    """A record's number with its interval; as ":range", its lowest and highest organism."""
+    """A record's number with its interval; as ":range", its lowest and highest organism. Without a record, a text."""
 
-    def __new__(cls, text: str, record: Record) -> _Told:
+    def __new__(cls, text: str, record: Record | None = None) -> _Told:
         told = super().__new__(cls, text)
-        told.ends = [number(value, record.unit) for value in (min(record.values), max(record.values))]
+        told.ends = [number(value, record.unit) for value in (min(record.values), max(record.values))] if record else [
+            text]
         return told
 
     def __format__(self, spec: str) -> str:
@@ -84,9 +85,9 @@ class _Numbers(dict):
         return cls({record.claim: record for record in records
                     if (record.scale, record.model) == ("organism", "organism")})
 
-    def __getitem__(self, claim: str) -> str:
+    def __getitem__(self, claim: str) -> _Told:
         if claim not in self:
-            return "not measured"
+            return _Told("not measured")
         record = super().__getitem__(claim)
         bounds = bracketed(record.interval, len(record.values), DECIMALS[record.unit])
         return _Told(f"{number(record.value, record.unit)} {bounds}", record)

@@ -70,7 +70,7 @@ def is_removable(found: Stored) -> bool:
 def _remove(found: Stored) -> bool:
     if not is_removable(found):
         return False
-    if found.kind in ("to-read", "executed", "verify", "home"):
+    if found.kind in ("executed", "verify", "home"):
         shutil.rmtree(found.path) if found.path.is_dir() else found.path.unlink()
         return True
     folder = cache.finished(found.path) if found.state == UNFINISHED else found.path
@@ -78,7 +78,7 @@ def _remove(found: Stored) -> bool:
         now = look(found.kind, found.path) if free and found.path.exists() else None
         if now is None or now.state != found.state:
             return False
-        partial = cache.unfinished(folder)
+        partial = found.path if found.kind == "to-read" else cache.unfinished(folder)
         if found.path != partial:  # a removal that is stopped leaves what the next run sweeps away
             shutil.rmtree(partial, ignore_errors=True)
             os.replace(found.path, partial)

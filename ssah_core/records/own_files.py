@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from ..arguments import check_paths
 from . import cache
 
+NAMED = ({"kind", "digest"}, {"mean", "low", "high", "n", "method"}, {"threshold", "chosen", "reference", "template"})
+"""Fields by which JSON without "ssah" is known: of units; by earlier code, an interval, a judge with a reference."""
 LONGEST_HEADER = 2 ** 20
 """Bytes of a header of safetensors that is read; one of a hundred blocks has some thousands."""
 
@@ -70,7 +72,7 @@ def _is_ours(path: Path) -> bool:
             about = cache.read_json(path)
         except (OSError, ValueError):
             return False
-        return isinstance(about, dict) and ("ssah" in about or {"kind", "digest"} <= about.keys())
+        return isinstance(about, dict) and ("ssah" in about or any(fields <= about.keys() for fields in NAMED))
     return bool({"kind", "ssah"} & about.keys())
 
 

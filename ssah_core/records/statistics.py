@@ -60,7 +60,10 @@ class Interval:
         return f"<b>{_zero(self.mean):+.1f}</b>{bounds}<br><small>{self.method}</small>"
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON; `load` reads it. Raises ValueError if a file is there that ssah did not write."""
+        """Write it as JSON; `load` reads it.
+
+        Raises ValueError if a file is there that ssah did not write, or the folder is not there.
+        """
         put_json(path, "Interval", asdict(self))
 
     @classmethod

@@ -177,7 +177,8 @@ def _to_read(kind: str, path: Path) -> Stored | None:
     if not known or len(known) < len(arms):
         return None
     state = STOPPED if any(arm.state == STOPPED for arm in known) else WHOLE
-    return _of(path, kind, ", ".join(arm.path.name for arm in known), state, busy=any(arm.busy for arm in known))
+    busy = cache.is_busy(path) or any(arm.busy for arm in known)
+    return _of(path, kind, ", ".join(arm.path.name for arm in known), state, busy=busy)
 
 
 def _executed(kind: str, path: Path) -> Stored | None:

@@ -125,15 +125,17 @@ def _check(options: argparse.Namespace) -> None:
     if options.publish and options.scale != PUBLISHED:
         raise ValueError(f"--scale is {options.scale!r}, but --publish renews what is committed, which is of scale "
                          f"{PUBLISHED!r}: leave --publish out")
-    if options.publish and os.environ.get("SSAH_FIGURES"):
-        raise ValueError(f"SSAH_FIGURES is {os.environ['SSAH_FIGURES']!r}, but --publish renews what is "
-                         "committed: unset it")
+    named = os.environ.get("SSAH_FIGURES")
+    if options.publish and named:
+        raise ValueError(f"SSAH_FIGURES is {named!r}, but --publish renews what is committed: unset it")
     if options.output and _place(options.output).is_file():
         raise ValueError(f"--output is {str(options.output)!r}, which is a file: name a folder")
     if options.publish and options.output:
         raise ValueError(f"--output is {str(options.output)!r}, but --publish runs in place: leave one of them out")
     if not options.publish:
         check_place(_folder(options))
+        if named and paths.figures().resolve().is_relative_to(paths.committed().resolve()):
+            raise ValueError(f"SSAH_FIGURES is {named!r}, where a run would write over what is committed: unset it")
 
 
 def _check_model(scale: str, given: dict[str, str]) -> None:

@@ -99,12 +99,16 @@ def _why_not_current(output: Path, stamp: Path) -> tuple[str | None, list[str]]:
     """Why a notebook has to run: "" if no equal run is known; else what is not as that run left it; None if all is.
     And the names of the figures, records and files of rows that are others."""
     try:
-        kept, result = cache.read_json(stamp), _result(output)
+        kept = cache.read_json(stamp)
         wrote = {name: digest for name, digest in dict(kept["wrote"]).items() if cache.is_inside(name)}
     except FileNotFoundError:
         return "", []
     except DAMAGE:
-        return f"{output.name} or {stamp.name} is damaged", []
+        return f"{stamp.name} is damaged", []
+    try:
+        result = _result(output)
+    except DAMAGE:  # or it is not there; its rows may be others all the same
+        result = ""
     missing = [name for name in wrote if not (paths.figures() / name).is_file()]
     others = [name for name in wrote if name not in missing and _content(name) != wrote[name]]
     if kept.get("result") == result and not missing + others:

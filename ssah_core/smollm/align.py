@@ -21,7 +21,7 @@ from ..arguments import check_choice, check_seed
 from ..judging import answers, outcomes_published, shares_published
 from ..materials import CONTEXT, Published, Sizes, benign_answers
 from ..models import context_of, load, load_tokenizer, package_index, read_config
-from ..records import cache, digest, evidence, noting
+from ..records import cache, digest, evidence, noting, paths
 from ..training import fine_tune, has_bfloat16, prefer, supervised
 
 STAGES = ("instructed", "aligned")
@@ -92,8 +92,9 @@ def checkpoint(stage: str = "aligned", method: str = "sft", seed: int = 0, progr
     method   Of alignment: "sft" on refusals and answers, or "dpo" of these against each other.
     seed     Draws the requests, their order and the refusals.
 
-    Other data, or another precision, are another folder. (One by earlier code, which did not note them, counts.)
-    Raises ValueError for other arguments, and where the data (AdvBench, Alpaca) cannot be had.
+    Other data, or another precision, are another folder. (One by earlier code, which did not note them, counts.) Where
+    the data (AdvBench, Alpaca) cannot be had, one that was aligned before is taken, with a warning.
+    Raises ValueError for other arguments, and where there is neither data nor such a folder.
     """
     check_choice(STAGES, stage=stage)
     check_choice(METHODS, method=method)
@@ -104,9 +105,27 @@ def checkpoint(stage: str = "aligned", method: str = "sft", seed: int = 0, progr
     earlier = cache.place("smollm", about)
     if cache.is_complete(earlier):
         return earlier
-    about["made_of"] = made_of(method, seed)
+    before = _aligned_before(about)
+    try:
+        about["made_of"] = made_of(method, seed)
+    except ValueError as error:
+        if not before:
+            raise
+        warnings.warn(f"{error}; what was aligned before is taken: {before[0]}", stacklevel=2)
+        return before[0]
+    if before and not cache.is_complete(cache.place("smollm", about)):
+        print(f"SmolLM2 is aligned anew: {before[0].name} was with other data, or in another precision", flush=True)
     with noting():  # whoever asks for the model notes the same, whether it is aligned now or found
         return cache.artefact("smollm", about, lambda folder: _align(folder, method, seed, progress))
+
+
+def _aligned_before(about: Mapping[str, Any]) -> list[Path]:
+    """Whole checkpoints that are aligned as `about` says, whatever they are made of; the newest first."""
+    settings = (paths.cache() / "smollm").glob(f"*/{cache.SETTINGS}")
+    whole = [file for file in sorted(settings, key=lambda file: -file.stat().st_mtime)
+             if cache.is_complete(file.parent)]
+    return [file.parent for file in whole
+            if about == {name: value for name, value in cache.read_json(file).items() if name != "made_of"}]
 
 
 def made_by(method: str) -> dict[str, Any]:

@@ -47,12 +47,14 @@ def write_arms(folder: Path, seed: int, scale: str, checkpoints: Mapping[str, st
     """
     rests_on("exam/test")
     harm, made = None, {}
-    for arm, subject, mask, by in _arms(seed, scale, checkpoints):
-        harm = harm or subject.material.malicious("test")
-        units = digest({site: part.nonzero().flatten().tolist() for site, part in mask.sites.items()} if mask else {})
-        with subject.removed(mask, by):
-            made[arm] = complete_to(folder / arm, subject.model, subject.tokenizer, harm, arm=f"{arm} {units}",
-                                    progress=True, **subject.material.asking).to_list()
+    with cache.locked(folder):  # between two arms as well
+        for arm, subject, mask, by in _arms(seed, scale, checkpoints):
+            harm = harm or subject.material.malicious("test")
+            units = {site: part.nonzero().flatten().tolist() for site, part in mask.sites.items()} if mask else {}
+            with subject.removed(mask, by):
+                said = complete_to(folder / arm, subject.model, subject.tokenizer, harm, arm=f"{arm} {digest(units)}",
+                                   progress=True, **subject.material.asking)
+            made[arm] = said.to_list()
     return made
 
 
