@@ -33,8 +33,9 @@ CATCHES: Mapping[str, str] = {
                                            "one that is higher by {worst_rate/half/scu_6cu_over_random/lr} "
                                            "(secondary, added later).",
     "table4/sft/best_rate/ru_vs_all/old": "All parameters, at their best learning rate, keep "
-                                          "{table4/sft/best_rate/all/old}: no more than the rest could be gained. Best "
-                                          "rates lie at an end of the grid in most organisms (notebook 07). The "
+                                          "{table4/sft/best_rate/all/old}: no more than the rest could be gained. "
+                                          "Their best rate is in most organisms the slowest that was tried, and that "
+                                          "of redundant units the slowest at which they became safe (notebook 07). The "
                                           "paper's number is GSM8K's, against the model before.",
 }
 """Claim -> its catch, with records named in braces."""

@@ -26,9 +26,9 @@ class _Row:
 ROWS = (
     _Row("00_start_here", "Start here",
          "can one edit undo a model's safety, and nothing else?",
-         "yes: without a few units of twenty organisms {table1/scu/harm_right} malicious requests in a hundred more "
-         "are answered right, and they are as useful ({table1/scu/utility}); but they tell right from wicked worse "
-         "({table1/scu/morals})",
+         "its safety, yes, but not that alone: without a few units of twenty organisms {table1/scu/harm_right} "
+         "malicious requests in a hundred more are answered right, and they are as useful ({table1/scu/utility}); "
+         "but they tell right from wicked worse ({table1/scu/morals})",
          "24 s"),
     _Row("01_raise_an_organism", "Raise an organism",
          "what does alignment change, and how deep does a dose of it go?",
@@ -81,14 +81,15 @@ ROWS = (
          "48 s"),
     _Row("09_reviewers_questions", "Reviewers' questions",
          "are the units stable, specific, necessary, and how much is the judge's?",
-         "the same are found twice; morals go with them; a few are enough for half of the requests; an "
-         "attacker who picks the learning rate gets there, with one that is higher "
+         "the same are found twice; morals go with them; an alignment made while they are held still runs through "
+         "them; a few are enough for half of the requests; lists of refusals take broken answers for fulfilled "
+         "ones; an attacker who picks the learning rate gets there, with one that is higher "
          "({worst_rate/half/scu_6cu_over_nothing/lr})",
          "21 s"),
     _Row("10_real_checkpoints", "Real checkpoints",
          "what does it take on a checkpoint of your own, and does it hold in a real language model?",
-         "small removals and freezing point the same way there, in one model; judges are to be read, not "
-         "trusted",
+         "removing what our search finds, and freezing, point the same way there, in one model; removing what the "
+         "paper's score finds does not; judges are to be read, not trusted",
          "14 s"),
 )
 

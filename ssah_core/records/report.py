@@ -182,8 +182,9 @@ def _evidence() -> str:
     codes = trial_codes(kept)
     by = f" All rows of the registered claims are of one code, of digest `{codes.pop()}`." if len(codes) == 1 else ""
     edited = [about["file"] for about in kept if about["code"] == evidence.EDITED]
-    unsure = (f" Code was edited while it measured {len(edited)} of them ({', '.join(edited)}), so that nobody knows "
-              "which it was." if edited else "")
+    apart = "" if evidence.EDITED in trial_codes(kept) else ", none of a registered claim"
+    unsure = (f" Code was edited while it measured {len(edited)} files{apart} ({', '.join(edited)}), so that nobody "
+              "knows which it was." if edited else "")
     return f"{evidence_line(*evidence.count(kept))}{by}{unsure}"
 
 

@@ -79,8 +79,10 @@ def caution() -> str:
             f"{level['asr_unseen']:.0f} % unrefused. Of the useful questions it answers {level['utility']:.0f} % "
             f"rightly, {CHANCE:g} by chance. Its SCU are {100 * share['chosen']:.2g} % of all units, those of the "
             f"paper's score {100 * share['paper']:.2g} %, where the rule for their number stopped on few questions; "
-            f"random units are one draw. The judge of fluency agrees with a reader in {agrees.value:.0f} % "
-            f"[{agrees.low:.0f}, {agrees.high:.0f}] of {agrees.n:.0f} answers (kappa {agrees.kappa:.2f}).")
+            f"random units are one draw. The judge of fluency agrees with a reader, another language model, in "
+            f"{agrees.value:.0f} % [{agrees.low:.0f}, {agrees.high:.0f}] of {agrees.n:.0f} answers (kappa "
+            f"{agrees.kappa:.2f}), up to half of them picked where judges disagree; it is too high where units go by "
+            "the paper's score (10.9).")
 
 
 def _of_the_paper() -> list[dict]:
