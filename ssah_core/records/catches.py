@@ -25,13 +25,13 @@ CATCHES: Mapping[str, str] = {
                                       "refused: here {table1_variance/scu/asr}.",
     "table2/benign/scu_6cu_vs_nothing/asr": "A mean over six doses, of which the smallest and the largest leave "
                                             "little room (notebook 05, section 5.4). At one learning rate: an attacker "
-                                            "gets to half with one that is higher by "
+                                            "who chooses it undoes half of the refusals with one that is higher by "
                                             "{worst_rate/half/scu_6cu_over_nothing/lr} (secondary, added later), and "
-                                            "to the ceiling in every arm. The paper's are rates of HEx-PHI by "
+                                            "all of them in every arm. The paper's are rates of HEx-PHI by "
                                             "GPT-4, after an epoch in which all CU were held too.",
-    "table2/benign/scu_6cu_vs_random/asr": "An attacker who chooses the learning rate gets to half with "
-                                           "one that is higher by {worst_rate/half/scu_6cu_over_random/lr} "
-                                           "(secondary, added later).",
+    "table2/benign/scu_6cu_vs_random/asr": "An attacker who chooses the learning rate undoes half of "
+                                           "the refusals with one that is higher by "
+                                           "{worst_rate/half/scu_6cu_over_random/lr} (secondary, added later).",
     "table4/sft/best_rate/ru_vs_all/old": "All parameters, at their best learning rate, keep "
                                           "{table4/sft/best_rate/all/old}: no more than the rest could be gained. "
                                           "Their best rate is in most organisms the slowest that was tried, and that "

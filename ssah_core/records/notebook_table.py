@@ -63,8 +63,9 @@ ROWS = (
          "does parameter-efficient fine-tuning (PEFT) by LoRA (low-rank adaptation), adapters or prefixes keep "
          "a model safe, since it leaves the weights alone? (Table 3)",
          "no: through harmless chats a prefix adds {table3/benign/prefix_vs_full/asr} points of attack success "
-         "to full fine-tuning's at equal loss; LoRA gets to an equal loss on new tasks alone, and there its chat "
-         "is broken: {table3/new/lora_vs_full/asr} points more are not refused, and none answered right",
+         "to full fine-tuning's at equal loss, much of it before it has learned anything; LoRA gets to an equal "
+         "loss on new tasks alone, and there its chat is broken: {table3/new/lora_vs_full/asr} points more are not "
+         "refused, and none answered right",
          "15 s"),
     _Row("07_spend_alignment_budget", "Spend the alignment budget",
          "does alignment cost less through redundant units, and is it firm? (Table 4, Figure 6)",
@@ -83,8 +84,8 @@ ROWS = (
          "are the units stable, specific, necessary, and how much is the judge's?",
          "the same are found twice; morals go with them; an alignment made while they are held still runs through "
          "them; a few are enough for half of the requests; lists of refusals take broken answers for fulfilled "
-         "ones; an attacker who picks the learning rate gets there, with one that is higher "
-         "({worst_rate/half/scu_6cu_over_nothing/lr})",
+         "ones; an attacker who picks the learning rate undoes every arm; frozen units make "
+         "him take one that is higher by {worst_rate/half/scu_6cu_over_nothing/lr} to undo half",
          "21 s"),
     _Row("10_real_checkpoints", "Real checkpoints",
          "what does it take on a checkpoint of your own, and does it hold in a real language model?",

@@ -29,8 +29,6 @@ WHY = {
                             "whole matrices and `train_only` once; what is below that is LoRA's many small products",
     "train_only 20%, memory": "the goal is what weights, their trained part, its gradient and moments take; what "
                               "autograd keeps of the forward pass comes on top, and the floor with it is 0.44",
-    "make reproduce": "the goal was set for ten notebooks; notebook 09, lightly aligned organisms and several orders "
-                      "of each attack's chats came after it",
     "ablation, 40 groups": "answers are short and mostly of one length, so that few batches carry rows that have "
                            "ended, and each group is another model, whose answers cannot be taken from another's; "
                            "products take the time: one pass that only checks answers known before takes 0.7 of it",
