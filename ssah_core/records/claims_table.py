@@ -38,12 +38,24 @@ def _cells(row) -> tuple[str, ...]:
     claim = row.statement + (f" ({row.source})" if row.source.startswith(("Table", "Figure")) else "")
     if not row.seeds:
         return claim, paper, "–", "–", "–", verdict
-    ours = f"{number(row.ours, row.unit)} {bracketed(row.interval, len(row.seeds), DECIMALS[row.unit])}"
+    bounds = bracketed(row.interval, len(row.seeds), DECIMALS[row.unit], repeats(row.model))
+    ours = f"{number(row.ours, row.unit)} {bounds}"
     control = number(row.control, row.unit)
     judge = "" if row.judge == "none" else f", judge {row.judge}"
-    return claim, paper, ours, control, f"{_runs(row)}, {row.n} prompt{'s' * (row.n != 1)} each{judge}", verdict
+    n = f"{runs(row.model, len(row.seeds))}, {row.n} prompt{'s' * (row.n != 1)} each{judge}"
+    return claim, paper, ours, control, n, verdict
 
 
-def _runs(row) -> str:
-    what = f"{len(row.seeds)} {'organism' if row.model == 'organism' else 'run'}{'s' * (len(row.seeds) > 1)}"
-    return what if row.model == "organism" else f"{what} of {row.model}"
+def runs(model: str, n: int) -> str:
+    """So many organisms, or runs of a checkpoint.
+
+    >>> runs("organism", 20), runs("Qwen/Qwen2.5-7B-Instruct", 1)
+    ('20 organisms', '1 run of Qwen/Qwen2.5-7B-Instruct')
+    """
+    name = repeats(model) if n > 1 else repeats(model)[:-1]
+    return f"{n} {name}" if model == "organism" else f"{n} {name} of {model}"
+
+
+def repeats(model: str) -> str:
+    """What is counted as one: organisms, or runs of a checkpoint."""
+    return "organisms" if model == "organism" else "runs"

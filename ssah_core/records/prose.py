@@ -259,8 +259,8 @@ def _spread(values: Sequence[float], bounds: Sequence[float] | None, decimals: i
     return bracketed(bounds, len(values), decimals)
 
 
-def bracketed(bounds: Sequence[float] | None, n: int, decimals: int) -> str:
-    """The bounds of a 95 % interval over n organisms, for a sentence or a cell; of fewer than six, why there are none.
+def bracketed(bounds: Sequence[float] | None, n: int, decimals: int, of: str = "organisms") -> str:
+    """The bounds of a 95 % interval over n of these, for a sentence or a cell; of fewer than six, why there are none.
 
     >>> from ssah_core.records import prose
     >>> prose.bracketed((1.25, 4.0), 20, 1), prose.bracketed((-100.0, 100.0), 3, 1)
@@ -271,7 +271,7 @@ def bracketed(bounds: Sequence[float] | None, n: int, decimals: int) -> str:
     if bounds is None or n == 1:
         return "(one run, no interval)"
     if n < LEAST:
-        return f"({n} organisms, too few for an interval)"
+        return f"({n} {of}, too few for an interval)"
     if bounds[0] == bounds[1]:
         return f"(alike in all {n})"
     return "[" + ", ".join(_plain(bound, decimals) for bound in bounds) + "]"

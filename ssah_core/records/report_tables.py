@@ -12,6 +12,7 @@ import pandas
 from . import paths
 from .claim import PILLARS
 from .claim_list import CLAIMS
+from .claims_table import repeats, runs
 from .effects import FAILS, HOLDS, IN_PART, UNDECIDED
 from .history import told as told_before
 from .markdown import as_table
@@ -31,13 +32,14 @@ SHORT_RULE = ("A claim *holds* whose effect is beyond doubt as large as its marg
 PRIMARY = ("*primary* claims, *registered* (written down, with the *margin* that each effect is held against) before "
            "the models that test them were raised")
 IN_REPOSITORY = "notebooks/{}.ipynb".format
-UNITS = ("A number with a sign is a difference in percentage points or, with three decimals, of cosine distances; one "
-         "with % is a level (with both, what is more or less than before, in % of it), any other is a ratio. In "
-         "brackets: the 95 % interval, by exact sign flips over organisms. *Could be seen*: the effect that a trial of "
-         "as many organisms with this spread would show to hold four times in five. *Points there in*: organisms "
-         "whose effect has the claim's sign (of *stays*: is within its margin), with the exact interval of that share. "
-         "*p*, where the interval says that a claim holds: of the effect being smaller than its margin; elsewhere: of "
-         "there being none; of *stays*: of its being beyond the margin, by two t tests. Behind it, by Holm over all.")
+UNITS = ("A number with a sign is a difference in percentage points or, with three decimals, of cosine distances; one"
+         " with % is a level (with both, what is more or less than before, in % of it), any other is a ratio. In "
+         "brackets: the 95 % interval, by exact sign flips over organisms. *Could be seen*: the size of effect that a"
+         " trial of as many organisms with this spread would show to hold four times in five. *Points there in*: "
+         "organisms whose effect has the claim's sign (of *stays*: is within its margin), with the exact interval of "
+         "that share. *p*, where the interval says that a claim holds: of the effect being smaller than its margin; "
+         "elsewhere: of there being none; of *stays*: of its being beyond the margin, by two t tests. Behind it, by "
+         "Holm over all.")
 _HEADLINE = ("in plain words", "verdict", "effect", "the catch", "the paper", "where")
 _PRIMARY = ("claim", "rule", "ours", "control", "effect", "could be seen", "points there in", "reaches its margin in",
             "organisms: lowest, median, highest", "p (Holm)", "paper", "verdict", "where")
@@ -91,7 +93,13 @@ def beside(rows: Rows) -> list[str]:
         return []
     return ["## Beside it: real language models", BESIDE, as_table(_BESIDE, (
         (row.statement, f"{said(main[row.id])}: {effect(main[row.id])}",
-         f"{number(row.effect.mean, row.unit, True)} ({sample(row)})", often(row).split(" [")[0]) for row in others))]
+         f"{number(row.effect.mean, row.unit, True)}{_each(row)} ({sample(row)})", often(row).split(" [")[0])
+        for row in others))]
+
+
+def _each(row) -> str:
+    """The lowest, median and highest run: of three, each."""
+    return "" if len(row.seeds) < 2 else f" (runs: {', '.join(number(value, row.unit, True) for value in row.spread)})"
 
 
 def headlines(primary: Rows, catches: Mapping[str, str], link: Callable[[str], str] = IN_REPOSITORY) -> str:
@@ -240,17 +248,6 @@ def sample(row) -> str:
     return f"{row.n} prompt{'s' * (row.n != 1)}{orders}, {runs(row.model, len(row.seeds))}; judge: {row.judge}"
 
 
-def runs(model: str, n: int) -> str:
-    """So many organisms, or runs of a checkpoint.
-
-    >>> runs("organism", 20), runs("Qwen/Qwen2.5-7B-Instruct", 1)
-    ('20 organisms', '1 run of Qwen/Qwen2.5-7B-Instruct')
-    """
-    if model == "organism":
-        return f"{n} organism" + "s" * (n > 1)
-    return f"{n} run" + "s" * (n > 1) + f" of {model}"
-
-
 def scale(row) -> str:
     """Where a verdict is from, if not from organisms."""
     return "" if row.model in ("", "organism") else f" ({row.model})"
@@ -258,7 +255,7 @@ def scale(row) -> str:
 
 def effect(row) -> str:
     """The effect with its interval."""
-    bounds = bracketed(row.effect.bounds, row.effect.n, DECIMALS[row.unit])
+    bounds = bracketed(row.effect.bounds, row.effect.n, DECIMALS[row.unit], repeats(row.model))
     return f"{number(row.effect.mean, row.unit, True)} {bounds}"
 
 
