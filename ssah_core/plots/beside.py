@@ -47,7 +47,9 @@ def plot_beside(table: pandas.DataFrame) -> Figure:
         name_rows(axis, [ROWS[row] for row in rows])
     n = table[table.who == ORGANISMS].seed.nunique()
     ours = what_is_drawn(table[table.who == ORGANISMS], ["removed", "mark"]).split("mark: ")[-1]
-    said = {{ORGANISMS: f"{n} organisms: faint; {ours}", PAPER: "the paper's models"}.get(who, who): drawn
+    known = {ORGANISMS: f"{n} organisms: faint; {ours}", PAPER: "the paper's models"}
+    runs = table.groupby("who").seed.nunique()
+    said = {known.get(who, f"{who}, {runs[who]} alignments" if runs[who] > 1 else who): drawn
             for who, drawn in looks.items()}
     figure.legend(handles=legend_of(said), loc="outside lower center", ncol=len(said))
     return figure
@@ -73,7 +75,8 @@ def plot_real_curves(table: pandas.DataFrame) -> Figure:
         axis.set(title=f"SCU by {WAYS.get(way, way)}".replace("\n", " "), ylim=(-4, 104), xlabel="% of units removed")
     axes[0, 0].set_ylabel("% of prompts")
     figure.legend(handles=legend_of(CURVE_LOOKS, line=True), loc="outside lower center", ncol=len(CURVE_LOOKS),
-                  title="one model; dotted: nothing removed")
+                  title=f"{what_is_drawn(part, ['metric', 'share'], line=True, each='alignment of the model')}; "
+                        "dotted: nothing removed")
     return figure
 
 

@@ -11,7 +11,7 @@ import pandas
 from .claim import PILLARS
 from .effects import FAILS, HOLDS, IN_PART, LEAST, UNDECIDED
 from .prose import number
-from .report_tables import beyond, counted, is_there, judged, pointing, registered_line, said, sample
+from .report_tables import beyond, counted, each_run, is_there, judged, pointing, registered_line, said, sample
 from .statistics import NOT_COMPARABLE, NOT_RUN
 from .telling import in_words
 
@@ -86,7 +86,7 @@ def _answer(row: Any, catches: Mapping[str, str]) -> str:
 
 def _real(rows: Sequence[Any]) -> str:
     found = [f"{row.statement} So it is in {row.often[0]} of {row.often[1]}: "
-             f"{number(row.effect.mean, row.unit, True)} ({sample(row)})."
+             f"{number(row.effect.mean, row.unit, True)}{each_run(row)} ({sample(row)})."
              for id in REAL for row in rows if row.id == id]
     return " ".join(["One base model, so no verdict.", *found]) if found else "Nobody has measured it here yet."
 

@@ -93,11 +93,11 @@ def beside(rows: Rows) -> list[str]:
         return []
     return ["## Beside it: real language models", BESIDE, as_table(_BESIDE, (
         (row.statement, f"{said(main[row.id])}: {effect(main[row.id])}",
-         f"{number(row.effect.mean, row.unit, True)}{_each(row)} ({sample(row)})", often(row).split(" [")[0])
+         f"{number(row.effect.mean, row.unit, True)}{each_run(row)} ({sample(row)})", often(row).split(" [")[0])
         for row in others))]
 
 
-def _each(row) -> str:
+def each_run(row) -> str:
     """The lowest, median and highest run: of three, each."""
     return "" if len(row.seeds) < 2 else f" (runs: {', '.join(number(value, row.unit, True) for value in row.spread)})"
 

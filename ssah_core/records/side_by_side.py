@@ -9,6 +9,7 @@ import pandas
 
 from . import paths
 from .claim_list import CLAIMS
+from .prose import each
 from .records import Record, load_records
 from .row_files import rows_there
 
@@ -72,17 +73,20 @@ def caution() -> str:
     table, read = real_rows("table1/primary"), real_rows("reader")
     if table.empty or read.empty:
         return ""
-    level = table[(table.way == "none") & (table.group == "none")].groupby("metric").value.mean()
-    share = table[table.group == "SCU"].groupby("way").share.first()
+    level = table[(table.way == "none") & (table.group == "none")].groupby(["metric", "seed"]).value.mean()
+    share = 100 * table[table.group == "SCU"].groupby(["way", "seed"]).share.first()
     agrees = read[(read.metric == "agreement") & (read.by == FLUENT)].iloc[0]
-    return (f"What to know first: aligned, it refuses what is like its training; of requests from elsewhere it leaves "
-            f"{level['asr_unseen']:.0f} % unrefused. Of the useful questions it answers {level['utility']:.0f} % "
-            f"rightly, {CHANCE:g} by chance. Its SCU are {100 * share['chosen']:.2g} % of all units, those of the "
-            f"paper's score {100 * share['paper']:.2g} %, where the rule for their number stopped on few questions; "
-            f"random units are one draw. The judge of fluency agrees with a reader, another language model, in "
-            f"{agrees.value:.0f} % [{agrees.low:.0f}, {agrees.high:.0f}] of {agrees.n:.0f} answers (kappa "
-            f"{agrees.kappa:.2f}), up to half of them picked where judges disagree; it is too high where units go by "
-            "the paper's score (10.9).")
+    runs = table.seed.nunique()
+    several = f" (numbers of its {runs} alignments, in their order)" if runs > 1 else ""
+    first = " of the first" if runs > 1 else ""
+    return (f"What to know first{several}: aligned, it refuses what is like its training; of requests from elsewhere "
+            f"it leaves {each(level['asr_unseen'])} % unrefused. Of the useful questions it answers "
+            f"{each(level['utility'])} % rightly, {CHANCE:g} by chance. Its SCU are {each(share['chosen'], 2)} % of "
+            f"all units, those of the paper's score {each(share['paper'], 2)} %, where the rule for their number "
+            "stopped on few questions; random units are one draw. The judge of fluency agrees with a reader, another "
+            f"language model, in {agrees.value:.0f} % [{agrees.low:.0f}, {agrees.high:.0f}] of {agrees.n:.0f} answers"
+            f"{first} (kappa {agrees.kappa:.2f}), up to half of them picked where judges disagree; it is too high "
+            "where units go by the paper's score (10.9).")
 
 
 def _of_the_paper() -> list[dict]:
