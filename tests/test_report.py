@@ -105,6 +105,15 @@ def test_of_too_few_organisms_it_is_said_that_they_are(file):
         "+45.0 (2 organisms, too few for an interval)")
 
 
+def test_runs_of_a_real_model_are_each_told_and_none_is_called_an_organism(file):
+    keep()
+    keep([90.0, 60.0, 75.0], [0.0, 0.0, 0.0], seeds=(0, 1, 2), scale="smollm", model="SmolLM2")
+    main([])
+    text = file.read_text(encoding="utf-8")
+    beside = text.split("## Beside it: real language models")[1].split("## Appendix")[0]
+    assert "| +75.0 (runs: +60.0, +75.0, +90.0) (276 prompts, 3 runs of SmolLM2; judge: truth) | 3 of 3 |" in beside
+
+
 def test_a_difference_of_cosine_distances_has_a_sign_and_three_decimals(file):
     values = [0.02, 0.031, 0.0123, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02]
     record("direction/query/aligned/gap", values, **{**COMMON, "unit": "cosine", "judge": "none"})

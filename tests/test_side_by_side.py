@@ -1,5 +1,6 @@
 """Organisms, real models and the paper side by side: from records alone, and drawn whoever is there."""
 
+import pandas
 import pytest
 from made_up import made
 
@@ -41,6 +42,22 @@ def test_scale_tiny_proves_nothing():
 def test_it_is_drawn_whoever_is_there(records):
     figure = plots.plot_beside(beside_table(records))
     assert [axis.get_title() for axis in figure.axes] == list(dict.fromkeys(beside_table(records).mark))
+
+
+def test_alignments_of_a_real_model_are_counted_in_the_legend():
+    real = made("table1/scu/fulfilled", 60.0, 70.0, 80.0, **{**REAL, "seeds": (0, 1, 2)})
+    figure = plots.plot_beside(beside_table([*ORGANISMS, real]))
+    assert "SmolLM2, 3 alignments" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+@pytest.mark.parametrize(("seeds", "says"), [(1, "one alignment of the model; dotted: nothing removed"), (
+    2, "thin: one alignment of the model; thick: mean; dotted: nothing removed")])
+def test_curves_of_a_real_model_say_of_how_many_alignments_they_are(seeds, says):
+    table = pandas.DataFrame([
+        {"way": "chosen", "group": "SCU" if share else "none", "share": share, "metric": metric, "value": 50.0,
+         "seed": seed} for seed in range(seeds) for share in (0.0, 0.01, 0.02)
+        for metric in ("fulfilled", "broken", "utility")])
+    assert plots.plot_real_curves(table).legends[0].get_title().get_text() == says
 
 
 def keep(folder, variant: str, value: float, seed: int = 0) -> None:
