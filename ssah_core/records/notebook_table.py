@@ -90,7 +90,8 @@ ROWS = (
     _Row("10_real_checkpoints", "Real checkpoints",
          "what does it take on a checkpoint of your own, and does it hold in a real language model?",
          "removing what our search finds points the same way there, in three alignments of one model, and so does "
-         "freezing in two; removing what the paper's score finds does next to nothing; judges are to be read, not trusted",
+         "freezing in two; removing what the paper's score finds does next to nothing; judges are to be read, not "
+         "trusted",
          "14 s"),
 )
 
