@@ -49,7 +49,7 @@ def plot_beside(table: pandas.DataFrame) -> Figure:
     ours = what_is_drawn(table[table.who == ORGANISMS], ["removed", "mark"]).split("mark: ")[-1]
     known = {ORGANISMS: f"{n} organisms: faint; {ours}", PAPER: "the paper's models"}
     runs = table.groupby("who").seed.nunique()
-    said = {known.get(who, f"{who}, {runs[who]} alignments" if runs[who] > 1 else who): drawn
+    said = {known.get(who, f"{who}, {runs[who]} alignments" if runs.get(who, 0) > 1 else who): drawn
             for who, drawn in looks.items()}
     figure.legend(handles=legend_of(said), loc="outside lower center", ncol=len(said))
     return figure
